@@ -1,0 +1,195 @@
+# Tandem. `make help` lists the targets; docs/contributing.md says how to work here.
+
+VERSION := 0.1.0-dev
+
+# ---- sources: one line per layer, low to high; a name is src/<layer>/<name>.c
+# A layer may include its own headers and those of the layers listed before it
+# (spec/style/layers_spec.lua, which also finds a file that nobody listed).
+SRC_util        :=
+SRC_message     :=
+SRC_transport   :=
+SRC_transaction :=
+SRC_proxy       :=
+SRC_core        :=
+SRC_lua         :=
+# src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
+SRC_host        :=
+SRC_sim         :=
+# src/lua: only in the Lua module (luaopen_tandem_simcore)
+SRC_simmod      :=
+# spec/unit/<name>.c and spec/fuzz/<name>.c
+UNIT            :=
+FUZZ            :=
+
+# ---- what it needs from Debian
+DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \
+		 libev-dev libc-ares-dev libssl-dev libmicrohttpd-dev lua-cjson
+DEPS_test     := lua5.4 lua-busted lua-check luarocks clang-format sip-tester \
+		 sipsak tshark iproute2 git
+DEPS_fuzz     := clang libclang-rt-14-dev
+DEPS_coverage := gcovr
+
+# ---- flags
+WARN := -Wall
+WARN += -Wextra
+WARN += -Wshadow
+WARN += -Wconversion
+WARN += -Wstrict-prototypes
+WARN += -Wmissing-prototypes
+WARN += -Wundef
+WARN += -Wformat=2
+WARN += -Wpointer-arith
+WARN += -Wvla
+ifdef WERROR
+WARN += -Werror
+endif
+
+# The packages may be installed by this very run: asked for when first used.
+pkg = $(shell pkg-config $(1))
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(call pkg,--cflags \
+	lua5.4 libosip2 libcares openssl libmicrohttpd))$(PKG_CFLAGS)
+# Only the parser half of libosip2. The module takes Lua from the interpreter
+# that loads it, and holds nothing that needs libev or c-ares.
+MOD_LIBS = $(eval MOD_LIBS := -losipparser2 $(call pkg,--libs \
+	libcrypto))$(MOD_LIBS)
+LIBS = $(eval LIBS := -losipparser2 -lev $(call pkg,--libs lua5.4 libcares \
+	openssl libmicrohttpd) -lpthread -lm)$(LIBS)
+
+CPPFLAGS_ALL = -D_GNU_SOURCE -Isrc $(PKG_CFLAGS) $(CPPFLAGS)
+CFLAGS_ALL   = -std=c11 -fPIC $(WARN)
+
+RELEASE  := -O2 -g -fstack-protector-strong
+HARDEN   := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+SAN      := -O1 -g -fno-omit-frame-pointer $(SANITIZE)
+COV      := -O0 -g --coverage
+FUZZING  := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
+LDRELEASE := -Wl,-z,relro,-z,now
+LDMODULE := -shared -Wl,-Bsymbolic -Wl,-z,nodelete
+
+# ---- where it goes
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+LUADIR ?= $(PREFIX)/share/tandem/lua
+LIBDIR ?= $(PREFIX)/lib/tandem/lua
+
+Q := $(if $(V),,@)
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+.DELETE_ON_ERROR:
+
+all: build/tandem build/lua/tandem/simcore.so ## build the proxy and the Lua module
+
+# ---- objects, one directory per mode
+LAYERS := util message transport transaction proxy core lua
+CORE   := $(foreach l,$(LAYERS),$(SRC_$(l):%=$(l)/%.o))
+HOST   := $(SRC_host:%=host/%.o)
+SIM    := $(SRC_sim:%=host/%.o)
+SIMMOD := $(SRC_simmod:%=lua/%.o)
+TESTS  := $(UNIT:%=spec/unit/%.o) spec/support/unit.o
+in      = $(addprefix $(1)/obj/,$(2))
+
+# $(1) directory, $(2) compiler, $(3) flags to compile and link, $(4) and only to
+# compile, $(5) only to link
+define mode
+$(1)/obj/%.o: src/%.c $(1)/obj/flags | build/.deps-build
+	@mkdir -p $$(@D)
+	@echo "CC $$@"
+	$(Q)$(2) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $(3) $(4) $$(CFLAGS) -MMD -MP -c -o $$@ $$<
+$(1)/obj/spec/%.o: spec/%.c $(1)/obj/flags | build/.deps-build
+	@mkdir -p $$(@D)
+	@echo "CC $$@"
+	$(Q)$(2) $$(CPPFLAGS_ALL) -Ispec $$(CFLAGS_ALL) $(3) $(4) $$(CFLAGS) -MMD -MP -c -o $$@ $$<
+$(1)/obj/main.o: CPPFLAGS_ALL += -DTANDEM_VERSION='"$(VERSION)"' \
+	-DTANDEM_LUADIR='"$(LUADIR)"' -DTANDEM_LIBDIR='"$(LIBDIR)"'
+$(1)/obj/flags: FORCE | build/.deps-build
+	@mkdir -p $$(@D)
+	@echo '$(2) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $(3) $(4) $$(CFLAGS)' | \
+		cmp -s - $$@ || echo '$(2) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $(3) $(4) $$(CFLAGS)' >$$@
+$(1)/tandem: $(call in,$(1),main.o $(CORE) $(HOST)) Makefile
+	@echo "LD $$@"
+	$(Q)$(2) -pie $(3) $(5) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(LIBS)
+$(1)/lua/tandem/simcore.so: $(call in,$(1),$(CORE) $(SIM) $(SIMMOD)) Makefile
+	@mkdir -p $$(@D)
+	@echo "LD $$@"
+	$(Q)$(2) $(LDMODULE) $(3) $(5) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(MOD_LIBS)
+$(1)/unit: $(call in,$(1),$(TESTS) $(CORE) $(HOST) $(SIM)) Makefile
+	@echo "LD $$@"
+	$(Q)$(2) -pie $(3) $(5) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(LIBS)
+-include $(patsubst %.o,%.d,$(call in,$(1),main.o $(CORE) $(HOST) $(SIM) $(SIMMOD) $(TESTS)))
+endef
+$(eval $(call mode,build,$$(CC),$(RELEASE),$(HARDEN),$(LDRELEASE)))
+$(eval $(call mode,build/san,$$(CC),$(SAN),,))
+$(eval $(call mode,build/cov,$$(CC),$(COV),,))
+$(eval $(call mode,build/fuzz,clang,$(FUZZING),,))
+
+$(FUZZ:%=build/fuzz/%): build/fuzz/%: build/fuzz/obj/spec/fuzz/%.o \
+		$(call in,build/fuzz,$(CORE) $(SIM)) Makefile
+	@echo "LD $@"
+	$(Q)clang $(SANITIZE) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(LIBS)
+
+# ---- run it
+run: build/tandem ## two answering servers and the proxy in front of them
+	@sh examples/run.sh
+demo: all ## see a call survive the death of its server
+	@sh examples/demo.sh
+
+# ---- test it
+SAN_ALL := $(addprefix build/san/,tandem unit lua/tandem/simcore.so)
+
+test: $(SAN_ALL) | build/.deps-test ## every spec, sanitised; the last line is the count
+	@spec/run
+san: $(SAN_ALL) | build/.deps-test ## the sanitised build, for spec/run FILE...
+unit: build/san/unit build/san/lua/tandem/simcore.so | build/.deps-test ## C unit tests and spec/unit
+	@spec/run c unit
+sim: build/san/lua/tandem/simcore.so | build/.deps-test ## specs under virtual time
+	@spec/run sim
+e2e: $(SAN_ALL) | build/.deps-test ## the binary against real peers
+	@spec/run e2e
+style: build/san/unit build/san/lua/tandem/simcore.so | build/.deps-test ## rules of the source itself
+	@spec/run style
+
+C_FILES = $$(find src spec -name '*.[ch]')
+lint: | build/.deps-test ## luacheck and clang-format, changing nothing
+	@luacheck -q .
+	@clang-format --dry-run -Werror $(C_FILES)
+format: | build/.deps-test ## clang-format every C file in place
+	@clang-format -i $(C_FILES)
+
+SECONDS ?= 60
+TARGET  ?= $(FUZZ)
+fuzz: $(TARGET:%=build/fuzz/%) ## libFuzzer: make fuzz SECONDS=60 [TARGET=fuzz_msg]
+	@for t in $(TARGET); do mkdir -p build/fuzz/corpus/$$t; \
+		build/fuzz/$$t -max_total_time=$(SECONDS) -timeout=10 \
+			-artifact_prefix=build/fuzz/$$t- -print_final_stats=1 \
+			build/fuzz/corpus/$$t spec/fixtures/torture || exit 1; done
+coverage: build/cov/unit build/cov/lua/tandem/simcore.so | build/.deps-test build/.deps-coverage ## lines reached by unit and sim specs
+	@find build/cov -name '*.gcda' -delete
+	@BUILD=build/cov spec/run c unit sim
+	@gcovr -r . -f src/ --object-directory build/cov/obj \
+		--html-details build/cov/index.html --txt
+
+# ---- install it
+install: all install-lua ## PREFIX=/usr/local, DESTDIR, BINDIR, LUADIR, LIBDIR
+	install -Dm755 build/tandem $(DESTDIR)$(BINDIR)/tandem
+install-lua: build/lua/tandem/simcore.so
+	install -Dm755 $< $(DESTDIR)$(LIBDIR)/tandem/simcore.so
+	cd lua && find tandem -name '*.lua' \
+		-exec install -Dm644 '{}' '$(DESTDIR)$(LUADIR)/{}' ';'
+
+deps: build/.deps-build build/.deps-test ## Debian packages to build and test (fuzz, coverage: their own)
+build/.deps-%: Makefile
+	@mkdir -p build
+	@[ -n "$(NO_DEPS)" ] || .ci/deps $(DEPS_$*)
+	@touch $@
+build/.deps-test build/.deps-fuzz build/.deps-coverage: | build/.deps-build
+build/fuzz/obj/flags: | build/.deps-fuzz
+
+clean: ## remove build/
+	rm -rf build
+help: ## this list (V=1 shows every command, WERROR=1 stops at warnings)
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+FORCE:
+.PHONY: all run demo test san unit sim e2e style lint format fuzz coverage install install-lua deps clean help FORCE
