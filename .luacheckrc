@@ -1,6 +1,6 @@
 std = "lua54"
 max_line_length = 100
-include_files = { "lua", "spec", "examples", ".busted", ".luacheckrc", "*.rockspec" }
+include_files = { "**/*.lua", ".busted", ".luacheckrc", "*.rockspec" }
 exclude_files = { "build" }
 ignore = { "211/_ENV" } -- `local _ENV = nil` after the requires
 

@@ -179,6 +179,7 @@ install-lua: build/lua/tandem/simcore.so
 		-exec install -Dm644 '{}' '$(DESTDIR)$(LUADIR)/{}' ';'
 
 deps: build/.deps-build build/.deps-test ## Debian packages to build and test (fuzz, coverage: their own)
+	@:
 build/.deps-%: Makefile
 	@mkdir -p build
 	@[ -n "$(NO_DEPS)" ] || .ci/deps $(DEPS_$*)
