@@ -147,7 +147,7 @@ sim: build/san/lua/tandem/simcore.so | build/.deps-test ## specs under virtual t
 	@spec/run sim
 e2e: $(SAN_ALL) | build/.deps-test ## the binary against real peers
 	@spec/run e2e
-style: build/san/unit build/san/lua/tandem/simcore.so | build/.deps-test ## rules of the source itself
+style: $(SAN_ALL) | build/.deps-test ## rules of the source itself
 	@spec/run style
 
 C_FILES = $$(find src spec -name '*.[ch]')

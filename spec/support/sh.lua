@@ -1,6 +1,6 @@
 -- Commands for specs. What a spec starts must not inherit the preloaded
 -- sanitiser runtime of the spec itself, so start everything through here.
-local io, string = io, string
+local io, string, table = io, string, table
 
 local _ENV = nil
 
@@ -27,7 +27,7 @@ function sh.run(command)
   return ok or false, output, status
 end
 
--- The lines a shell command prints; an error when it fails.
+-- The lines a shell command prints, or nil and why it failed.
 function sh.lines(command)
   local pipe = sh.popen(command)
   local list = {}
@@ -36,7 +36,7 @@ function sh.lines(command)
   end
   local ok = pipe:close()
   if not ok then
-    return nil, command .. " failed"
+    return nil, command .. " failed: " .. table.concat(list, "\n")
   end
   return list
 end
