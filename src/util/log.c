@@ -1,0 +1,295 @@
+#include "util/log.h"
+
+#include <math.h>
+
+#include "util/list.h"
+
+static const char *const level_name[] = {
+    [LOG_ERROR] = "error",
+    [LOG_WARN] = "warn",
+    [LOG_INFO] = "info",
+    [LOG_DEBUG] = "debug",
+};
+
+const char *log_level_name(enum log_level level)
+{
+	return (size_t)level < ARRAY_LEN(level_name) ? level_name[level] : "?";
+}
+
+int log_level_parse(struct str s)
+{
+	for (size_t i = 0; i < ARRAY_LEN(level_name); i++)
+		if (str_eq(s, str_from(level_name[i])))
+			return (int)i;
+	return -1;
+}
+
+/* Keys come from the program, or from a script: what could end a key early is
+ * replaced. */
+static void write_key(struct buf *b, const char *key)
+{
+	if (!*key)
+		buf_char(b, '_');
+	for (; *key; key++) {
+		bool ok = (*key >= 'a' && *key <= 'z') ||
+			  (*key >= 'A' && *key <= 'Z') ||
+			  (*key >= '0' && *key <= '9') || *key == '.' ||
+			  *key == '-';
+
+		buf_char(b, ok ? *key : '_');
+	}
+}
+
+static void write_digits(struct buf *b, int64_t v, int digits)
+{
+	char text[20];
+
+	for (int i = digits; i-- > 0; v /= 10)
+		text[i] = (char)('0' + v % 10);
+	buf_put(b, (struct str){text, (size_t)digits});
+}
+
+/* Year, month and day of a day since 1970-01-01. The count is moved to begin on
+ * a 1 March, so that the leap day is the last day of a year, and of a 400-year
+ * era of 146097 days. */
+static void write_date(struct buf *b, int64_t day)
+{
+	int64_t d = day + 719468, era, of_era, year, of_year, month;
+
+	era = (d - (d < 0 ? 146096 : 0)) / 146097;
+	of_era = d - era * 146097;
+	year =
+	    (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	of_year = of_era - (365 * year + year / 4 - year / 100);
+	month = (5 * of_year + 2) / 153; /* 0 is March */
+	year += era * 400 + (month >= 10);
+	/* The range that four digits show. */
+	year = year < 0 ? 0 : year > 9999 ? 9999 : year;
+	write_digits(b, year, 4);
+	buf_char(b, '-');
+	write_digits(b, month < 10 ? month + 3 : month - 9, 2);
+	buf_char(b, '-');
+	write_digits(b, of_year - (153 * month + 2) / 5 + 1, 2);
+}
+
+/* RFC 3339, UTC, milliseconds. */
+static void write_time(struct buf *b, wall_t ts)
+{
+	const int64_t day = SECONDS(86400);
+	int64_t of_day = ts.us % day, days = ts.us / day;
+
+	if (of_day < 0) {
+		of_day += day;
+		days--;
+	}
+	write_date(b, days);
+	buf_char(b, 'T');
+	write_digits(b, of_day / SECONDS(3600), 2);
+	buf_char(b, ':');
+	write_digits(b, of_day / SECONDS(60) % 60, 2);
+	buf_char(b, ':');
+	write_digits(b, of_day / SECONDS(1) % 60, 2);
+	buf_char(b, '.');
+	write_digits(b, of_day / 1000 % 1000, 3);
+	buf_char(b, 'Z');
+}
+
+static void write_int(struct buf *b, int64_t v)
+{
+	if (v < 0)
+		buf_char(b, '-');
+	buf_u64(b, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+}
+
+static bool is_plain(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+
+		if (c <= ' ' || c > '~' || c == '"' || c == '=' || c == '\\')
+			return false;
+	}
+	return s.n > 0;
+}
+
+/* The escapes with a letter, which logfmt and JSON have in common. */
+static bool write_short_escape(struct buf *b, char c)
+{
+	switch (c) {
+	case '"':
+		BUF_LIT(b, "\\\"");
+		return true;
+	case '\\':
+		BUF_LIT(b, "\\\\");
+		return true;
+	case '\n':
+		BUF_LIT(b, "\\n");
+		return true;
+	case '\r':
+		BUF_LIT(b, "\\r");
+		return true;
+	case '\t':
+		BUF_LIT(b, "\\t");
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void write_logfmt_str(struct buf *b, struct str s)
+{
+	if (is_plain(s)) {
+		buf_put(b, s);
+		return;
+	}
+	buf_char(b, '"');
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+
+		if (write_short_escape(b, c))
+			continue;
+		if (c >= ' ' && c <= '~') {
+			buf_char(b, c);
+		} else {
+			BUF_LIT(b, "\\x");
+			buf_hex(b, 2, (uint8_t)c);
+		}
+	}
+	buf_char(b, '"');
+}
+
+/* Everything but strings, which the two formats write in the same way. */
+static void write_plain(struct buf *b, const struct log_field *f)
+{
+	switch (f->type) {
+	case LOG_INT:
+		write_int(b, f->u.i);
+		break;
+	case LOG_NUM:
+		buf_printf(b, "%.15g", f->u.d);
+		break;
+	case LOG_ADDR:
+		addr_write(b, f->u.a);
+		break;
+	case LOG_BOOL:
+		buf_put(b, f->u.i ? STR("true") : STR("false"));
+		break;
+	case LOG_STR:
+		break;
+	}
+}
+
+void log_write_logfmt(struct buf *b, const struct log_event *e, wall_t ts)
+{
+	BUF_LIT(b, "ts=");
+	write_time(b, ts);
+	BUF_LIT(b, " level=");
+	buf_put(b, str_from(log_level_name(e->level)));
+	BUF_LIT(b, " event=");
+	write_key(b, e->key);
+	for (size_t i = 0; i < e->n; i++) {
+		const struct log_field *f = &e->field[i];
+
+		buf_char(b, ' ');
+		write_key(b, f->key);
+		buf_char(b, '=');
+		if (f->type == LOG_STR)
+			write_logfmt_str(b, f->u.s);
+		else
+			write_plain(b, f);
+	}
+}
+
+/* Decodes one UTF-8 sequence (RFC 3629: no surrogates, nothing overlong).
+ * Returns its length, or 0 when the bytes are none. */
+static size_t utf8_decode(struct str s, uint32_t *code_r)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	uint8_t lead = (uint8_t)s.p[0];
+	uint32_t code;
+	size_t n;
+
+	if (lead < 0x80) {
+		*code_r = lead;
+		return 1;
+	}
+	n = lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3 : lead >> 3 == 30 ? 4 : 0;
+	if (!n || n > s.n)
+		return 0;
+	code = lead & (0x7fu >> n);
+	for (size_t i = 1; i < n; i++) {
+		uint8_t c = (uint8_t)s.p[i];
+
+		if (c >> 6 != 2)
+			return 0;
+		code = code << 6 | (c & 0x3f);
+	}
+	if (code < least[n] || code > 0x10ffff || code >> 11 == 0xd800 >> 11)
+		return 0;
+	*code_r = code;
+	return n;
+}
+
+/* Controls of ASCII and Latin-1, and the line ends of Unicode. */
+static bool is_control(uint32_t code)
+{
+	return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 ||
+	       code == 0x2029;
+}
+
+/* The result is valid UTF-8 whatever the bytes are: those that are not become
+ * U+FFFD, one each. */
+static void write_json_str(struct buf *b, struct str s)
+{
+	buf_char(b, '"');
+	while (s.n) {
+		uint32_t code = 0xfffd;
+		size_t n = utf8_decode(s, &code);
+
+		if (!write_short_escape(b, s.p[0])) {
+			if (!n || is_control(code)) {
+				BUF_LIT(b, "\\u");
+				buf_hex(b, 4, code);
+			} else {
+				buf_put(b, str_sub(s, 0, n));
+			}
+		}
+		s = str_sub(s, n ? n : 1, s.n);
+	}
+	buf_char(b, '"');
+}
+
+static void write_json_value(struct buf *b, const struct log_field *f)
+{
+	if (f->type == LOG_STR) {
+		write_json_str(b, f->u.s);
+	} else if (f->type == LOG_ADDR) {
+		buf_char(b, '"');
+		addr_write(b, f->u.a);
+		buf_char(b, '"');
+	} else if (f->type == LOG_NUM && !isfinite(f->u.d)) {
+		BUF_LIT(b, "null"); /* JSON has no word for it */
+	} else {
+		write_plain(b, f);
+	}
+}
+
+void log_write_json(struct buf *b, const struct log_event *e, wall_t ts)
+{
+	BUF_LIT(b, "{\"ts\":\"");
+	write_time(b, ts);
+	BUF_LIT(b, "\",\"level\":\"");
+	buf_put(b, str_from(log_level_name(e->level)));
+	BUF_LIT(b, "\",\"event\":\"");
+	write_key(b, e->key);
+	buf_char(b, '"');
+	for (size_t i = 0; i < e->n; i++) {
+		const struct log_field *f = &e->field[i];
+
+		BUF_LIT(b, ",\"");
+		write_key(b, f->key);
+		BUF_LIT(b, "\":");
+		write_json_value(b, f);
+	}
+	buf_char(b, '}');
+}

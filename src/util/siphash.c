@@ -1,0 +1,130 @@
+#include "util/siphash.h"
+
+/* The definition is section 2 of "SipHash: a fast short-input PRF"
+ * (Aumasson and Bernstein, 2012). Words are little-endian everywhere. */
+
+static uint64_t rotl(uint64_t x, int by)
+{
+	return x << by | x >> (64 - by);
+}
+
+static uint64_t load64(const uint8_t *p)
+{
+	uint64_t v = 0;
+
+	for (int i = 0; i < 8; i++)
+		v |= (uint64_t)p[i] << 8 * i;
+	return v;
+}
+
+static inline void sip_round(struct siphash *h)
+{
+	h->v0 += h->v1;
+	h->v2 += h->v3;
+	h->v1 = rotl(h->v1, 13) ^ h->v0;
+	h->v3 = rotl(h->v3, 16) ^ h->v2;
+	h->v0 = rotl(h->v0, 32);
+	h->v2 += h->v1;
+	h->v0 += h->v3;
+	h->v1 = rotl(h->v1, 17) ^ h->v2;
+	h->v3 = rotl(h->v3, 21) ^ h->v0;
+	h->v2 = rotl(h->v2, 32);
+}
+
+static inline void sip_word(struct siphash *h, uint64_t word)
+{
+	h->v3 ^= word;
+	sip_round(h);
+	sip_round(h);
+	h->v0 ^= word;
+}
+
+struct sipkey sipkey_load(const uint8_t key[16])
+{
+	return (struct sipkey){load64(key), load64(key + 8)};
+}
+
+void siphash_init(struct siphash *h, struct sipkey key)
+{
+	h->v0 = key.k0 ^ 0x736f6d6570736575u;
+	h->v1 = key.k1 ^ 0x646f72616e646f6du;
+	h->v2 = key.k0 ^ 0x6c7967656e657261u;
+	h->v3 = key.k1 ^ 0x7465646279746573u;
+	h->tail = 0;
+	h->total = 0;
+}
+
+/* `tail` holds the total % 8 bytes that do not fill a word yet. */
+static inline void put_byte(struct siphash *h, uint8_t byte)
+{
+	h->tail |= (uint64_t)byte << 8 * (h->total % 8);
+	h->total++;
+	if (h->total % 8 == 0) {
+		sip_word(h, h->tail);
+		h->tail = 0;
+	}
+}
+
+void siphash_bytes(struct siphash *h, const void *data, size_t n)
+{
+	const uint8_t *p = data;
+	struct siphash s = *h; /* in registers */
+	size_t words;
+
+	for (; n && s.total % 8; n--)
+		put_byte(&s, *p++);
+	words = n / 8;
+	for (size_t i = 0; i < words; i++)
+		sip_word(&s, load64(p + 8 * i));
+	s.total += 8 * words;
+	for (size_t i = 8 * words; i < n; i++)
+		put_byte(&s, p[i]);
+	*h = s;
+}
+
+void siphash_u64(struct siphash *h, uint64_t v)
+{
+	unsigned shift = 8 * (unsigned)(h->total % 8);
+
+	h->total += 8;
+	if (!shift) {
+		sip_word(h, v);
+		return;
+	}
+	sip_word(h, h->tail | v << shift);
+	h->tail = v >> (64 - shift);
+}
+
+void siphash_str(struct siphash *h, struct str s)
+{
+	siphash_u64(h, s.n);
+	siphash_bytes(h, s.p, s.n);
+}
+
+void siphash_addr(struct siphash *h, const struct addr *a)
+{
+	/* The family in the first word says how much follows. */
+	siphash_u64(h, (uint64_t)a->family << 16 | a->port);
+	if (a->family == ADDR_V4)
+		siphash_bytes(h, a->ip, 4);
+	else if (a->family == ADDR_V6)
+		siphash_bytes(h, a->ip, 16);
+}
+
+uint64_t siphash_end(struct siphash *h)
+{
+	sip_word(h, h->tail | h->total << 56);
+	h->v2 ^= 0xff;
+	for (int i = 0; i < 4; i++)
+		sip_round(h);
+	return h->v0 ^ h->v1 ^ h->v2 ^ h->v3;
+}
+
+uint64_t siphash24(struct sipkey key, const void *data, size_t n)
+{
+	struct siphash h;
+
+	siphash_init(&h, key);
+	siphash_bytes(&h, data, n);
+	return siphash_end(&h);
+}
