@@ -5,8 +5,8 @@ VERSION := 0.1.0-dev
 # ---- sources: one line per layer, low to high; a name is src/<layer>/<name>.c
 # A layer may include its own headers and those of the layers listed before it
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
-SRC_util        :=
-SRC_message     :=
+SRC_util        := addr arena buf err log map mem rand siphash str timer
+SRC_message     := hdr msg msg_start scan scan_uri
 SRC_transport   :=
 SRC_transaction :=
 SRC_proxy       :=
