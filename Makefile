@@ -6,7 +6,7 @@ VERSION := 0.1.0-dev
 # A layer may include its own headers and those of the layers listed before it
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
 SRC_util        := addr arena buf err log map mem rand siphash str timer
-SRC_message     := hdr msg msg_start scan scan_uri
+SRC_message     := hdr msg msg_start scan scan_uri field edit reply
 SRC_transport   :=
 SRC_transaction :=
 SRC_proxy       :=
@@ -72,6 +72,8 @@ PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 LUADIR ?= $(PREFIX)/share/tandem/lua
 LIBDIR ?= $(PREFIX)/lib/tandem/lua
+MAIN_DEFS = -DTANDEM_VERSION="\"$(VERSION)\"" \
+	-DTANDEM_LUADIR="\"$(LUADIR)\"" -DTANDEM_LIBDIR="\"$(LIBDIR)\""
 
 Q := $(if $(V),,@)
 ifeq ($(MAKELEVEL),0)
@@ -90,6 +92,13 @@ SIMMOD := $(SRC_simmod:%=lua/%.o)
 TESTS  := $(UNIT:%=spec/unit/%.o) spec/support/unit.o
 in      = $(addprefix $(1)/obj/,$(2))
 
+# What the command line says about flags and folders counts as a source: a file
+# holds it, and gets a new time when the text is another one.
+define changed
+@mkdir -p $(@D)
+@echo '$(1)' | cmp -s - $@ || echo '$(1)' >$@
+endef
+
 # $(1) directory, $(2) compiler, $(3) flags to compile and link, $(4) and only to
 # compile, $(5) only to link
 define mode
@@ -101,12 +110,12 @@ $(1)/obj/spec/%.o: spec/%.c $(1)/obj/flags | build/.deps-build
 	@mkdir -p $$(@D)
 	@echo "CC $$@"
 	$(Q)$(2) $$(CPPFLAGS_ALL) -Ispec $$(CFLAGS_ALL) $(3) $(4) $$(CFLAGS) -MMD -MP -c -o $$@ $$<
-$(1)/obj/main.o: CPPFLAGS_ALL += -DTANDEM_VERSION='"$(VERSION)"' \
-	-DTANDEM_LUADIR='"$(LUADIR)"' -DTANDEM_LIBDIR='"$(LIBDIR)"'
+$(1)/obj/main.o: private CPPFLAGS_ALL += $$(MAIN_DEFS)
+$(1)/obj/main.o: $(1)/obj/main.flags
 $(1)/obj/flags: FORCE | build/.deps-build
-	@mkdir -p $$(@D)
-	@echo '$(2) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $(3) $(4) $$(CFLAGS)' | \
-		cmp -s - $$@ || echo '$(2) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $(3) $(4) $$(CFLAGS)' >$$@
+	$$(call changed,$(2) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $(3) $(4) $$(CFLAGS))
+$(1)/obj/main.flags: FORCE
+	$$(call changed,$$(MAIN_DEFS))
 $(1)/tandem: $(call in,$(1),main.o $(CORE) $(HOST)) Makefile
 	@echo "LD $$@"
 	$(Q)$(2) -pie $(3) $(5) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(LIBS)
