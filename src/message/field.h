@@ -5,6 +5,11 @@
  * nothing. A value that libosip2 refuses, or could only half parse because
  * memory ran out, gives NULL.
  *
+ * libosip2 judges, scan.h cuts: the slices handed out are our own scanner's,
+ * because the library cuts a user at %00 and drops what follows a parameter it
+ * does not like. When the two do not see the same scheme, user, host and port
+ * the result is NULL as well: somebody else would be misled too.
+ *
  * Nothing here is ever written back: edits splice the raw bytes (edit.h).
  */
 #ifndef MESSAGE_FIELD_H
@@ -17,16 +22,20 @@ struct field_param {
 	struct str name, value; /* value.p == NULL: no '=' */
 };
 
+/* Absent parts are STR_NONE. A URI that is not SIP has only its scheme; a tel
+ * URI also its number as user, and its parameters. */
 struct field_uri {
-	struct str scheme, user, password,
-	    host;      /* user is unescaped; host has no
-			* brackets; STR_NONE: absent */
-	uint16_t port; /* 0: absent */
+	struct str scheme;
+	struct str user; /* unescaped: may hold any byte, even NUL */
+	struct str password;
+	struct str host; /* without brackets */
+	uint16_t port;   /* 0: absent */
 	const struct field_param *param;
 	size_t n;
 };
 
-struct field_addr {         /* From, To, Contact, Route, Record-Route, ... */
+/* From, To, Contact, Route, Record-Route, ... */
+struct field_addr {
 	struct str display; /* without quotes */
 	struct field_uri uri;
 	bool star;                       /* Contact: * */
@@ -44,12 +53,14 @@ const struct field_addr *field_addr(struct msg *m, enum hdr_id id, size_t i);
 /* How many values a list header has over all its lines, at most MSG_MAX_LIST
  * plus one. Commas in quotes and angle brackets do not separate. */
 size_t field_count(const struct msg *m, enum hdr_id id);
-/* The i-th value as text. */
+/* The i-th value as text, without folds; STR_NONE when there is none. */
 struct str field_value(const struct msg *m, enum hdr_id id, size_t i);
 struct str field_param_get(const struct field_param *p, size_t n,
 			   struct str name, bool *found_r);
-/* True when libosip2 and our caps accept the message's From, To, Contacts,
- * Routes and R-URI; else what is wrong. For request validation (16.3 step 1).*/
+/* MSG_OK when libosip2 and our caps accept the message's From, To, Contacts,
+ * Routes and R-URI, and Max-Forwards is 0-255 if it is there; else what is
+ * wrong. For request validation (16.3 step 1). An R-URI of an unknown scheme is
+ * fine here: the answer to that is 416. */
 enum msg_bad field_check(struct msg *m);
 
 #endif
