@@ -1,0 +1,64 @@
+/*
+ * The identifiers we put into messages, all of them keyed and all of them the
+ * same on every node that has the key: the Via branch, the To tag of our own
+ * responses and (proxy/cookie.h) the Record-Route cookie.
+ *
+ * Branch: "z9hG4bK" version h8 T L MAC, in hex (semantics 19):
+ *   version  1 digit, '1'
+ *   h8       2 digits: hash of the Call-ID; the worker is h8 mod N
+ *   T       16 digits: hash of upstream transaction, target and visit number
+ *   L       16 digits: loop hash of RFC 5393
+ *   MAC     16 digits: over the caller's top Via {branch, sent-by, received,
+ *           rport}, Call-ID, CSeq number, From tag, T and L
+ */
+#ifndef TRANSACTION_BRANCH_H
+#define TRANSACTION_BRANCH_H
+
+#include "message/scan.h"
+#include "util/siphash.h"
+#include "transport/hop.h"
+
+enum { BRANCH_LEN = 7 + 1 + 2 + 16 + 16 + 16, TAG_LEN = 16 };
+
+/* What of a request the identifiers are made of. Slices are borrowed. */
+struct upstream_id {
+	struct str branch;  /* of the caller's top Via */
+	struct str host;    /* its sent-by */
+	uint16_t port;
+	struct addr source; /* received and rport as we mark them */
+	struct str call_id, from_tag;
+	uint32_t cseq;
+};
+
+struct branch {
+	unsigned h8;
+	uint64_t t, l, mac;
+};
+
+/* The worker (0..n-1) a Call-ID belongs to. The hash has a fixed public key,
+ * so that every node and every run agrees. */
+unsigned branch_h8(struct str call_id);
+
+/* `key` of the request: its top Via as received plus from where. */
+struct upstream_id upstream_id(const struct msg_key *key,
+			       const struct hop *from);
+/* The same from a response to what we forwarded: `second` is the Via below
+ * ours, as we marked it. */
+struct upstream_id upstream_id_echoed(const struct msg_key *key,
+				      const struct via *second);
+
+void branch_write(char out[BRANCH_LEN], struct sipkey key,
+		  const struct upstream_id *up, const struct hop *target,
+		  unsigned visit, uint64_t loop);
+/* False when the text is not in our format (the MAC is not checked). */
+bool branch_parse(struct str text, struct branch *out_r);
+/* Checks the MAC of a parsed branch against the upstream identity, as found in
+ * a response's second Via, Call-ID, From tag and CSeq. Constant time. */
+bool branch_verify(const struct branch *b, struct sipkey key,
+		   const struct upstream_id *up);
+
+/* The To tag of responses of our own to this request: TAG_LEN hex digits. */
+void branch_to_tag(char out[TAG_LEN], struct sipkey key,
+		   const struct upstream_id *up);
+
+#endif

@@ -1,0 +1,410 @@
+#include <assert.h>
+#include <string.h>
+
+#include "transaction/inner.h"
+
+static void on_retransmit(struct timer *timer, struct now now);
+static void on_end(struct timer *timer, struct now now);
+
+/* ---- matching (RFC 3261 17.1.3) ---- */
+
+struct probe {
+	struct str branch;
+	enum method method;
+	struct str text;
+};
+
+/* An unknown method is compared as it stands at the start of the request, as
+ * long as we have it; the branch names the request well enough after that. */
+static bool same_method(const struct client *c, const struct probe *p)
+{
+	struct str line = c->image;
+
+	if (c->method != p->method)
+		return false;
+	return c->method != METHOD_OTHER || !c->image.p ||
+	       str_eq(str_cut(&line, ' '), p->text);
+}
+
+static bool is_match(const struct map_node *node, const void *key)
+{
+	const struct client *c = container_of(node, struct client, node);
+	const struct probe *p = key;
+	struct str branch = {c->branch, BRANCH_LEN};
+
+	/* Ours are hexadecimal: an echo in capitals is the same number. */
+	return str_caseeq(branch, p->branch) && same_method(c, p);
+}
+
+static uint64_t hash_branch(const struct txns *t, struct str branch)
+{
+	struct siphash h;
+
+	siphash_init(&h, t->map_key);
+	siphash_lower(&h, branch);
+	return siphash_end(&h);
+}
+
+struct client *client_find(struct txns *t, struct str branch, enum method m,
+			   struct str method_text)
+{
+	struct probe p = {branch, m, method_text};
+	struct map_node *node;
+
+	if (branch.n != BRANCH_LEN)
+		return NULL;
+	node = map_find(&t->clients, hash_branch(t, branch), is_match, &p);
+	return node ? container_of(node, struct client, node) : NULL;
+}
+
+/* ---- a life ---- */
+
+static bool is_reliable(const struct client *c)
+{
+	return transport_reliable((enum transport)c->hop.transport);
+}
+
+static void end_after(struct client *c, int64_t us, struct now now)
+{
+	timer_arm(c->txns->timers, &c->end, tick_add(now.mono, us));
+}
+
+static void retransmit_after(struct client *c, int64_t us, struct now now)
+{
+	timer_arm(c->txns->timers, &c->retransmit, tick_add(now.mono, us));
+}
+
+/* The name of the TLS peer is in the block, behind the struct. */
+static struct client *create(struct txns *t, enum method method,
+			     const struct hop *hop,
+			     const char branch[BRANCH_LEN], struct str bytes)
+{
+	size_t tls = hop->tls_name ? strlen(hop->tls_name) + 1 : 0;
+	struct client *c = mem_zalloc(t->mem, sizeof(*c) + tls);
+
+	if (!c)
+		return NULL;
+	if (own_set(t->mem, &c->image, bytes) < 0) {
+		mem_free(t->mem, c);
+		return NULL;
+	}
+	c->state = CLIENT_CALLING;
+	c->method = method;
+	c->invite = method == METHOD_INVITE;
+	c->hop = *hop;
+	if (tls)
+		c->hop.tls_name = memcpy(c + 1, hop->tls_name, tls);
+	memcpy(c->branch, branch, BRANCH_LEN);
+	c->txns = t;
+	timer_init(&c->retransmit, on_retransmit);
+	timer_init(&c->end, on_end);
+	map_add(&t->clients, &c->node,
+		hash_branch(t, (struct str){branch, BRANCH_LEN}));
+	t->n_clients++;
+	return c;
+}
+
+/* Sends the request, timers A or E, B or F (17.1.1.2, 17.1.2.2). */
+static void start(struct client *c, struct now now)
+{
+	struct txns *t = c->txns;
+
+	txns_send(t, &c->hop, c->image, CNT_SENT_REQUEST);
+	c->sends = 1;
+	c->interval = t->times.t1;
+	if (!is_reliable(c))
+		retransmit_after(c, c->interval, now);
+	end_after(c, 64 * t->times.t1, now);
+}
+
+struct client *client_new(struct txns *t, struct server *up, void *owner,
+			  enum method method, const struct hop *hop,
+			  const char branch[BRANCH_LEN], struct str bytes,
+			  struct now now)
+{
+	struct client *c;
+
+	assert(method != METHOD_ACK);
+	c = create(t, method, hop, branch, bytes);
+	if (!c)
+		return NULL;
+	c->owner = owner;
+	c->up = up;
+	if (up)
+		list_append(&up->clients, &c->up_link);
+	start(c, now);
+	return c;
+}
+
+static void retire(struct client *c)
+{
+	struct txns *t = c->txns;
+
+	assert(c->state != CLIENT_TERMINATED);
+	c->state = CLIENT_TERMINATED;
+	map_remove(&t->clients, &c->node);
+	timer_stop(t->timers, &c->retransmit);
+	timer_stop(t->timers, &c->end);
+}
+
+/* No final: timers B and F, transport errors. */
+static void fail(struct client *c, enum cause cause, struct now now)
+{
+	struct txns *t = c->txns;
+
+	txns_enter(t);
+	retire(c);
+	if (c->owner)
+		t->user.on_failure(t->user.ctx, c, cause, now);
+	client_bury(c);
+	txns_leave(t);
+}
+
+/* Timers B, D, F, K, M, and the end of a stub. */
+static void on_end(struct timer *timer, struct now now)
+{
+	struct client *c = container_of(timer, struct client, end);
+	struct txns *t = c->txns;
+
+	if (c->state <= CLIENT_PROCEEDING) {
+		fail(c, CAUSE_SILENT, now);
+		return;
+	}
+	txns_enter(t);
+	retire(c);
+	client_bury(c);
+	txns_leave(t);
+}
+
+void client_on_error(struct client *c, enum cause cause, struct now now)
+{
+	/* A stub goes on: an earlier copy of the request may have arrived. */
+	if (c->owner && c->state <= CLIENT_PROCEEDING)
+		fail(c, cause, now);
+}
+
+/* ---- CANCEL (9.1) ---- */
+
+/* The CANCEL is a transaction of its own, with the same branch. Without memory
+ * it is tried again, since the server may never say another word. */
+static void send_cancel(struct client *c, struct str reason, struct now now)
+{
+	struct txns *t = c->txns;
+	struct str bytes = client_write_cancel(c, reason);
+	struct client *x = NULL;
+
+	if (bytes.p)
+		x = create(t, METHOD_CANCEL, &c->hop, c->branch, bytes);
+	if (!x) {
+		count(t->counters, CNT_NOMEM);
+		if (reason.n)
+			client_shrink(c, reason);
+		retransmit_after(c, t->times.t1, now);
+		return;
+	}
+	start(x, now);
+	c->cancel_sent = true;
+	timer_stop(t->timers, &c->retransmit);
+	/* 64*T1 after the CANCEL nothing can be expected (9.1); for an owner
+	 * the time is counted from its request. */
+	if (!c->owner)
+		end_after(c, 64 * t->times.t1, now);
+}
+
+/* Not before a provisional response (9.1); until then nothing is sent. */
+static void want_cancel(struct client *c, struct str reason, struct now now)
+{
+	timer_stop(c->txns->timers, &c->retransmit);
+	if (!c->cancel_sent)
+		end_after(c, 64 * c->txns->times.t1, now);
+	c->cancel_wanted = true;
+	if (!c->got_1xx)
+		client_shrink(c, reason);
+	else if (!c->cancel_sent)
+		send_cancel(c, reason, now);
+}
+
+void client_cancel(struct client *c, struct str reason, struct now now)
+{
+	if (c->invite && c->state <= CLIENT_PROCEEDING && !c->cancel_wanted)
+		want_cancel(c, reason, now);
+}
+
+void client_abandon(struct client *c, struct str reason, struct now now)
+{
+	c->owner = NULL;
+	if (c->state > CLIENT_PROCEEDING || c->abandoned)
+		return;
+	c->abandoned = true;
+	if (c->invite) {
+		want_cancel(c, reason, now);
+		return;
+	}
+	/* What still comes is absorbed, not taken for a stray response. */
+	timer_stop(c->txns->timers, &c->retransmit);
+	client_drop_image(c);
+	end_after(c, 64 * c->txns->times.t1, now);
+}
+
+void client_disown(struct client *c, struct now now)
+{
+	client_abandon(c, STR_NONE, now);
+}
+
+/* ---- retransmission (timers A and E) ---- */
+
+static bool may_repeat(const struct client *c)
+{
+	if (c->invite)
+		return c->state == CLIENT_CALLING && !c->cancel_wanted;
+	return c->state <= CLIENT_PROCEEDING && !c->abandoned;
+}
+
+static void repeat(struct client *c, struct now now)
+{
+	struct txns *t = c->txns;
+	bool go = true;
+
+	if (c->owner)
+		go = t->user.on_retransmit(t->user.ctx, c, now);
+	if (!may_repeat(c))
+		return; /* given up meanwhile */
+	if (go) {
+		c->sends++;
+		count(t->counters, CNT_RETRANS_OUT);
+		txns_send(t, &c->hop, c->image, CNT_SENT_REQUEST);
+	}
+	c->interval *= 2;
+	if (!c->invite &&
+	    (c->state == CLIENT_PROCEEDING || c->interval > t->times.t2))
+		c->interval = t->times.t2;
+	retransmit_after(c, c->interval, now);
+}
+
+static void on_retransmit(struct timer *timer, struct now now)
+{
+	struct client *c = container_of(timer, struct client, retransmit);
+	struct txns *t = c->txns;
+
+	txns_enter(t);
+	if (c->cancel_wanted)
+		send_cancel(c, STR_NONE, now);
+	else
+		repeat(c, now);
+	txns_leave(t);
+}
+
+/* ---- responses ---- */
+
+static void tell(struct client *c, struct msg *m, const struct msg_key *key,
+		 struct now now)
+{
+	struct txns *t = c->txns;
+
+	t->user.on_response(t->user.ctx, c, m, key, now);
+}
+
+static void on_1xx(struct client *c, struct msg *m, const struct msg_key *key,
+		   struct now now)
+{
+	bool first = c->state == CLIENT_CALLING;
+
+	if (c->state > CLIENT_PROCEEDING) {
+		count(c->txns->counters, CNT_STRAY_RESPONSE);
+		return;
+	}
+	c->state = CLIENT_PROCEEDING;
+	c->got_1xx = true;
+	if (c->invite && first) {
+		timer_stop(c->txns->timers, &c->retransmit);
+		if (!c->cancel_wanted) {
+			/* From here on time is the user's (16.6 step 11). */
+			timer_stop(c->txns->timers, &c->end);
+			client_shrink(c, STR_NONE);
+		}
+	}
+	if (c->cancel_wanted && !c->cancel_sent)
+		send_cancel(c, STR_NONE, now);
+	if (c->owner)
+		tell(c, m, key, now);
+}
+
+/* RFC 6026: every 2xx is the user's, also when nobody waits for it. */
+static void on_invite_2xx(struct client *c, struct msg *m,
+			  const struct msg_key *key, struct now now)
+{
+	struct txns *t = c->txns;
+
+	if (c->state <= CLIENT_PROCEEDING) {
+		c->state = CLIENT_ACCEPTED;
+		c->code = m->status;
+		timer_stop(t->timers, &c->retransmit);
+		client_drop_image(c);
+		end_after(c, 64 * t->times.t1, now); /* timer M */
+	}
+	tell(c, m, key, now);
+}
+
+static void on_invite_failure(struct client *c, struct msg *m,
+			      const struct msg_key *key, struct now now)
+{
+	struct txns *t = c->txns;
+
+	if (c->state == CLIENT_ACCEPTED) {
+		count(t->counters, CNT_LATE_FINAL);
+		return;
+	}
+	if (c->state == CLIENT_COMPLETED) {
+		count(t->counters, CNT_RETRANS_IN);
+		client_ack(c, m);
+		return;
+	}
+	c->state = CLIENT_COMPLETED;
+	c->code = m->status;
+	timer_stop(t->timers, &c->retransmit);
+	client_ack(c, m);
+	/* Timer D. */
+	end_after(c, is_reliable(c) ? 0 : 64 * t->times.t1, now);
+	if (c->owner)
+		tell(c, m, key, now);
+	else if (!c->cancel_sent)
+		count(t->counters, CNT_LATE_FINAL);
+}
+
+static void on_final(struct client *c, struct msg *m, const struct msg_key *key,
+		     struct now now)
+{
+	struct txns *t = c->txns;
+
+	if (c->state == CLIENT_COMPLETED) {
+		count(t->counters, CNT_RETRANS_IN);
+		return;
+	}
+	c->state = CLIENT_COMPLETED;
+	c->code = m->status;
+	timer_stop(t->timers, &c->retransmit);
+	client_drop_image(c);
+	end_after(c, is_reliable(c) ? 0 : t->times.t4, now); /* timer K */
+	if (c->owner)
+		tell(c, m, key, now);
+	else if (c->method != METHOD_CANCEL)
+		count(t->counters, CNT_LATE_FINAL);
+}
+
+void client_on_response(struct client *c, struct msg *m,
+			const struct msg_key *key, struct now now)
+{
+	struct txns *t = c->txns;
+
+	assert(!m->is_request && c->state != CLIENT_TERMINATED);
+	txns_enter(t);
+	if (m->status < 200)
+		on_1xx(c, m, key, now);
+	else if (!c->invite)
+		on_final(c, m, key, now);
+	else if (m->status < 300)
+		on_invite_2xx(c, m, key, now);
+	else
+		on_invite_failure(c, m, key, now);
+	txns_leave(t);
+}

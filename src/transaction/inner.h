@@ -1,0 +1,70 @@
+/*
+ * Private to the transaction layer: what its files share.
+ */
+#ifndef TRANSACTION_INNER_H
+#define TRANSACTION_INNER_H
+
+#include "transaction/txn.h"
+
+/* ---- txns.c: the lives of blocks ---- */
+
+/* Every entry that may call the user or end a transaction is between these two:
+ * a block that ends meanwhile is freed when the outermost one is left, so that
+ * nothing disappears under a function that is still running. */
+void txns_enter(struct txns *t);
+void txns_leave(struct txns *t);
+void server_bury(struct server *s); /* unlinked from everything before */
+void client_bury(struct client *c); /* the same */
+
+/* The scratch arena's failed flag as it was before; a failure of our own is
+ * handled on the spot and must not look like one of the message's. */
+bool scratch_begin(struct txns *t);
+void scratch_end(struct txns *t, bool failed_before);
+
+/* Copies bytes into *own, an owned string; what was in it is freed. On
+ * ERR_NOMEM the old value stays. */
+int own_set(struct mem *m, struct str *own, struct str bytes);
+void own_free(struct mem *m, struct str *own);
+
+void siphash_lower(struct siphash *h, struct str s); /* any case is the same */
+
+/* ---- key.c: RFC 3261 17.2.3 ---- */
+
+struct server_key {
+	struct str part[6]; /* equal in a transaction's messages, hashed */
+	unsigned parts;
+	unsigned host;     /* which part compares in any case; 0: none */
+	struct str to_tag; /* RFC 2543 only */
+	bool has_to_tag;   /* it takes part in the comparison */
+	struct str method; /* INVITE for ACK */
+	bool any_method;   /* for CANCEL: the one it is for */
+	char num[24];      /* text of a part */
+};
+
+void server_key_make(struct server_key *k, const struct msg *m,
+		     const struct msg_key *key);
+/* For the map; the same whatever the method. */
+uint64_t server_key_hash(const struct server_key *k, struct sipkey key);
+/* For server.id. */
+uint64_t server_key_id(const struct server_key *k, struct sipkey key);
+size_t server_key_size(const struct server_key *k);
+void server_key_write(const struct server_key *k, char *out);
+bool server_key_eq(const struct server_key *k, struct str stored);
+
+/* ---- server.c ---- */
+
+/* Its last client is gone, or its matching has ended. */
+void server_settle(struct server *s);
+
+/* ---- record.c: what a client keeps of its request ---- */
+
+/* Cuts the image down to what CANCEL and ACK need and puts `reason` (unless
+ * empty) behind it; without memory it stays as it is. */
+void client_shrink(struct client *c, struct str reason);
+/* Bytes of the CANCEL in scratch; STR_NONE when memory ran out. */
+struct str client_write_cancel(struct client *c, struct str reason);
+/* ACKs a non-2xx final (17.1.1.3) and keeps the ACK in place of the image. */
+void client_ack(struct client *c, const struct msg *response);
+void client_drop_image(struct client *c);
+
+#endif

@@ -1,0 +1,206 @@
+/*
+ * Transactions of one core (RFC 3261 section 17 with RFC 6026 and RFC 4320):
+ * matching, retransmission, absorbing. Server and client transactions are
+ * small heap blocks of their own. They know nothing of response contexts:
+ * `owner` is an opaque pointer that the transaction user sets and clears, and a
+ * transaction whose owner is NULL is a *record*:
+ *
+ *   server record   its final is sent: key, upstream hop, the bytes to repeat,
+ *                   timer H, I, J or L
+ *   client record   its final is in: key, upstream, the ACK to repeat, timer D,
+ *                   K or M
+ *   stub            given up without a final: that plus the image of the
+ *                   request for CANCEL and ACK; it cancels on a late 1xx, ACKs
+ *                   a late non-2xx, hands a late 2xx to the user
+ *
+ * so that a response context can be freed as soon as nobody decides any more,
+ * while absorbing states go on for up to 32 s on a few hundred bytes.
+ *
+ * A client transaction keeps a pointer to the server transaction it serves
+ * (`up`); the server transaction stays in memory (though no longer matched)
+ * until its last client is gone.
+ */
+#ifndef TRANSACTION_TXN_H
+#define TRANSACTION_TXN_H
+
+#include "message/scan.h"
+#include "transaction/branch.h"
+#include "transport/host.h"
+#include "transport/listener.h"
+#include "util/counters.h"
+#include "util/list.h"
+#include "util/map.h"
+#include "util/siphash.h"
+#include "util/timer.h"
+
+/* Microseconds. Everything else follows: B, F, H, L, M = 64*T1; D = 64*T1 on
+ * UDP; I, K = T4; J = 64*T1; on reliable transports D, I, J, K = 0. */
+struct txn_times {
+	int64_t t1, t2, t4;
+};
+
+enum server_state {
+	SERVER_TRYING,     /* non-INVITE, nothing sent yet; INVITE: same */
+	SERVER_PROCEEDING, /* a 1xx was sent */
+	SERVER_COMPLETED,  /* a non-2xx (non-INVITE: any) final was sent */
+	SERVER_CONFIRMED,  /* INVITE: the ACK came; timer I */
+	SERVER_ACCEPTED,   /* INVITE: a 2xx was sent; timer L (RFC 6026) */
+	SERVER_TERMINATED  /* not matched any more; kept for its clients */
+};
+
+enum client_state {
+	CLIENT_CALLING,    /* INVITE; non-INVITE: Trying */
+	CLIENT_PROCEEDING,
+	CLIENT_COMPLETED,
+	CLIENT_ACCEPTED,   /* INVITE: a 2xx came; timer M (RFC 6026) */
+	CLIENT_TERMINATED
+};
+
+struct server {
+	struct map_node node;
+	enum server_state state;
+	enum method method;
+	bool invite;
+	struct hop from;          /* responses go there (18.2.2, RFC 3581) */
+	struct str key;           /* owned: the text matching compares */
+	uint64_t id;              /* keyed hash of the key; the same on every
+	                           * node with the key */
+	int code;                 /* of the last response sent, 0: none */
+	struct str last;          /* owned: last response, repeated as is */
+	struct timer retransmit;  /* G */
+	struct timer end;         /* H, I, J, L */
+	int64_t interval;         /* of G */
+	struct list clients;      /* client.up_link */
+	struct txns *txns;
+	void *owner;              /* the user's; NULL: record */
+	bool cancelled;           /* a CANCEL matched it */
+};
+
+struct client {
+	struct map_node node;
+	enum client_state state;
+	enum method method;
+	bool invite;
+	bool got_1xx;             /* any provisional, 100 too */
+	bool cancel_wanted, cancel_sent;
+	bool abandoned;           /* given up by its user: a stub once unowned */
+	struct hop hop;
+	char branch[BRANCH_LEN];
+	struct str image;         /* owned: the request as sent; later what
+	                           * CANCEL and ACK need; later the ACK */
+	bool image_is_ack;
+	size_t reason_n;          /* bytes behind the image: a header line for a
+	                           * CANCEL that has to wait */
+	int code;                 /* final received, 0: none */
+	unsigned sends;           /* of the request: 1 + retransmissions */
+	struct timer retransmit;  /* A, E */
+	struct timer end;         /* B, F, D, K, M, and the end of a stub */
+	int64_t interval;
+	struct server *up;        /* may be NULL: a request of our own */
+	struct list up_link;
+	struct txns *txns;
+	void *owner;              /* the user's (a branch); NULL: record */
+};
+
+/* What the user of the transactions (the proxy) is told. Called with the
+ * transaction in its new state; it may call anything here except free. */
+struct txn_user {
+	void *ctx;
+	/* A response that is news: every 1xx while Calling or Proceeding, the
+	 * first final, every 2xx to INVITE, also late and repeated ones. For
+	 * records and stubs too (c->owner NULL), 2xx to INVITE only.  m and key
+	 * live until the call returns. ACKs of non-2xx are sent already. */
+	void (*on_response)(void *ctx, struct client *c, struct msg *m,
+			    const struct msg_key *key, struct now now);
+	/* No final in time (timer B, F), or the hop could not be reached; only
+	 * while owned. CAUSE_SILENT for the timers. The transaction is
+	 * terminated when the call returns. */
+	void (*on_failure)(void *ctx, struct client *c, enum cause cause,
+			   struct now now);
+	/* A retransmission is about to be sent for the (sends)th time; only while
+	 * owned. `sends` does not count it yet: 1 before the first one. False:
+	 * do not send (the user has given it up meanwhile). */
+	bool (*on_retransmit)(void *ctx, struct client *c, struct now now);
+	/* Our final could not be delivered (timer H, no ACK); owned or not. */
+	void (*on_no_ack)(void *ctx, struct server *s, struct now now);
+	/* The block is about to be freed; only while owned: clear the pointer */
+	void (*on_server_end)(void *ctx, struct server *s);
+	void (*on_client_end)(void *ctx, struct client *c);
+};
+
+struct txns {
+	struct mem *mem;
+	struct arena *scratch;    /* borrowed; reset by the core per input */
+	struct timers *timers;
+	const struct host *host;
+	struct counters *counters;
+	struct txn_times times;
+	struct sipkey key;        /* node key: ids, branches */
+	struct sipkey map_key;    /* of this core: map hashes */
+	struct txn_user user;
+	struct map servers, clients;
+	size_t n_servers, n_clients; /* blocks alive */
+	unsigned depth;              /* of entries; blocks that have ended are */
+	struct map_node *dead_servers, *dead_clients; /* freed at 0 */
+};
+
+int txns_init(struct txns *t, struct mem *m); /* others set by the caller */
+void txns_fini(struct txns *t); /* frees everything at once, no callbacks */
+/* host->send, counted: CNT_SENT_REQUEST or CNT_SENT_RESPONSE. */
+void txns_send(struct txns *t, const struct hop *to, struct str bytes,
+	       enum counter kind);
+
+/* ---- server side ---- */
+
+/* Matches a request to a transaction (17.2.3, by the old rules for requests
+ * without the magic cookie). ACK matches its INVITE; CANCEL matches only
+ * another CANCEL. */
+struct server *server_find(struct txns *t, const struct msg *m,
+			   const struct msg_key *key, const struct hop *from);
+/* The INVITE (or other) transaction that a CANCEL is for (9.2). */
+struct server *server_find_cancelled(struct txns *t, const struct msg *m,
+				     const struct msg_key *key,
+				     const struct hop *from);
+/* Creates one for a new request; NULL when memory ran out. */
+struct server *server_new(struct txns *t, const struct msg *m,
+			  const struct msg_key *key, const struct hop *from);
+/* Gives the matched transaction a retransmission or an ACK. */
+void server_on_request(struct server *s, enum method method, struct now now);
+/* Sends a response and moves the machine. A 2xx to INVITE may be sent any
+ * number of times, in every state; any other final once (later ones give
+ * ERR_STATE). For non-INVITE, 408 and anything after 64*T1 are the caller's
+ * mistake to avoid (RFC 4320). `bytes` is copied. ERR_NOMEM: the
+ * response was sent but cannot be repeated. */
+int server_respond(struct server *s, struct str bytes, int code,
+		   struct now now);
+/* The user lets go: owner = NULL; without a final sent it is terminated. */
+void server_disown(struct server *s, struct now now);
+
+/* ---- client side ---- */
+
+/* Creates a client transaction and sends the request. `bytes` carries the
+ * branch in its top Via; both are copied. NULL when memory ran out. */
+struct client *client_new(struct txns *t, struct server *up, void *owner,
+			  enum method method, const struct hop *hop,
+			  const char branch[BRANCH_LEN], struct str bytes,
+			  struct now now);
+/* By branch and CSeq method. */
+struct client *client_find(struct txns *t, struct str branch, enum method m,
+			   struct str method_text);
+void client_on_response(struct client *c, struct msg *m,
+			const struct msg_key *key, struct now now);
+/* A transport error for this transaction. Owned and without a final: the user
+ * hears of it (on_failure). A failed CANCEL or ACK is ignored. */
+void client_on_error(struct client *c, enum cause cause, struct now now);
+/* Give up: no more retransmissions, owner = NULL. An INVITE without a final
+ * becomes a stub for 64*T1: with a 1xx behind it, it is cancelled now, else on
+ * its first 1xx. `reason` is a header line for the CANCEL ("Reason: ...\r\n")
+ * or empty; borrowed. */
+void client_abandon(struct client *c, struct str reason, struct now now);
+/* The same without letting go: CANCEL it (now or on the first 1xx) and go on
+ * telling the owner. At most 64*T1 later on_failure(CAUSE_SILENT). */
+void client_cancel(struct client *c, struct str reason, struct now now);
+/* The user's context ends: owner = NULL. One without a final is abandoned. */
+void client_disown(struct client *c, struct now now);
+
+#endif

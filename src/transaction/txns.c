@@ -1,0 +1,194 @@
+#include <assert.h>
+#include <string.h>
+
+#include "transaction/inner.h"
+#include "util/err.h"
+
+int txns_init(struct txns *t, struct mem *m)
+{
+	t->mem = m;
+	t->n_servers = t->n_clients = 0;
+	t->depth = 0;
+	t->dead_servers = t->dead_clients = NULL;
+	if (map_init(&t->servers, m) < 0)
+		return ERR_NOMEM;
+	if (map_init(&t->clients, m) < 0) {
+		map_fini(&t->servers);
+		return ERR_NOMEM;
+	}
+	return 0;
+}
+
+static void server_free(struct server *s)
+{
+	struct txns *t = s->txns;
+
+	assert(!s->owner && !timer_armed(&s->retransmit) &&
+	       !timer_armed(&s->end));
+	own_free(t->mem, &s->last);
+	mem_free(t->mem, s);
+	t->n_servers--;
+}
+
+static void client_free(struct client *c)
+{
+	struct txns *t = c->txns;
+
+	assert(!c->owner && !timer_armed(&c->retransmit) &&
+	       !timer_armed(&c->end));
+	own_free(t->mem, &c->image);
+	mem_free(t->mem, c);
+	t->n_clients--;
+}
+
+/* At the end of the core: nobody is told. */
+static void client_discard(struct client *c)
+{
+	struct server *up = c->up;
+
+	c->owner = NULL;
+	timer_stop(c->txns->timers, &c->retransmit);
+	timer_stop(c->txns->timers, &c->end);
+	list_remove(&c->up_link);
+	if (up && up->state == SERVER_TERMINATED && list_empty(&up->clients)) {
+		up->owner = NULL;
+		server_free(up);
+	}
+	client_free(c);
+}
+
+static void server_discard(struct server *s)
+{
+	s->owner = NULL;
+	timer_stop(s->txns->timers, &s->retransmit);
+	timer_stop(s->txns->timers, &s->end);
+	server_free(s);
+}
+
+void txns_fini(struct txns *t)
+{
+	struct map_node *node;
+
+	assert(t->depth == 0);
+	/* Clients first: they may hold the last servers outside the map. */
+	for (size_t i = 0; i < t->clients.buckets; i++) {
+		while ((node = t->clients.bucket[i])) {
+			map_remove(&t->clients, node);
+			client_discard(container_of(node, struct client, node));
+		}
+	}
+	for (size_t i = 0; i < t->servers.buckets; i++) {
+		while ((node = t->servers.bucket[i])) {
+			map_remove(&t->servers, node);
+			server_discard(container_of(node, struct server, node));
+		}
+	}
+	assert(t->n_servers == 0 && t->n_clients == 0);
+	map_fini(&t->clients);
+	map_fini(&t->servers);
+}
+
+void txns_send(struct txns *t, const struct hop *to, struct str bytes,
+	       enum counter kind)
+{
+	count(t->counters, kind);
+	t->host->send(t->host->ctx, to, bytes);
+}
+
+void txns_enter(struct txns *t)
+{
+	t->depth++;
+}
+
+void txns_leave(struct txns *t)
+{
+	struct map_node *node;
+
+	assert(t->depth > 0);
+	if (--t->depth)
+		return;
+	while ((node = t->dead_clients)) {
+		t->dead_clients = node->next;
+		client_free(container_of(node, struct client, node));
+	}
+	while ((node = t->dead_servers)) {
+		t->dead_servers = node->next;
+		server_free(container_of(node, struct server, node));
+	}
+}
+
+/* A block that has ended is in no map: its node links it among the dead. */
+void server_bury(struct server *s)
+{
+	struct txns *t = s->txns;
+
+	assert(t->depth && s->state == SERVER_TERMINATED);
+	if (s->owner)
+		t->user.on_server_end(t->user.ctx, s);
+	s->owner = NULL;
+	s->node.next = t->dead_servers;
+	t->dead_servers = &s->node;
+}
+
+void client_bury(struct client *c)
+{
+	struct txns *t = c->txns;
+	struct server *up = c->up;
+
+	assert(t->depth && c->state == CLIENT_TERMINATED);
+	if (c->owner)
+		t->user.on_client_end(t->user.ctx, c);
+	c->owner = NULL;
+	list_remove(&c->up_link);
+	c->node.next = t->dead_clients;
+	t->dead_clients = &c->node;
+	if (up)
+		server_settle(up);
+}
+
+bool scratch_begin(struct txns *t)
+{
+	return arena_failed(t->scratch);
+}
+
+void scratch_end(struct txns *t, bool failed_before)
+{
+	if (!failed_before)
+		arena_clear_failed(t->scratch);
+}
+
+int own_set(struct mem *m, struct str *own, struct str bytes)
+{
+	char *p = mem_alloc(m, bytes.n ? bytes.n : 1);
+
+	if (!p)
+		return ERR_NOMEM;
+	if (bytes.n)
+		memcpy(p, bytes.p, bytes.n);
+	own_free(m, own);
+	*own = (struct str){p, bytes.n};
+	return 0;
+}
+
+void own_free(struct mem *m, struct str *own)
+{
+	mem_free(m, (void *)own->p);
+	*own = STR_NONE;
+}
+
+void siphash_lower(struct siphash *h, struct str s)
+{
+	char chunk[64];
+	size_t n = 0;
+
+	siphash_u64(h, s.n);
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+
+		chunk[n++] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+		if (n == sizeof(chunk) || i + 1 == s.n) {
+			siphash_bytes(h, chunk, n);
+			n = 0;
+		}
+	}
+}

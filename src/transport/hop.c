@@ -1,0 +1,51 @@
+#include <assert.h>
+#include "transport/host.h"
+
+static const struct {
+	const char *name;
+	struct str via;
+	uint16_t port;
+} TRANSPORT[TRANSPORT_N] = {
+    [TRANSPORT_UDP] = {"udp", {"UDP", 3}, 5060},
+    [TRANSPORT_TCP] = {"tcp", {"TCP", 3}, 5060},
+    [TRANSPORT_TLS] = {"tls", {"TLS", 3}, 5061},
+};
+
+const char *transport_name(enum transport t)
+{
+	assert((unsigned)t < TRANSPORT_N);
+	return TRANSPORT[t].name;
+}
+
+struct str transport_via(enum transport t)
+{
+	assert((unsigned)t < TRANSPORT_N);
+	return TRANSPORT[t].via;
+}
+
+int transport_parse(struct str s)
+{
+	for (int t = 0; t < TRANSPORT_N; t++) {
+		if (str_caseeq(s, TRANSPORT[t].via))
+			return t;
+	}
+	return -1;
+}
+
+uint16_t transport_port(enum transport t)
+{
+	assert((unsigned)t < TRANSPORT_N);
+	return TRANSPORT[t].port;
+}
+
+const char *cause_text(enum cause c)
+{
+	static const char *const text[CAUSE_N] = {
+#define X(id, text) [id] = text,
+	    CAUSE_LIST(X)
+#undef X
+	};
+
+	assert((unsigned)c < CAUSE_N);
+	return text[c];
+}

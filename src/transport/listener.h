@@ -1,0 +1,51 @@
+/*
+ * Where this node listens, and what it calls itself: addresses for Via and
+ * Record-Route, and the question "is this URI one of ours?".
+ */
+#ifndef TRANSPORT_LISTENER_H
+#define TRANSPORT_LISTENER_H
+
+#include "message/scan.h"
+#include "transport/host.h"
+#include "util/buf.h"
+
+enum { LISTENER_MAX = 32, LISTENER_NAME = 64 };
+
+struct listener {
+	uint8_t transport;            /* enum transport */
+	struct addr addr;             /* bound; the IP may be 0.0.0.0 or :: */
+	char advertise[LISTENER_NAME]; /* host or host:port for Via; "" none */
+};
+
+struct listeners {
+	struct listener l[LISTENER_MAX];
+	unsigned n;
+	/* The machine's addresses, for wildcard listeners; the host keeps them
+	 * up to date. */
+	struct addr own[64];
+	unsigned owns;
+};
+
+/* Parses "udp:0.0.0.0:5060", "udp:[::]:5060", "udp:127.0.0.1" (5060). False
+ * with a static explanation in *why_r. */
+bool listener_parse(struct str text, struct listener *out_r,
+		    const char **why_r);
+/* Names the address in Via and Record-Route: the advertised name, else the
+ * local address of the hop with the listener's port. */
+void listener_write_host(const struct listeners *ls, const struct hop *hop,
+			 struct buf *out);
+/* True when host and port of the URI (default port by transport) name one of
+ * our listeners: its address, its advertised name, or for a wildcard listener
+ * one of the machine's own addresses. */
+bool listener_is_ours(const struct listeners *ls, const struct uri *uri);
+bool listener_is_our_addr(const struct listeners *ls, enum transport t,
+			  const struct addr *a);
+/* The same for a sent-by: here the transport has to be the listener's. */
+bool listener_is_named(const struct listeners *ls, enum transport t,
+		       struct str host, uint16_t port);
+/* The first listener of a transport and family, -1 when there is none;
+ * `prefer` wins when it fits. */
+int listener_for(const struct listeners *ls, enum transport t,
+		 const struct addr *to, int prefer);
+
+#endif
