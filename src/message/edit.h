@@ -19,18 +19,29 @@ struct edits {
 	struct str reason;     /* responses: new reason phrase, or STR_NONE */
 	int status;            /* responses: new status code, or 0 */
 	struct str body;       /* new body when has_body */
-	bool has_body;         /* then Content-Length is rewritten too */
+	bool has_body;         /* Content-Length was rewritten too */
 	struct edit *edit;     /* array in the arena, sorted by position */
 	uint32_t n, cap;
 	bool bad; /* memory ran out: edits_write fails */
 };
 
 void edits_init(struct edits *e, const struct msg *m, struct arena *a);
-/* A copy that can be changed without changing the original. */
+/* A copy that can be changed without changing the original. Texts are shared:
+ * the arena of the original must live as long. */
 void edits_copy(struct edits *to, const struct edits *from, struct arena *a);
 
-/* All of these copy their text into the arena. Header names and values are
- * refused (ERR_SYNTAX) when they hold CR, LF or NUL, or the name is no token.
+enum { EDIT_MAX = 256 };
+
+/*
+ * All of these copy their text into the arena and return 0 or
+ *   ERR_SYNTAX    a name is no token, a text holds CR, LF or NUL, or a value is
+ *                 asked of a header that is no list
+ *   ERR_STATE     Content-Length (only edit_body writes that), or a change that
+ *                 only the other kind of message can have
+ *   ERR_NOTFOUND  no such header (pop and replace)
+ *   ERR_LIMIT     a line of more than MSG_MAX_LINE, more than EDIT_MAX edits
+ *   ERR_NOMEM     and every edits_write from then on fails
+ * Names match in any case, long or compact, with white space before the ':'.
  */
 
 /* Puts a field at the very top of the header section, before all others; a
@@ -53,17 +64,25 @@ int edit_pop_last_value(struct edits *e, enum hdr_id id);
 /* Replaces the first value of a list header in place (Via received/rport). */
 int edit_replace_value(struct edits *e, enum hdr_id id, struct str value);
 int edit_uri(struct edits *e, struct str uri);
+/* Responses: code 100-699; a reason of STR_NONE stays as it is. */
+int edit_status(struct edits *e, int code, struct str reason);
+/* Also writes Content-Length, in place or at the end; with the body as it is
+ * this gives a message without the header one. */
 int edit_body(struct edits *e, struct str body);
 
-/* The value a reader would see now: the first of this name after the edits. */
+/* The value a reader would see now: the first of this name after the edits, a
+ * whole header value without folds. STR_NONE when there is none. */
 struct str edits_get(const struct edits *e, struct str name);
-/* Calls fn for each value of the name after the edits, in order. */
+/* Calls fn for each field of the name (STR_NONE: every field) after the edits,
+ * in order, with name and unfolded value; lists are not taken apart. Ends when
+ * fn returns false. */
 typedef bool edits_fn(void *ctx, struct str name, struct str value);
 void edits_each(const struct edits *e, struct str name, edits_fn *fn,
 		void *ctx);
 
-/* Writes the message with the edits; 0, ERR_NOMEM or ERR_LIMIT. Without edits
- * the output equals the input byte for byte. */
+/* Writes the message with the edits; 0, ERR_NOMEM, or ERR_LIMIT for more than
+ * MSG_MAX_BYTES or the space of `out`. Without edits the output equals the
+ * input byte for byte. */
 int edits_write(const struct edits *e, struct buf *out);
 
 #endif
