@@ -5,10 +5,10 @@ VERSION := 0.1.0-dev
 # ---- sources: one line per layer, low to high; a name is src/<layer>/<name>.c
 # A layer may include its own headers and those of the layers listed before it
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
-SRC_util        := addr arena buf err log map mem rand siphash str timer
+SRC_util        := addr arena buf counters err log map mem rand siphash str timer
 SRC_message     := hdr msg msg_start scan scan_uri field edit reply
-SRC_transport   :=
-SRC_transaction :=
+SRC_transport   := hop listener via
+SRC_transaction := branch key txns server client record
 SRC_proxy       :=
 SRC_core        :=
 SRC_lua         :=
