@@ -6,11 +6,11 @@ VERSION := 0.1.0-dev
 # A layer may include its own headers and those of the layers listed before it
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
 SRC_util        := addr arena buf counters err log map mem rand siphash str timer
-SRC_message     := hdr msg msg_start scan scan_uri field edit reply
+SRC_message     := chars hdr msg msg_start scan scan_uri field edit reply
 SRC_transport   := hop listener via
 SRC_transaction := branch key txns server client record
-SRC_proxy       :=
-SRC_core        :=
+SRC_proxy       := attempt cancel cookie dialog forward late members own proxy request response route settings stateless trying validate
+SRC_core        := core node shared
 SRC_lua         :=
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
 SRC_host        :=

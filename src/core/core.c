@@ -1,0 +1,368 @@
+#include "core/core.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct core {
+	struct node *node;
+	unsigned worker;
+	const struct host *host;
+	struct mem mem;
+	struct arena_cache *arenas;
+	struct arena *scratch;
+	struct timers *timers;
+	struct txns txns;
+	bool has_txns;
+	struct proxy *proxy;
+	struct counters counters;
+	struct rand rand;
+	struct core_user user;
+	bool has_user;
+	bool busy;      /* an entry is running: none may start */
+	struct now now; /* of that entry */
+};
+
+static void init_txns(struct core *c)
+{
+	uint8_t key[16];
+	uint64_t k0 = rand_u64(&c->rand), k1 = rand_u64(&c->rand);
+
+	memcpy(key, &k0, 8);
+	memcpy(key + 8, &k1, 8);
+	c->has_txns = txns_init(&c->txns, &c->mem) == 0;
+	c->txns.scratch = c->scratch;
+	c->txns.timers = c->timers;
+	c->txns.host = c->host;
+	c->txns.counters = &c->counters;
+	c->txns.times = c->node->settings.times;
+	c->txns.key = c->node->key;
+	c->txns.map_key = sipkey_load(key);
+}
+
+static struct proxy *make_proxy(struct core *c)
+{
+	struct proxy_conf conf = {
+	    .mem = &c->mem,
+	    .arenas = c->arenas,
+	    .scratch = c->scratch,
+	    .timers = c->timers,
+	    .txns = &c->txns,
+	    .host = c->host,
+	    .listeners = &c->node->listeners,
+	    .settings = &c->node->settings,
+	    .members = &c->node->members,
+	    .counters = &c->counters,
+	    .key = c->node->key,
+	    .rand = &c->rand,
+	};
+
+	return proxy_new(&conf);
+}
+
+struct core *core_new(struct node *node, unsigned worker,
+		      const struct host *host, const uint8_t seed[16],
+		      struct now now)
+{
+	struct core *c = calloc(1, sizeof(*c));
+
+	assert(worker < node->workers && !node->core[worker]);
+	if (!c)
+		return NULL;
+	mem_init(&c->mem);
+	rand_seed_bytes(&c->rand, seed);
+	c->node = node;
+	c->worker = worker;
+	c->host = host;
+	c->now = now;
+	c->arenas = arena_cache_new(&c->mem);
+	c->scratch = c->arenas ? arena_new(c->arenas) : NULL;
+	c->timers = timers_new(&c->mem, now.mono);
+	if (c->scratch && c->timers) {
+		init_txns(c);
+		if (c->has_txns)
+			c->proxy = make_proxy(c);
+	}
+	node->core[worker] = c;
+	if (!c->proxy)
+		core_free(&c);
+	return c;
+}
+
+void core_free(struct core **cp)
+{
+	struct core *c = *cp;
+
+	if (!c)
+		return;
+	assert(!c->busy);
+	c->node->core[c->worker] = NULL;
+	proxy_free(&c->proxy);
+	if (c->has_txns)
+		txns_fini(&c->txns);
+	timers_free(&c->timers);
+	arena_free(&c->scratch);
+	if (c->arenas)
+		arena_cache_free(&c->arenas);
+	free(c);
+	*cp = NULL;
+}
+
+void core_set_user(struct core *c, const struct core_user *user)
+{
+	c->has_user = user != NULL;
+	if (user)
+		c->user = *user;
+	proxy_set_policy(c->proxy, user ? &c->user.policy : NULL);
+}
+
+/* ---- entries ---- */
+
+static void enter(struct core *c, struct now now)
+{
+	assert(!c->busy); /* a host verb called back into the core */
+	c->busy = true;
+	c->now = now;
+	timers_run(c->timers, now);
+}
+
+/* Outcomes make coroutines ready, coroutines make outcomes. */
+static void leave(struct core *c)
+{
+	bool any = true;
+
+	while (any) {
+		any = proxy_settle(c->proxy, c->now);
+		if (c->has_user && c->user.drain(c->user.ctx, c->now))
+			any = true;
+	}
+	arena_reset(c->scratch);
+	arena_clear_failed(c->scratch);
+	c->busy = false;
+}
+
+static bool is_keepalive(struct str bytes)
+{
+	/* CRLF (RFC 5626), or the zero bytes some phones send. */
+	for (size_t i = 0; i < bytes.n; i++)
+		if (bytes.p[i] != '\r' && bytes.p[i] != '\n' &&
+		    bytes.p[i] != '\0')
+			return false;
+	return true;
+}
+
+static bool hand_over(struct core *c, const struct hop *from, struct str bytes,
+		      struct str call_id)
+{
+	unsigned worker = branch_h8(call_id) % c->node->workers;
+	struct post post = {
+	    .kind = POST_DATAGRAM, .from = *from, .bytes = bytes};
+
+	if (worker == c->worker)
+		return false;
+	count(&c->counters, CNT_HANDOVER);
+	c->host->post(c->host->ctx, worker, &post);
+	return true;
+}
+
+static void receive_bad(struct core *c, struct msg *m, struct msg_key *key,
+			enum msg_bad bad, const struct hop *from)
+{
+	if (bad == MSG_NOMEM)
+		count(&c->counters, CNT_NOMEM);
+	else if (!m->is_request || !reply_can_answer(m) || !key->via.host.p)
+		count(&c->counters, CNT_PARSE);
+	else
+		proxy_on_request(c->proxy, m, key, bad, from, c->now);
+}
+
+static void receive(struct core *c, const struct hop *from, struct str bytes)
+{
+	struct msg m;
+	struct msg_key key;
+	enum msg_bad bad;
+
+	if (addr_is_unsendable(&from->addr) || from->addr.port == 0) {
+		count(&c->counters, CNT_BAD_SOURCE);
+		return;
+	}
+	if (is_keepalive(bytes)) {
+		count(&c->counters, CNT_KEEPALIVE);
+		return;
+	}
+	memset(&key, 0, sizeof(key));
+	bad = msg_index(&m, c->scratch, bytes);
+	if (bad == MSG_OK)
+		bad = msg_key(&m, &key);
+	else if (m.is_request && reply_can_answer(&m))
+		msg_key(&m, &key); /* what the answer needs */
+	if (bad != MSG_OK)
+		receive_bad(c, &m, &key, bad, from);
+	else if (hand_over(c, from, bytes, key.call_id))
+		return;
+	else if (m.is_request)
+		proxy_on_request(c->proxy, &m, &key, MSG_OK, from, c->now);
+	else
+		proxy_on_response(c->proxy, &m, &key, from, c->now);
+}
+
+void core_receive(struct core *c, struct now now, const struct hop *from,
+		  struct str bytes)
+{
+	enter(c, now);
+	receive(c, from, bytes);
+	leave(c);
+}
+
+/* The worker of a quoted request is in its branch: find our cookie. */
+static int worker_of_quoted(const struct core *c, struct str quoted)
+{
+	static const char cookie[] = "branch=z9hG4bK1";
+	struct branch b;
+	const char *p = memmem(quoted.p, quoted.n, cookie, sizeof(cookie) - 1);
+	size_t at;
+
+	if (!p)
+		return -1;
+	at = (size_t)(p - quoted.p) + sizeof("branch=") - 1;
+	if (!branch_parse(str_sub(quoted, at, at + BRANCH_LEN), &b))
+		return -1;
+	return (int)(b.h8 % c->node->workers);
+}
+
+void core_flow_event(struct core *c, struct now now, const struct flow_event *e)
+{
+	int worker =
+	    e->kind == FLOW_ERROR ? worker_of_quoted(c, e->quoted) : -1;
+
+	enter(c, now);
+	if (worker >= 0 && (unsigned)worker != c->worker) {
+		struct post post = {.kind = POST_FLOW,
+				    .from = e->peer,
+				    .bytes = e->quoted,
+				    .cause = (int)e->cause};
+
+		c->host->post(c->host->ctx, (unsigned)worker, &post);
+	} else {
+		proxy_on_flow_event(c->proxy, e, now);
+	}
+	leave(c);
+}
+
+/* Nothing below asks DNS questions yet: every answer is a stray one. */
+void core_answer(struct core *c, struct now now, struct query *q,
+		 const struct answer *a)
+{
+	(void)q;
+	(void)a;
+	enter(c, now);
+	count(&c->counters, CNT_STRAY_ANSWER);
+	leave(c);
+}
+
+void core_post(struct core *c, struct now now, const struct post *msg)
+{
+	struct flow_event e = {.kind = FLOW_ERROR,
+			       .cause = (enum cause)msg->cause,
+			       .peer = msg->from,
+			       .quoted = msg->bytes};
+
+	enter(c, now);
+	switch (msg->kind) {
+	case POST_DATAGRAM:
+		receive(c, &msg->from, msg->bytes);
+		break;
+	case POST_FLOW:
+		proxy_on_flow_event(c->proxy, &e, now);
+		break;
+	case POST_SCRIPT:
+		if (c->has_user)
+			c->user.on_post(c->user.ctx, msg->topic, msg->bytes,
+					now);
+		break;
+	}
+	leave(c);
+}
+
+void core_expire(struct core *c, struct now now)
+{
+	enter(c, now);
+	leave(c);
+}
+
+tick_t core_deadline(const struct core *c)
+{
+	return timers_next(c->timers);
+}
+
+/* ---- for what runs on top ---- */
+
+struct node *core_node(const struct core *c)
+{
+	return c->node;
+}
+
+unsigned core_worker(const struct core *c)
+{
+	return c->worker;
+}
+
+struct mem *core_mem(struct core *c)
+{
+	return &c->mem;
+}
+
+struct arena *core_scratch(struct core *c)
+{
+	return c->scratch;
+}
+
+struct arena_cache *core_arenas(struct core *c)
+{
+	return c->arenas;
+}
+
+struct timers *core_timers(struct core *c)
+{
+	return c->timers;
+}
+
+struct proxy *core_proxy(struct core *c)
+{
+	return c->proxy;
+}
+
+const struct host *core_host(const struct core *c)
+{
+	return c->host;
+}
+
+struct rand *core_rand(struct core *c)
+{
+	return &c->rand;
+}
+
+struct counters *core_counters(struct core *c)
+{
+	return &c->counters;
+}
+
+struct now core_now(const struct core *c)
+{
+	return c->now;
+}
+
+void core_stats(const struct core *c, struct core_stats *out_r)
+{
+	/* What only grew to be reused is no leak: spare chunks, hash buckets.
+	 */
+	size_t spare = arena_cache_bytes(c->arenas) +
+		       (c->txns.servers.buckets + c->txns.clients.buckets) *
+			   sizeof(struct map_node *);
+
+	out_r->bytes = c->mem.bytes - spare;
+	out_r->servers = c->txns.n_servers;
+	out_r->clients = c->txns.n_clients;
+	out_r->requests = proxy_requests(c->proxy);
+	out_r->timers = timers_count(c->timers);
+}

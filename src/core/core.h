@@ -1,0 +1,77 @@
+/*
+ * One worker's core: it is told the time and given bytes, and asks the host
+ * (transport/host.h) for everything else. It never reads a clock, a file or a
+ * socket; its randomness comes from the seed it was given. Cores of one node
+ * share the struct node and nothing else. A core is used by one thread.
+ *
+ * Each entry runs to completion: timers due, the input, then whatever became
+ * ready (outcomes, Lua coroutines). No entry may be called from inside a host
+ * verb. After each entry ask core_deadline() again.
+ */
+#ifndef CORE_CORE_H
+#define CORE_CORE_H
+
+#include "core/node.h"
+#include "proxy/proxy.h"
+#include "transport/host.h"
+#include "util/counters.h"
+#include "util/rand.h"
+#include "util/timer.h"
+
+struct core;
+struct answer; /* of a DNS query; transport issue */
+
+/* What runs on top (the Lua half). */
+struct core_user {
+	void *ctx;
+	struct policy policy;
+	/* Runs what is ready; true when something ran. Called after each entry,
+	 * again until nothing is left. */
+	bool (*drain)(void *ctx, struct now now);
+	/* POST_SCRIPT from another worker. */
+	void (*on_post)(void *ctx, struct str topic, struct str payload,
+			struct now now);
+};
+
+/* NULL when memory ran out. `host` is borrowed for the core's life. */
+struct core *core_new(struct node *node, unsigned worker,
+		      const struct host *host, const uint8_t seed[16],
+		      struct now now);
+void core_free(struct core **c);
+/* NULL: requests get 503. */
+void core_set_user(struct core *c, const struct core_user *user);
+
+/* A datagram or (later) a framed message. Bytes are borrowed. */
+void core_receive(struct core *c, struct now now, const struct hop *from,
+		  struct str bytes);
+void core_flow_event(struct core *c, struct now now,
+		     const struct flow_event *e);
+void core_answer(struct core *c, struct now now, struct query *q,
+		 const struct answer *a);
+void core_post(struct core *c, struct now now, const struct post *msg);
+/* Timers due, and what they make ready. */
+void core_expire(struct core *c, struct now now);
+/* When core_expire wants to be called: TICK_NEVER when idle. */
+tick_t core_deadline(const struct core *c);
+
+/* ---- for what runs on top ---- */
+struct node *core_node(const struct core *c);
+unsigned core_worker(const struct core *c);
+struct mem *core_mem(struct core *c);
+struct arena *core_scratch(struct core *c);
+struct arena_cache *core_arenas(struct core *c);
+struct timers *core_timers(struct core *c);
+struct proxy *core_proxy(struct core *c);
+const struct host *core_host(const struct core *c);
+struct rand *core_rand(struct core *c);
+struct counters *core_counters(struct core *c);
+struct now core_now(const struct core *c); /* of the entry that is running */
+
+/* What is alive, for specs and status. */
+struct core_stats {
+	size_t bytes; /* of the core's heap, spare arena chunks excluded */
+	size_t servers, clients, requests, timers;
+};
+void core_stats(const struct core *c, struct core_stats *out_r);
+
+#endif

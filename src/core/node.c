@@ -1,0 +1,46 @@
+#include "core/node.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include "core/shared.h"
+
+struct node *node_new(unsigned workers, const uint8_t key[16])
+{
+	struct node *n = calloc(1, sizeof(*n));
+
+	assert(workers > 0 && workers <= NODE_MAX_WORKERS);
+	if (!n)
+		return NULL;
+	mem_init(&n->mem);
+	n->workers = workers;
+	n->generation = 1;
+	n->key = sipkey_load(key);
+	settings_init(&n->settings);
+	members_init(&n->members, &n->mem);
+	n->shared = shared_new();
+	if (!n->shared) {
+		free(n);
+		return NULL;
+	}
+	return n;
+}
+
+void node_free(struct node **np)
+{
+	struct node *n = *np;
+
+	if (!n)
+		return;
+	for (unsigned i = 0; i < n->workers; i++)
+		assert(!n->core[i]);
+	members_fini(&n->members);
+	for (size_t i = 0; i < n->settings.n_domains; i++)
+		mem_free(&n->mem, (void *)(uintptr_t)n->settings.domains[i].p);
+	mem_free(&n->mem, n->settings.domains);
+	mem_free(&n->mem, n->settings.trust);
+	shared_free(&n->shared);
+	explicit_bzero(&n->key, sizeof(n->key));
+	free(n);
+	*np = NULL;
+}

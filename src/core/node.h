@@ -1,0 +1,37 @@
+/*
+ * What the workers of one node share: listeners, settings, members and their
+ * facts, keys, the values of sip.shared. Created first, freed last.
+ */
+#ifndef CORE_NODE_H
+#define CORE_NODE_H
+
+#include <pthread.h>
+#include "proxy/members.h"
+#include "proxy/settings.h"
+#include "transport/listener.h"
+#include "util/mem.h"
+#include "util/siphash.h"
+
+enum { NODE_MAX_WORKERS = 64 };
+
+struct core;
+struct shared; /* core/shared.h: sip.shared */
+
+struct node {
+	struct mem mem; /* only while one thread runs */
+	unsigned workers;
+	struct listeners listeners;
+	struct settings settings; /* its lists are owned by `mem` */
+	struct members members;
+	struct sipkey key;
+	bool key_is_temporary; /* no key file and no state directory */
+	struct shared *shared;
+	unsigned generation;
+	struct core *core[NODE_MAX_WORKERS]; /* borrowed; for counters */
+};
+
+/* NULL when memory ran out. `key` is the cluster key (16 bytes). */
+struct node *node_new(unsigned workers, const uint8_t key[16]);
+void node_free(struct node **n); /* cores are gone */
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * A script: one generation of Lua for one worker. Loading runs the file in a
+ * fresh state with nothing but a loader: no sockets, no clock, no core (this
+ * alone is `tandem check`). Binding attaches it to a core, where it becomes the
+ * core's user.
+ *
+ *	script_load x workers  ->  script_plan  ->  node, cores  ->  script_bind
+ */
+#ifndef LUA_SCRIPT_H
+#define LUA_SCRIPT_H
+
+#include "core/core.h"
+
+struct script;
+
+/* Finds files for the script and its `require`s. `name` is "route.lua" as
+ * given, or a module name ("tandem.pool", "policies.lcr"); is_module tells
+ * which. True with malloc'd bytes (freed by the caller) and the name to show in
+ * errors. */
+struct loader {
+	void *ctx;
+	bool (*load)(void *ctx, const char *name, bool is_module,
+		     char **bytes_r, size_t *n_r, char *shown, size_t shown_n);
+};
+
+struct script_conf {
+	struct loader loader;
+	const char *path; /* of the script, given to the loader */
+	unsigned worker;
+	/* CPU time of this thread in microseconds; NULL in the simulator, where
+	 * only the instruction budget counts. */
+	int64_t (*cpu_us)(void *ctx);
+	void *cpu_ctx;
+	/* Where messages go while loading (sip.log at load, warnings). */
+	void (*log)(void *ctx, const struct log_event *e);
+	void *log_ctx;
+	uint8_t seed[16];
+	struct now now;
+};
+
+/* What the script declared, for the host. */
+struct plan {
+	struct listener listener[LISTENER_MAX];
+	unsigned listeners;
+	unsigned workers;
+	struct txn_times times;
+	enum trying_mode trying;
+	enum late_answer late_answer;
+	enum log_level log_level;
+	const char *key_file, *state_dir; /* NULL: not given; owned by script */
+	const char *dump; /* canonical JSON of all declarations */
+};
+
+/* Loads; NULL on error with the whole message ("route.lua:14: ...") in
+ * err[errlen]. */
+struct script *script_load(const struct script_conf *conf, char *err,
+			   size_t errlen);
+const struct plan *script_plan(const struct script *s);
+/* Applies the plan (settings, domains, trust, listeners) to a new node; once
+ * per node, before cores are made. 0 or ERR_*. */
+int script_apply(const struct script *s, struct node *node);
+/* Attaches it to the core and runs "start". The script is owned by the caller
+ * and must outlive the core's use of it. 0 or ERR_*. */
+int script_bind(struct script *s, struct core *core, struct now now);
+/* Stops timers, checks, tasks; open requests are answered 500. Then the core
+ * has no user. */
+void script_unbind(struct script *s, struct now now);
+void script_free(struct script **s);
+/* Live Lua things, for the simulator's finish(). */
+struct script_stats {
+	size_t tasks, timers, lua_bytes, errors;
+};
+void script_stats(const struct script *s, struct script_stats *out_r);
+/* Stops script timers and health checks, leaving requests alone. */
+void script_quiesce(struct script *s, struct now now);
+struct lua_State;
+struct lua_State *script_lua(struct script *s); /* for the simulator */
+
+#endif

@@ -1,0 +1,349 @@
+/*
+ * One attempt: its client transaction, the policy's limits on it, Timer C, and
+ * what its end means for the try or fork it belongs to.
+ */
+#include <string.h>
+#include "proxy/context.h"
+
+static void on_limit(struct timer *t, struct now now);
+static void on_timer_c(struct timer *t, struct now now);
+
+static void stop_timers(struct attempt *a)
+{
+	timer_stop(a->req->proxy->c.timers, &a->limit);
+	timer_stop(a->req->proxy->c.timers, &a->timer_c);
+}
+
+static void arm_limit(struct attempt *a, enum limit kind, int64_t us,
+		      struct now now)
+{
+	struct timers *ts = a->req->proxy->c.timers;
+
+	a->limit_kind = kind;
+	if (us > 0)
+		timer_arm(ts, &a->limit, tick_add(now.mono, us));
+	else
+		timer_stop(ts, &a->limit);
+}
+
+/* Semantics 5: when retransmission n + 1 would be sent; the same time on
+ * reliable transports. Non-INVITE intervals stop growing at T2. */
+static int64_t retransmits_time(const struct request *r, int n)
+{
+	const struct txn_times *times = &r->proxy->c.settings->times;
+	int64_t interval = times->t1, sum = 0;
+
+	for (int i = 0; i <= n && sum < 64 * times->t1; i++) {
+		sum += interval;
+		interval *= 2;
+		if (r->msg.method_id != METHOD_INVITE && interval > times->t2)
+			interval = times->t2;
+	}
+	return sum;
+}
+
+static struct attempt *attempt_new(struct request *r, const struct target *t,
+				   struct now now)
+{
+	struct attempt *a = arena_zalloc(r->arena, sizeof(*a));
+
+	if (!a)
+		return NULL;
+	a->owner.kind = OWNER_ATTEMPT;
+	a->req = r;
+	a->target = *t;
+	a->target.uri = t->uri.p ? arena_str(r->arena, t->uri) : STR_NONE;
+	a->target.host = t->host.p ? arena_str(r->arena, t->host) : STR_NONE;
+	a->target.route = t->route.p ? arena_str(r->arena, t->route) : STR_NONE;
+	a->number = ++r->n_attempts;
+	a->group = r->group;
+	a->started = now.mono;
+	timer_init(&a->limit, on_limit);
+	timer_init(&a->timer_c, on_timer_c);
+	list_append(&r->attempts, &a->link);
+	return a;
+}
+
+/* It could not even be sent. */
+static void fail_unsent(struct attempt *a, enum cause cause)
+{
+	a->failed = OUTCOME_TRANSPORT;
+	a->cause = cause;
+}
+
+void attempt_start(struct request *r, const struct target *t, struct now now)
+{
+	struct proxy *p = r->proxy;
+	struct attempt *a = attempt_new(r, t, now);
+	struct str bytes;
+
+	if (!a) {
+		count(p->c.counters, CNT_NOMEM);
+		return;
+	}
+	if (!forward_choose_source(p, &r->from, &a->target.hop)) {
+		fail_unsent(a, CAUSE_NO_SOURCE);
+		return;
+	}
+	if (forward_write(r, a, &bytes) != 0) {
+		count(p->c.counters, CNT_NOMEM);
+		fail_unsent(a, CAUSE_NO_SOURCE);
+		return;
+	}
+	a->client =
+	    client_new(p->c.txns, r->server, &a->owner, r->msg.method_id,
+		       &a->target.hop, a->branch, bytes, now);
+	if (!a->client) {
+		count(p->c.counters, CNT_NOMEM);
+		fail_unsent(a, CAUSE_NO_SOURCE);
+		return;
+	}
+	a->open = true;
+	r->n_open++;
+	trying_on_attempt(r, now);
+	arm_limit(a, LIMIT_TIMEOUT,
+		  r->opts.retransmits >= 0
+		      ? retransmits_time(r, r->opts.retransmits)
+		      : r->opts.timeout,
+		  now);
+	/* step 11: Timer C */
+	if (r->msg.method_id == METHOD_INVITE)
+		timer_arm(p->c.timers, &a->timer_c,
+			  tick_add(now.mono, p->c.settings->timer_c));
+}
+
+struct attempt *attempt_by_branch(struct request *r, const char *branch)
+{
+	list_each (it, &r->attempts) {
+		struct attempt *a = container_of(it, struct attempt, link);
+
+		if (memcmp(a->branch, branch, BRANCH_LEN) == 0)
+			return a;
+	}
+	return NULL;
+}
+
+static void report(struct attempt *a, struct now now)
+{
+	struct proxy *p = a->req->proxy;
+	struct outcome o = {
+	    .kind = a->res ? OUTCOME_RESPONSE : a->failed,
+	    .res = a->res,
+	    .cause = a->cause,
+	    .addr = a->target.hop.addr,
+	    .member = a->target.member,
+	    .provisional = a->got_1xx,
+	};
+
+	if (p->has_policy && p->policy.on_attempt && o.kind != OUTCOME_NONE)
+		p->policy.on_attempt(p->policy.ctx, a->req, &o, a->took, now);
+}
+
+void attempt_end(struct attempt *a, bool give_up, struct str reason,
+		 struct now now)
+{
+	struct client *c = a->client;
+
+	if (!a->open)
+		return;
+	a->open = false;
+	a->req->n_open--;
+	a->took = tick_diff(now.mono, a->started);
+	stop_timers(a);
+	if (give_up && c) {
+		a->client = NULL;
+		client_abandon(c, reason, now);
+	}
+	report(a, now);
+}
+
+/* Semantics 5: what each limit means. */
+static void on_limit(struct timer *t, struct now now)
+{
+	struct attempt *a = container_of(t, struct attempt, limit);
+	struct request *r = a->req;
+
+	if (a->limit_kind == LIMIT_RING) {
+		a->res = response_local(r, a, 408, STR("Request Timeout"));
+		attempt_end(a, true,
+			    STR("Reason: SIP;cause=408;text=\"Ring time-out\""
+				"\r\n"),
+			    now);
+	} else {
+		a->failed = OUTCOME_TIMEOUT;
+		a->cause = a->limit_kind == LIMIT_TIMEOUT ? CAUSE_SILENT
+							  : CAUSE_NO_PROGRESS;
+		attempt_end(a, true, STR_NONE, now);
+	}
+	group_check(r, now);
+}
+
+/* 16.8: a branch that rings for ever is as good as a 408. */
+static void on_timer_c(struct timer *t, struct now now)
+{
+	struct attempt *a = container_of(t, struct attempt, timer_c);
+	struct request *r = a->req;
+
+	a->res = response_local(r, a, 408, STR("Request Timeout"));
+	attempt_end(a, true, STR_NONE, now);
+	group_check(r, now);
+}
+
+static void on_provisional(struct attempt *a, struct msg *m, struct now now)
+{
+	struct request *r = a->req;
+	bool first = !a->got_1xx, rings = m->status > 100;
+
+	a->got_1xx = true;
+	trying_on_response(r, now);
+	/* RFC 4320 4.1: nothing but 100 may answer a non-INVITE early, and a
+	 * 100 is never forwarded. */
+	if (r->msg.method_id != METHOD_INVITE)
+		return;
+	if (rings) {
+		if (!a->ringing)
+			arm_limit(a, LIMIT_RING, r->opts.ring, now);
+		a->ringing = true;
+		timer_arm(r->proxy->c.timers, &a->timer_c,
+			  tick_add(now.mono, r->proxy->c.settings->timer_c));
+	} else if (first) {
+		arm_limit(a, LIMIT_PROGRESS, r->opts.progress, now);
+	}
+	if (rings && !r->decided && !r->final_sent && !r->dropped) {
+		struct response *res = response_keep(r, a, m);
+
+		if (!res)
+			return;
+		if (r->opts.watch && r->proxy->policy.on_response)
+			r->proxy->policy.on_response(r->proxy->policy.ctx, r,
+						     res, now);
+		response_send(r, &res->msg, &res->edits, res->code, now);
+	}
+}
+
+void attempt_on_response(struct attempt *a, struct client *c, struct msg *m,
+			 struct now now)
+{
+	struct request *r = a->req;
+
+	if (m->status < 200) {
+		if (a->open)
+			on_provisional(a, m, now);
+		return;
+	}
+	if (m->status < 300) {
+		response_on_2xx(r, a, c, m, now);
+		group_check(r, now);
+		return;
+	}
+	if (!a->open) {
+		count(r->proxy->c.counters, CNT_LATE_FINAL);
+		return;
+	}
+	a->res = response_keep(r, a, m);
+	if (!a->res) {
+		a->failed = OUTCOME_TRANSPORT;
+		a->cause = CAUSE_NO_SOURCE;
+	}
+	attempt_end(a, false, STR_NONE, now);
+	/* 16.7 step 5: a 6xx ends the others */
+	if (m->status >= 600 && !r->cancelled)
+		attempts_cancel_others(r, a, now);
+	group_check(r, now);
+}
+
+void attempt_on_failure(struct attempt *a, enum cause cause, struct now now)
+{
+	struct request *r = a->req;
+
+	/* The transaction ends with this call. */
+	a->client = NULL;
+	if (a->open) {
+		a->failed =
+		    cause == CAUSE_SILENT ? OUTCOME_TIMEOUT : OUTCOME_TRANSPORT;
+		a->cause = cause;
+		attempt_end(a, false, STR_NONE, now);
+	}
+	group_check(r, now);
+}
+
+void attempts_cancel_others(struct request *r, struct attempt *winner,
+			    struct now now)
+{
+	struct str reason =
+	    winner && winner->res && winner->res->code / 100 == 2
+		? STR("Reason: SIP;cause=200;text=\"Call "
+		      "completed elsewhere\"\r\n")
+		: STR_NONE;
+
+	list_each (it, &r->attempts) {
+		struct attempt *a = container_of(it, struct attempt, link);
+
+		if (a == winner || !a->open)
+			continue;
+		if (winner && winner->res && winner->res->code >= 600 &&
+		    a->got_1xx && a->client) {
+			/* wait for its final: it may still be a 2xx */
+			client_cancel(a->client, reason, now);
+			continue;
+		}
+		attempt_end(a, true, reason, now);
+	}
+}
+
+/* Nobody answered: the last local failure speaks for the group. */
+static struct outcome failure_of(const struct request *r)
+{
+	struct outcome o = {.kind = OUTCOME_TRANSPORT,
+			    .cause = CAUSE_NO_SOURCE};
+
+	list_each (it, &r->attempts) {
+		const struct attempt *a =
+		    container_of(it, struct attempt, link);
+
+		if (a->group != r->group || !a->failed)
+			continue;
+		o.kind = a->failed;
+		o.cause = a->cause;
+		o.addr = a->target.hop.addr;
+		o.member = a->target.member;
+		o.provisional = a->got_1xx;
+	}
+	return o;
+}
+
+static struct outcome answered_by(struct response *res)
+{
+	return (struct outcome){.kind = OUTCOME_RESPONSE,
+				.res = res,
+				.addr = res->addr,
+				.member = res->member};
+}
+
+/* Semantics 1: what a try returns once it has ended or is overtaken. */
+void outcome_set(struct request *r)
+{
+	struct response *res;
+
+	r->try_open = false;
+	r->outcome_ready = true;
+	if (r->answer) {
+		r->outcome = answered_by(r->answer);
+	} else if (r->decided) {
+		r->outcome = (struct outcome){.kind = OUTCOME_CANCELLED};
+	} else {
+		res = response_best(r);
+		r->outcome = res ? answered_by(res) : failure_of(r);
+	}
+	request_wake(r);
+}
+
+/* Something about the attempts has changed. */
+void group_check(struct request *r, struct now now)
+{
+	if (r->cancelled)
+		cancel_check(r, now);
+	if (r->try_open && (r->n_open == 0 || r->decided))
+		outcome_set(r);
+	request_check_end(r);
+}

@@ -1,0 +1,116 @@
+/*
+ * The caller's CANCEL (RFC 3261 16.10, 9.2; semantics 3): answered at once, no
+ * branch starts after it, and 487 as soon as no phone can still be answered.
+ */
+#include "proxy/context.h"
+
+static void answer_cancel(struct proxy *p, struct msg *m,
+			  const struct msg_key *key, const struct hop *from,
+			  struct now now)
+{
+	struct server *s = server_new(p->c.txns, m, key, from);
+	struct upstream_id up = upstream_id(key, from);
+	char tag[TAG_LEN];
+	struct reply reply = {.code = 200};
+	struct buf b;
+
+	if (!s) {
+		count(p->c.counters, CNT_NOMEM);
+		return;
+	}
+	/* The same To tag as the final of the INVITE: CANCEL shares its Via,
+	 * Call-ID, From tag and CSeq number, which is what the tag is made of
+	 */
+	branch_to_tag(tag, p->c.key, &up);
+	reply.to_tag = (struct str){tag, TAG_LEN};
+	reply.via = via_mark_received(p->c.scratch, &key->via, from);
+	buf_arena(&b, p->c.scratch, 512);
+	if (reply_write(m, &reply, &b) == 0)
+		server_respond(s, buf_str(&b), 200, now);
+	server_disown(s, now);
+}
+
+static void send_487(struct request *r, struct now now)
+{
+	struct reply reply = {.code = 487, .via = r->via};
+	char tag[TAG_LEN];
+	struct buf b;
+
+	branch_to_tag(tag, r->proxy->c.key, &r->up);
+	reply.to_tag = (struct str){tag, TAG_LEN};
+	buf_arena(&b, r->proxy->c.scratch, 512);
+	if (reply_write(&r->msg, &reply, &b) != 0) {
+		count(r->proxy->c.counters, CNT_NOMEM);
+		return;
+	}
+	r->final_sent = true;
+	trying_stop(r);
+	cancel_stop(r);
+	server_respond(r->server, buf_str(&b), 487, now);
+}
+
+void cancel_stop(struct request *r)
+{
+	timer_stop(r->proxy->c.timers, &r->cancel_end);
+}
+
+/* Branches that rang are waited for: their 2xx may cross the CANCEL. */
+void cancel_check(struct request *r, struct now now)
+{
+	if (r->final_sent || r->dropped || r->n_open > 0)
+		return;
+	send_487(r, now);
+}
+
+static void give_up_open(struct request *r, bool rung_too, struct now now)
+{
+	list_each (it, &r->attempts) {
+		struct attempt *a = container_of(it, struct attempt, link);
+
+		if (!a->open)
+			continue;
+		if (a->got_1xx && !rung_too)
+			client_cancel(a->client, STR_NONE, now);
+		else
+			attempt_end(a, true, STR_NONE, now);
+	}
+}
+
+static void on_cancel_end(struct timer *t, struct now now)
+{
+	struct request *r = container_of(t, struct request, cancel_end);
+
+	give_up_open(r, true, now);
+	group_check(r, now);
+}
+
+static void cancel_request(struct request *r, struct now now)
+{
+	if (r->decided || r->final_sent || r->dropped)
+		return;
+	r->decided = r->cancelled = true;
+	timer_init(&r->cancel_end, on_cancel_end);
+	timer_arm(r->proxy->c.timers, &r->cancel_end,
+		  tick_add(now.mono, 64 * r->proxy->c.settings->times.t1));
+	give_up_open(r, false, now);
+	group_check(r, now);
+}
+
+void cancel_on_request(struct proxy *p, struct msg *m,
+		       const struct msg_key *key, const struct hop *from,
+		       struct now now)
+{
+	struct server *s = server_find_cancelled(p->c.txns, m, key, from);
+	struct request *r;
+
+	if (!s) {
+		stateless_reply(p, m, key, from, 481, STR_NONE, STR_NONE, now);
+		return;
+	}
+	answer_cancel(p, m, key, from, now);
+	s->cancelled = true;
+	r = request_of(s);
+	/* CANCEL means nothing to anything but an INVITE (9.1). */
+	if (r && s->invite)
+		cancel_request(r, now);
+}

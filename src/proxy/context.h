@@ -1,0 +1,194 @@
+/*
+ * Private to the proxy layer: the response context and its attempts, and the
+ * functions its files share.
+ */
+#ifndef PROXY_CONTEXT_H
+#define PROXY_CONTEXT_H
+
+#include "proxy/cookie.h"
+#include "proxy/proxy.h"
+#include "proxy/route.h"
+#include "transport/via.h"
+#include "util/err.h"
+#include "util/rand.h"
+
+/* What client.owner points to. */
+enum owner_kind { OWNER_ATTEMPT, OWNER_OWN };
+
+struct owner {
+	enum owner_kind kind;
+};
+
+enum limit { LIMIT_TIMEOUT, LIMIT_PROGRESS, LIMIT_RING };
+
+/* One branch: one client transaction towards one target. */
+struct attempt {
+	struct owner owner;
+	struct list link; /* request.attempts */
+	struct request *req;
+	struct client *client; /* NULL: given up, or ended */
+	struct target target;
+	char branch[BRANCH_LEN];  /* finds the attempt of a stub */
+	uint32_t number;          /* from 1 */
+	uint32_t group;           /* which try or fork it belongs to */
+	bool open;                /* no final, not given up */
+	bool got_1xx, ringing;    /* any 1xx; a 101-199 */
+	struct response *res;     /* final, real or local */
+	enum outcome_kind failed; /* TIMEOUT or TRANSPORT */
+	enum cause cause;
+	tick_t started;
+	int64_t took; /* until the end, microseconds */
+	enum limit limit_kind;
+	struct timer limit;   /* of the policy (try_opts) */
+	struct timer timer_c; /* RFC 3261 16.6 step 11 */
+};
+
+struct request {
+	struct list link;  /* proxy.requests */
+	struct list ready; /* proxy.ready */
+	struct proxy *proxy;
+	struct arena *arena; /* owned; this struct is in it */
+	struct msg msg;
+	struct msg_key key;
+	struct hop from;
+	struct str via; /* top Via with received and rport */
+	struct upstream_id up;
+	enum request_kind kind;
+	const struct member *source;
+	struct route route;    /* what 16.4 found */
+	struct server *server; /* owned in the sense of txn.h */
+	struct edits edits;
+	struct list attempts;
+	uint32_t n_attempts, n_open, group;
+	struct try_opts opts;
+	struct outcome outcome;
+	struct response *answer; /* the 2xx that decided it, or NULL */
+	bool try_open;           /* a try or fork has not ended */
+	bool outcome_ready;      /* to be delivered */
+	bool fresh;              /* not yet given to the policy */
+	bool follow;             /* request_follow_route drives it */
+	bool verb, done;         /* a verb was used; the policy has ended */
+	bool decided, cancelled;
+	bool final_sent, dropped;
+	uint64_t loop; /* RFC 5393 hash */
+	tick_t received;
+	struct timer trying;     /* when to say 100 */
+	struct timer cancel_end; /* 487 at the latest */
+	void *user;
+};
+
+struct proxy {
+	struct proxy_conf c;
+	struct policy policy;
+	bool has_policy;
+	struct list requests;
+	struct list ready;
+	struct list owns; /* struct own */
+	size_t n_requests;
+	int64_t reply_tokens; /* of stateless error replies */
+	tick_t reply_refill;
+};
+
+/* proxy.c */
+void request_wake(struct request *r);      /* put it on the ready list */
+void request_check_end(struct request *r); /* frees it at the next settle */
+struct request *request_of(struct server *s);
+
+/* validate.c: RFC 3261 16.3. A response code (with reason and extra header
+ * lines), or 0 when the request may go on. */
+int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
+		     const struct hop *from, uint64_t loop,
+		     struct str *reason_r, struct str *headers_r);
+/* The RFC 5393 loop hash of a request as received. */
+uint64_t loop_hash(const struct proxy *p, const struct msg *m,
+		   const struct msg_key *key);
+
+/* stateless.c */
+void stateless_reply(struct proxy *p, const struct msg *m,
+		     const struct msg_key *key, const struct hop *from,
+		     int code, struct str reason, struct str headers,
+		     struct now now);
+void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
+		   const struct hop *from, struct now now);
+void options_reply(struct proxy *p, const struct msg *m,
+		   const struct msg_key *key, const struct hop *from,
+		   struct now now);
+
+/* forward.c: RFC 3261 16.6 */
+/* Chooses listener and local address for hop->addr; false: no way. */
+bool forward_choose_source(struct proxy *p, const struct hop *from,
+			   struct hop *hop);
+/* Writes the request for an attempt; 0 or ERR_*. Fills att->branch. */
+int forward_write(struct request *r, struct attempt *att, struct str *out_r);
+/* The numeric next hop of a URI: false when it needs a look-up. */
+bool hop_of_uri(const struct uri *uri, struct hop *out_r);
+
+/* attempt.c */
+void attempt_start(struct request *r, const struct target *t, struct now now);
+void attempt_on_response(struct attempt *a, struct client *c, struct msg *m,
+			 struct now now);
+void attempt_on_failure(struct attempt *a, enum cause cause, struct now now);
+/* Ends it; the client transaction is given up when `give_up`. */
+void attempt_end(struct attempt *a, bool give_up, struct str reason,
+		 struct now now);
+void attempts_cancel_others(struct request *r, struct attempt *winner,
+			    struct now now);
+struct attempt *attempt_by_branch(struct request *r, const char *branch);
+void outcome_set(struct request *r);
+void group_check(struct request *r, struct now now);
+
+/* response.c: RFC 3261 16.7 */
+struct response *response_keep(struct request *r, struct attempt *a,
+			       struct msg *m);
+struct response *response_local(struct request *r, struct attempt *a, int code,
+				struct str reason);
+/* Sends it up as it is (top Via removed, edits applied). */
+int response_send(struct request *r, struct msg *m, struct edits *e, int code,
+		  struct now now);
+void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
+		     struct msg *m, struct now now);
+struct response *response_best(struct request *r);
+
+/* trying.c: semantics 11 */
+void trying_init(struct request *r, struct now now);
+void trying_on_attempt(struct request *r, struct now now);
+void trying_on_response(struct request *r, struct now now);
+void trying_stop(struct request *r);
+
+/* cancel.c */
+void cancel_on_request(struct proxy *p, struct msg *m,
+		       const struct msg_key *key, const struct hop *from,
+		       struct now now);
+void cancel_check(struct request *r, struct now now);
+void cancel_stop(struct request *r);
+
+/* late.c: answers nobody waits for any more */
+void late_on_response(struct proxy *p, struct client *c, struct msg *m,
+		      struct now now);
+/* ACKs a 2xx to INVITE and ends the call with BYE, as its caller would. */
+void late_ack_and_bye(struct proxy *p, struct msg *m, const struct hop *hop,
+		      struct now now);
+
+/* dialog.c: requests inside a dialog that we end ourselves */
+struct dialog {
+	struct str local;  /* our From (name-addr with tag) */
+	struct str remote; /* their To with tag */
+	struct str target; /* remote target URI */
+	struct str route;  /* Route header value, may be empty */
+	struct str call_id, from_tag;
+	uint32_t cseq;  /* of the INVITE */
+	struct hop hop; /* where the next request goes */
+};
+/* From a 2xx to an INVITE that we sent (`forwarded`: for somebody else). The
+ * slices point into the message and the scratch arena. */
+bool dialog_from_2xx(struct proxy *p, struct msg *m, const struct hop *fallback,
+		     bool forwarded, struct dialog *out_r);
+void dialog_send_ack(struct proxy *p, const struct dialog *d, struct now now);
+void dialog_send_bye(struct proxy *p, const struct dialog *d, struct now now);
+
+/* own.c */
+void own_on_response(struct owner *o, struct msg *m, struct now now);
+void own_on_failure(struct owner *o, enum cause cause, struct now now);
+void own_on_client_end(struct owner *o);
+
+#endif

@@ -1,0 +1,150 @@
+/*
+ * Requests inside a dialog that this proxy ends as its caller would: the ACK
+ * and the BYE after a 2xx nobody else will acknowledge, and the BYE of calls of
+ * its own (RFC 3261 12.2.1.1, 13.2.2.4, 15.1.1).
+ */
+#include "message/field.h"
+#include "proxy/context.h"
+
+static bool is_ours(struct proxy *p, struct str value)
+{
+	struct nameaddr na;
+	struct uri uri;
+
+	return scan_nameaddr(value, &na, NULL) && scan_uri(na.uri, &uri) &&
+	       listener_is_ours(p->c.listeners, &uri);
+}
+
+/*
+ * The route set is the Record-Route upside down. Of a call we only forwarded,
+ * what stands below our own value belongs to the caller's side.
+ */
+static struct str route_set(struct proxy *p, struct msg *m, bool forwarded)
+{
+	size_t n = field_count(m, HDR_RECORD_ROUTE), end = n;
+	struct buf b;
+
+	if (forwarded) {
+		for (end = 0; end < n; end++)
+			if (is_ours(p, field_value(m, HDR_RECORD_ROUTE, end)))
+				break;
+		if (end == n)
+			return STR_NONE; /* not recorded: straight ahead */
+	}
+	if (end == 0)
+		return STR_NONE;
+	buf_arena(&b, p->c.scratch, 256);
+	for (size_t i = end; i-- > 0;) {
+		buf_put(&b, field_value(m, HDR_RECORD_ROUTE, i));
+		if (i > 0)
+			BUF_LIT(&b, ", ");
+	}
+	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
+}
+
+static struct str value_of(struct msg *m, enum hdr_id id)
+{
+	const struct hdr *f = msg_first(m, id);
+
+	return f ? msg_hdr_unfolded(m, f) : STR_NONE;
+}
+
+bool dialog_from_2xx(struct proxy *p, struct msg *m, const struct hop *fallback,
+		     bool forwarded, struct dialog *out_r)
+{
+	struct msg_key key;
+	struct nameaddr na;
+	struct uri next;
+	struct hop hop;
+
+	if (msg_key(m, &key) != MSG_OK)
+		return false;
+	out_r->local = value_of(m, HDR_FROM);
+	out_r->remote = value_of(m, HDR_TO);
+	out_r->call_id = key.call_id;
+	out_r->from_tag = key.from_tag;
+	out_r->cseq = key.cseq;
+	if (field_count(m, HDR_CONTACT) == 0 ||
+	    !scan_nameaddr(field_value(m, HDR_CONTACT, 0), &na, NULL))
+		return false;
+	out_r->target = na.uri;
+	out_r->route = route_set(p, m, forwarded);
+	if (out_r->route.p && !scan_nameaddr(out_r->route, &na, NULL))
+		return false;
+	/* A name, or an address we have no way to: back where it came from. */
+	if (!scan_uri(na.uri, &next) || !hop_of_uri(&next, &hop) ||
+	    !forward_choose_source(p, fallback, &hop))
+		hop = *fallback;
+	out_r->hop = hop;
+	return true;
+}
+
+static bool write_request(struct proxy *p, const struct dialog *d,
+			  struct str method, uint32_t cseq,
+			  char branch[BRANCH_LEN], struct buf *b)
+{
+	struct upstream_id id = {.branch = method,
+				 .call_id = d->call_id,
+				 .from_tag = d->from_tag,
+				 .cseq = cseq};
+
+	branch_write(branch, p->c.key, &id, &d->hop, 0, 0);
+	buf_put(b, method);
+	buf_char(b, ' ');
+	buf_put(b, d->target);
+	BUF_LIT(b, " SIP/2.0\r\nVia: ");
+	via_write(b, p->c.listeners, &d->hop, (struct str){branch, BRANCH_LEN});
+	BUF_LIT(b, "\r\nMax-Forwards: 70\r\n");
+	if (d->route.p) {
+		BUF_LIT(b, "Route: ");
+		buf_put(b, d->route);
+		BUF_LIT(b, "\r\n");
+	}
+	BUF_LIT(b, "From: ");
+	buf_put(b, d->local);
+	BUF_LIT(b, "\r\nTo: ");
+	buf_put(b, d->remote);
+	BUF_LIT(b, "\r\nCall-ID: ");
+	buf_put(b, d->call_id);
+	BUF_LIT(b, "\r\nCSeq: ");
+	buf_u64(b, cseq);
+	buf_char(b, ' ');
+	buf_put(b, method);
+	BUF_LIT(b, "\r\nContent-Length: 0\r\n\r\n");
+	return buf_ok(b);
+}
+
+void dialog_send_ack(struct proxy *p, const struct dialog *d, struct now now)
+{
+	char branch[BRANCH_LEN];
+	struct buf b;
+
+	(void)now;
+	buf_arena(&b, p->c.scratch, 512);
+	if (!write_request(p, d, STR("ACK"), d->cseq, branch, &b)) {
+		count(p->c.counters, CNT_NOMEM);
+		return;
+	}
+	count(p->c.counters, CNT_SENT_REQUEST);
+	p->c.host->send(p->c.host->ctx, &d->hop, buf_str(&b));
+}
+
+void dialog_send_bye(struct proxy *p, const struct dialog *d, struct now now)
+{
+	char branch[BRANCH_LEN];
+	struct buf b;
+
+	buf_arena(&b, p->c.scratch, 512);
+	if (!write_request(p, d, STR("BYE"), d->cseq + 1, branch, &b)) {
+		count(p->c.counters, CNT_NOMEM);
+		return;
+	}
+	/* The branch is a function of the dialog: a repeated 2xx finds the BYE
+	 * that is under way. */
+	if (client_find(p->c.txns, (struct str){branch, BRANCH_LEN}, METHOD_BYE,
+			STR("BYE")))
+		return;
+	if (!client_new(p->c.txns, NULL, NULL, METHOD_BYE, &d->hop, branch,
+			buf_str(&b), now))
+		count(p->c.counters, CNT_NOMEM);
+}

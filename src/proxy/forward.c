@@ -1,0 +1,247 @@
+/*
+ * Request forwarding, RFC 3261 16.6. Every attempt starts from the request as
+ * received plus the edits made so far, and gets its own branch, Via, Record-
+ * Route and source address, made for the socket it leaves from.
+ */
+#include <string.h>
+#include "proxy/context.h"
+
+bool hop_of_uri(const struct uri *uri, struct hop *out_r)
+{
+	struct str transport;
+	int tp = TRANSPORT_UDP;
+
+	if (!uri->is_sip)
+		return false;
+	memset(out_r, 0, sizeof(*out_r));
+	if (uri->is_sips)
+		tp = TRANSPORT_TLS;
+	else if (scan_param(uri->params, STR("transport"), &transport))
+		tp = transport_parse(transport);
+	if (tp < 0 || !addr_parse_ip(uri->host, &out_r->addr))
+		return false;
+	out_r->transport = (uint8_t)tp;
+	out_r->addr.port =
+	    uri->port ? uri->port : transport_port((enum transport)tp);
+	return true;
+}
+
+/*
+ * Semantics 21: the address the request arrived on, unless family or transport
+ * differ (or one end is loopback and the other is not: the kernel would
+ * refuse).
+ */
+bool forward_choose_source(struct proxy *p, const struct hop *from,
+			   struct hop *hop)
+{
+	int prefer =
+	    from && from->transport == hop->transport ? from->listener : -1;
+	int l = listener_for(p->c.listeners, (enum transport)hop->transport,
+			     &hop->addr, prefer);
+
+	if (l < 0 || addr_is_unsendable(&hop->addr))
+		return false;
+	hop->listener = (uint16_t)l;
+	if (from && l == from->listener && from->local.family &&
+	    from->local.family == hop->addr.family &&
+	    addr_is_loopback(&from->local) == addr_is_loopback(&hop->addr)) {
+		hop->local = from->local;
+		return true;
+	}
+	return p->c.host->source(p->c.host->ctx, hop->listener, &hop->addr,
+				 &hop->local);
+}
+
+static bool makes_dialog(const struct request *r)
+{
+	switch (r->msg.method_id) {
+	case METHOD_INVITE:
+	case METHOD_SUBSCRIBE:
+	case METHOD_REFER:
+	case METHOD_NOTIFY:
+		return !r->route.in_dialog;
+	default:
+		return false;
+	}
+}
+
+static void write_record_route(struct request *r, const struct hop *hop,
+			       const char *cookie, struct buf *b)
+{
+	struct proxy *p = r->proxy;
+
+	BUF_LIT(b, "<sip:");
+	listener_write_host(p->c.listeners, hop, b);
+	if (hop->transport != TRANSPORT_UDP) {
+		BUF_LIT(b, ";transport=");
+		buf_put(b, str_from(
+			       transport_name((enum transport)hop->transport)));
+	}
+	BUF_LIT(b, ";lr;t=");
+	buf_put(b, (struct str){cookie, COOKIE_LEN});
+	buf_char(b, '>');
+}
+
+/* Step 4; twice when the request leaves by another door than it came in. */
+static int add_record_route(struct request *r, const struct attempt *att,
+			    struct edits *e)
+{
+	struct proxy *p = r->proxy;
+	const struct hop *out = &att->target.hop;
+	const struct member *m =
+	    att->target.member ? att->target.member : r->source;
+	char cookie[COOKIE_LEN];
+	struct buf in_b, out_b;
+
+	if (!makes_dialog(r) || (m && !m->record_route))
+		return 0;
+	cookie_write(cookie, p->c.key, r->key.call_id, r->key.from_tag,
+		     att->target.member ? COOKIE_CALLEE
+		     : m                ? COOKIE_CALLER
+					: COOKIE_NONE,
+		     m ? m->id : 0);
+	buf_arena(&in_b, p->c.scratch, 160);
+	buf_arena(&out_b, p->c.scratch, 160);
+	write_record_route(r, &r->from, cookie, &in_b);
+	write_record_route(r, out, cookie, &out_b);
+	if (!buf_ok(&in_b) || !buf_ok(&out_b))
+		return ERR_NOMEM;
+	if (!str_eq(buf_str(&in_b), buf_str(&out_b))) {
+		int err = edit_add_first(e, HDR_RECORD_ROUTE, buf_str(&in_b));
+
+		if (err)
+			return err;
+	}
+	return edit_add_first(e, HDR_RECORD_ROUTE, buf_str(&out_b));
+}
+
+/* Step 3. */
+static int count_down(struct request *r, struct edits *e)
+{
+	const struct hdr *f = msg_first(&r->msg, HDR_MAX_FORWARDS);
+	uint32_t hops = 70;
+	char text[12];
+	struct buf b;
+
+	if (f && !str_u32(msg_hdr_value(&r->msg, f), 255, &hops))
+		return ERR_SYNTAX;
+	buf_fixed(&b, text, sizeof(text));
+	buf_u64(&b, f ? hops - 1 : hops);
+	return edit_set(e, STR("Max-Forwards"), buf_str(&b));
+}
+
+/* Semantics 4: host[:port] of the Request-URI replaced, the rest kept. */
+static struct str with_host(struct arena *a, struct str uri_text,
+			    struct str host)
+{
+	struct uri u;
+	struct buf b;
+	size_t from, to;
+
+	if (!scan_uri(uri_text, &u) || !u.host.p)
+		return uri_text;
+	from = (size_t)(u.host.p - uri_text.p);
+	to = from + u.host.n;
+	if (u.port)
+		while (to < uri_text.n && uri_text.p[to] != ';' &&
+		       uri_text.p[to] != '?')
+			to++;
+	buf_arena(&b, a, uri_text.n + host.n);
+	buf_put(&b, str_sub(uri_text, 0, from));
+	buf_put(&b, host);
+	buf_put(&b, str_sub(uri_text, to, uri_text.n));
+	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
+}
+
+/* Steps 2 and 6: Request-URI, Path as Route, a strict router ahead. */
+static int set_targets(struct request *r, const struct attempt *att,
+		       struct edits *e)
+{
+	const struct target *t = &att->target;
+	struct str uri = e->uri.p ? e->uri : r->msg.uri;
+	int err = 0;
+
+	if (t->uri.p)
+		err = edit_uri(e, t->uri);
+	else if (t->host.p)
+		err = edit_uri(e, with_host(e->arena, uri, t->host));
+	if (!err && t->route.p)
+		err = edit_add_first(e, HDR_ROUTE, t->route);
+	if (!err && r->follow && r->route.next_is_strict) {
+		struct buf b;
+
+		buf_arena(&b, e->arena, uri.n + 2);
+		buf_char(&b, '<');
+		buf_put(&b, uri);
+		buf_char(&b, '>');
+		err = edit_pop_value(e, HDR_ROUTE);
+		if (!err)
+			err = edit_add(e, STR("Route"), buf_str(&b));
+		if (!err)
+			err = edit_uri(e, r->route.next);
+	}
+	return err;
+}
+
+static unsigned visits_before(const struct request *r,
+			      const struct attempt *att)
+{
+	unsigned n = 0;
+
+	list_each (it, &r->attempts) {
+		const struct attempt *a =
+		    container_of(it, struct attempt, link);
+
+		if (a != att &&
+		    a->target.hop.transport == att->target.hop.transport &&
+		    addr_eq(&a->target.hop.addr, &att->target.hop.addr))
+			n++;
+	}
+	return n;
+}
+
+/* Step 8, above the caller's Via, which says now where it came from. */
+static int add_via(struct request *r, struct attempt *att, struct edits *e)
+{
+	struct proxy *p = r->proxy;
+	struct buf b;
+	int err = edit_replace_value(e, HDR_VIA, r->via);
+
+	if (err)
+		return err;
+	branch_write(att->branch, p->c.key, &r->up, &att->target.hop,
+		     visits_before(r, att), r->loop);
+	buf_arena(&b, p->c.scratch, 128);
+	via_write(&b, p->c.listeners, &att->target.hop,
+		  (struct str){att->branch, BRANCH_LEN});
+	return buf_ok(&b) ? edit_prepend(e, STR("Via"), buf_str(&b))
+			  : ERR_NOMEM;
+}
+
+int forward_write(struct request *r, struct attempt *att, struct str *out_r)
+{
+	struct edits e;
+	struct buf b;
+	int err;
+
+	/* step 1: a copy of the request */
+	edits_copy(&e, &r->edits, r->proxy->c.scratch);
+	/* step 3: Max-Forwards */
+	err = count_down(r, &e);
+	/* step 4: Record-Route */
+	if (!err)
+		err = add_record_route(r, att, &e);
+	/* steps 2, 5, 6: Request-URI, additional fields, routing information */
+	if (!err)
+		err = set_targets(r, att, &e);
+	/* step 8: Via */
+	if (!err)
+		err = add_via(r, att, &e);
+	if (err)
+		return err;
+	/* step 9: Content-Length is the caller's; on a stream it was there */
+	buf_arena(&b, r->proxy->c.scratch, r->msg.raw.n + 512);
+	err = edits_write(&e, &b);
+	*out_r = buf_str(&b);
+	return err;
+}

@@ -1,0 +1,55 @@
+/*
+ * Answers nobody waits for any more (semantics 2): a 2xx from a server that was
+ * given up, after the response context is gone or after our own final.
+ */
+#include "proxy/context.h"
+
+/* Up as it is, without our Via: the caller may still be there. */
+static void forward_up(struct proxy *p, struct server *up, struct msg *m,
+		       struct now now)
+{
+	struct edits e;
+	struct buf b;
+
+	edits_init(&e, m, p->c.scratch);
+	edit_pop_value(&e, HDR_VIA);
+	buf_arena(&b, p->c.scratch, m->raw.n);
+	if (edits_write(&e, &b) != 0) {
+		count(p->c.counters, CNT_NOMEM);
+		return; /* the server repeats it */
+	}
+	server_respond(up, buf_str(&b), m->status, now);
+}
+
+void late_ack_and_bye(struct proxy *p, struct msg *m, const struct hop *hop,
+		      struct now now)
+{
+	struct dialog d;
+
+	if (!dialog_from_2xx(p, m, hop, true, &d))
+		return;
+	dialog_send_ack(p, &d, now);
+	dialog_send_bye(p, &d, now);
+}
+
+void late_on_response(struct proxy *p, struct client *c, struct msg *m,
+		      struct now now)
+{
+	struct server *up = c->up;
+	bool call_is_up = up && up->code >= 200 && up->code < 300;
+
+	if (call_is_up) {
+		forward_up(p, up, m, now); /* the same again, or a fork below */
+		return;
+	}
+	if (up && up->code >= 300 &&
+	    p->c.settings->late_answer == LATE_FORWARD) {
+		count(p->c.counters, CNT_LATE_2XX_FORWARD);
+		forward_up(p, up, m, now);
+		return;
+	}
+	/* Our final went out, the request was dropped, or it was a request of
+	 * our own: end the call, or the server keeps a ghost. */
+	count(p->c.counters, CNT_LATE_2XX_BYE);
+	late_ack_and_bye(p, m, &c->hop, now);
+}

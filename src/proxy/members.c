@@ -1,0 +1,109 @@
+#include "proxy/members.h"
+
+#include <assert.h>
+#include <string.h>
+#include "util/siphash.h"
+
+/* Not a secret: the same name must give the same id on every node. */
+static const uint8_t id_key[16] = "tandem member id";
+
+void members_init(struct members *ms, struct mem *m)
+{
+	ms->mem = m;
+	ms->n = 0;
+	list_init(&ms->list);
+}
+
+void members_fini(struct members *ms)
+{
+	list_each_safe (it, &ms->list)
+		mem_free(ms->mem, container_of(it, struct member, link));
+	list_init(&ms->list);
+	ms->n = 0;
+}
+
+uint64_t member_id(struct str name)
+{
+	return siphash24(sipkey_load(id_key), name.p, name.n);
+}
+
+struct member *members_by_name(const struct members *ms, struct str name)
+{
+	list_each (it, &ms->list) {
+		struct member *m = container_of(it, struct member, link);
+
+		if (str_eq(str_from(m->name), name))
+			return m;
+	}
+	return NULL;
+}
+
+struct member *members_by_id(const struct members *ms, uint64_t id)
+{
+	list_each (it, &ms->list) {
+		struct member *m = container_of(it, struct member, link);
+
+		if (m->id == id)
+			return m;
+	}
+	return NULL;
+}
+
+struct member *members_ref(struct members *ms, struct str name)
+{
+	struct member *m = members_by_name(ms, name);
+
+	if (!m) {
+		if (name.n >= MEMBER_NAME)
+			return NULL;
+		m = mem_zalloc(ms->mem, sizeof(*m));
+		if (!m)
+			return NULL;
+		memcpy(m->name, name.p, name.n);
+		m->id = member_id(name);
+		m->record_route = true;
+		list_append(&ms->list, &m->link);
+		ms->n++;
+	}
+	m->refs++;
+	return m;
+}
+
+void members_unref(struct members *ms, struct member *m)
+{
+	assert(m->refs > 0);
+	if (--m->refs > 0)
+		return;
+	list_remove(&m->link);
+	ms->n--;
+	mem_free(ms->mem, m);
+}
+
+static bool has_addr(const struct member *m, const struct addr *a,
+		     bool with_port)
+{
+	for (unsigned i = 0; i < m->n_addr; i++)
+		if (with_port ? addr_eq(&m->addr[i], a)
+			      : addr_ip_eq(&m->addr[i], a))
+			return true;
+	return false;
+}
+
+struct member *members_by_addr(const struct members *ms, const struct addr *a)
+{
+	struct member *same_ip = NULL;
+	unsigned n = 0;
+
+	list_each (it, &ms->list) {
+		struct member *m = container_of(it, struct member, link);
+
+		if (has_addr(m, a, true))
+			return m;
+		if (has_addr(m, a, false)) {
+			same_ip = m;
+			n++;
+		}
+	}
+	/* Two servers on one host are told apart by their ports only. */
+	return n == 1 ? same_ip : NULL;
+}

@@ -1,0 +1,72 @@
+/*
+ * The servers of all pools of a node, as facts: who they are, where they are,
+ * and numbers that Lua decides over. Shared by the workers: the list changes
+ * only while a generation is switched; facts are atomics that anyone may read.
+ * Worker 0's Lua writes health, admin and holds; any worker may add to
+ * counters. A member survives a reload by its name (pool/server): it is found
+ * again and referenced by each generation that declares it.
+ */
+#ifndef PROXY_MEMBERS_H
+#define PROXY_MEMBERS_H
+
+#include <stdatomic.h>
+#include "transport/hop.h"
+#include "util/list.h"
+#include "util/mem.h"
+
+enum { MEMBER_NAME = 128, MEMBER_ADDRS = 8 };
+
+/* X(id, name in Lua): int64 values; times are monotonic microseconds. */
+#define FACT_LIST(X)                                                           \
+	X(FACT_HEALTH, "health")                                               \
+	X(FACT_ADMIN, "admin")                                                 \
+	X(FACT_HOLD_UNTIL, "hold_until")                                       \
+	X(FACT_FAILBACK_UNTIL, "failback_until")                               \
+	X(FACT_TRIAL, "trial")                                                 \
+	X(FACT_SINCE, "since")                                                 \
+	X(FACT_UP_SINCE, "up_since")                                           \
+	X(FACT_STREAK, "streak")                                               \
+	X(FACT_FALLS, "falls")                                                 \
+	X(FACT_INFLIGHT, "inflight")                                           \
+	X(FACT_CALLS, "calls")                                                 \
+	X(FACT_LATENCY, "latency")
+
+enum fact {
+#define X(id, name) id,
+	FACT_LIST(X)
+#undef X
+	    FACT_N
+};
+
+struct member {
+	struct list link;
+	char name[MEMBER_NAME]; /* pool/server */
+	uint64_t id;            /* hash of the name, the same on every node */
+	unsigned refs;          /* generations that declare it */
+	uint8_t transport;
+	struct addr addr[MEMBER_ADDRS];
+	unsigned n_addr;
+	bool record_route; /* pool option; default true */
+	_Atomic int64_t fact[FACT_N];
+};
+
+struct members {
+	struct mem *mem;
+	struct list list;
+	size_t n;
+};
+
+void members_init(struct members *ms, struct mem *m);
+void members_fini(struct members *ms);
+uint64_t member_id(struct str name);
+/* Finds or creates by name and takes a reference; NULL when memory ran out or
+ * the name is too long. */
+struct member *members_ref(struct members *ms, struct str name);
+void members_unref(struct members *ms, struct member *m);
+struct member *members_by_id(const struct members *ms, uint64_t id);
+struct member *members_by_name(const struct members *ms, struct str name);
+/* The member that has this address: exactly, or else the only one with that IP
+ * (servers often send from another port). NULL when there is none. */
+struct member *members_by_addr(const struct members *ms, const struct addr *a);
+
+#endif

@@ -1,0 +1,295 @@
+/*
+ * Requests of our own: health checks and sip.request. A small user agent
+ * client: it makes up the message, follows one client transaction to its end,
+ * ACKs the 2xx of its INVITE and remembers the dialog for a BYE.
+ */
+#include <string.h>
+#include "proxy/context.h"
+
+struct own {
+	struct owner owner;
+	struct list link; /* proxy.owns */
+	struct proxy *proxy;
+	struct arena *arena; /* this struct is in it */
+	struct own_conf conf;
+	struct client *client; /* NULL: ended */
+	struct response *res;
+	bool ended; /* on_end is due or was called */
+	bool told;
+	enum cause cause;
+	bool has_dialog;
+	struct dialog dialog; /* slices in the arena */
+	struct timer limit;
+};
+
+static void finish(struct own *o, struct response *res, enum cause cause,
+		   struct now now)
+{
+	struct proxy *p = o->proxy;
+
+	timer_stop(p->c.timers, &o->limit);
+	o->ended = true;
+	o->res = res;
+	o->cause = cause;
+	/* on_end never runs inside own_new: through a timer that is due now */
+	timer_arm(p->c.timers, &o->limit, now.mono);
+}
+
+static void on_limit(struct timer *t, struct now now)
+{
+	struct own *o = container_of(t, struct own, limit);
+
+	if (!o->ended) {
+		struct client *c = o->client;
+
+		o->client = NULL;
+		if (c)
+			client_abandon(c, STR_NONE, now);
+		o->ended = true;
+		o->cause = CAUSE_SILENT;
+	}
+	if (!o->told) {
+		o->told = true;
+		o->conf.on_end(o->conf.ctx, o, o->res, o->cause, now);
+	}
+}
+
+static void random_token(struct proxy *p, char out[16])
+{
+	str_put_hex(out, 16, rand_u64(p->c.rand));
+}
+
+/* The party line without a tag; our own address when none was given. */
+static void write_party(struct own *o, struct buf *b, struct str given,
+			bool local)
+{
+	if (given.p) {
+		buf_put(b, given);
+	} else if (local) {
+		BUF_LIT(b, "<sip:");
+		listener_write_host(o->proxy->c.listeners, &o->conf.hop, b);
+		buf_char(b, '>');
+	} else {
+		buf_char(b, '<');
+		buf_put(b, o->conf.uri);
+		buf_char(b, '>');
+	}
+}
+
+static void write_identity(struct own *o, struct buf *b)
+{
+	const struct dialog *d =
+	    o->conf.dialog ? &o->conf.dialog->dialog : NULL;
+	char token[16];
+
+	if (d) {
+		if (d->route.p) {
+			BUF_LIT(b, "Route: ");
+			buf_put(b, d->route);
+			BUF_LIT(b, "\r\n");
+		}
+		BUF_LIT(b, "From: ");
+		buf_put(b, d->local);
+		BUF_LIT(b, "\r\nTo: ");
+		buf_put(b, d->remote);
+		BUF_LIT(b, "\r\nCall-ID: ");
+		buf_put(b, d->call_id);
+		return;
+	}
+	BUF_LIT(b, "From: ");
+	write_party(o, b, o->conf.from, true);
+	BUF_LIT(b, ";tag=");
+	random_token(o->proxy, token);
+	buf_put(b, (struct str){token, 16});
+	BUF_LIT(b, "\r\nTo: ");
+	write_party(o, b, o->conf.to, false);
+	BUF_LIT(b, "\r\nCall-ID: ");
+	random_token(o->proxy, token);
+	buf_put(b, (struct str){token, 16});
+}
+
+static void write_contact(struct own *o, struct buf *b)
+{
+	BUF_LIT(b, "Contact: <sip:");
+	listener_write_host(o->proxy->c.listeners, &o->conf.hop, b);
+	BUF_LIT(b, ">\r\n");
+}
+
+static uint32_t next_cseq(struct own *o)
+{
+	return o->conf.dialog ? ++o->conf.dialog->dialog.cseq : 1;
+}
+
+static bool write_request(struct own *o, char branch[BRANCH_LEN], struct buf *b)
+{
+	struct proxy *p = o->proxy;
+	char token[16];
+	struct upstream_id id = {.branch = {token, 16}};
+
+	random_token(p, token);
+	branch_write(branch, p->c.key, &id, &o->conf.hop, 0, 0);
+	buf_put(b, o->conf.method);
+	buf_char(b, ' ');
+	buf_put(b, o->conf.uri);
+	BUF_LIT(b, " SIP/2.0\r\nVia: ");
+	via_write(b, p->c.listeners, &o->conf.hop,
+		  (struct str){branch, BRANCH_LEN});
+	BUF_LIT(b, "\r\nMax-Forwards: 70\r\n");
+	write_identity(o, b);
+	BUF_LIT(b, "\r\nCSeq: ");
+	buf_u64(b, next_cseq(o));
+	buf_char(b, ' ');
+	buf_put(b, o->conf.method);
+	BUF_LIT(b, "\r\n");
+	if (str_eq(o->conf.method, STR("INVITE")) ||
+	    str_eq(o->conf.method, STR("OPTIONS")))
+		write_contact(o, b);
+	buf_put(b, o->conf.headers);
+	BUF_LIT(b, "Content-Length: ");
+	buf_u64(b, o->conf.body.n);
+	BUF_LIT(b, "\r\n\r\n");
+	buf_put(b, o->conf.body);
+	return buf_ok(b);
+}
+
+static bool copy_conf(struct own *o, const struct own_conf *conf)
+{
+	struct str *field[] = {&o->conf.method,  &o->conf.uri,
+			       &o->conf.from,    &o->conf.to,
+			       &o->conf.headers, &o->conf.body};
+
+	o->conf = *conf;
+	for (size_t i = 0; i < ARRAY_LEN(field); i++)
+		if (field[i]->p)
+			*field[i] = arena_str(o->arena, *field[i]);
+	if (conf->dialog) {
+		if (!conf->dialog->has_dialog)
+			return false;
+		o->conf.uri = arena_str(o->arena, conf->dialog->dialog.target);
+		o->conf.hop = conf->dialog->dialog.hop;
+	}
+	return !arena_failed(o->arena);
+}
+
+static bool start(struct own *o, struct now now)
+{
+	struct proxy *p = o->proxy;
+	char branch[BRANCH_LEN];
+	struct buf b;
+
+	if (!o->conf.dialog && !forward_choose_source(p, NULL, &o->conf.hop)) {
+		finish(o, NULL, CAUSE_NO_SOURCE, now);
+		return true;
+	}
+	buf_arena(&b, o->arena, 512);
+	if (!write_request(o, branch, &b))
+		return false;
+	o->client =
+	    client_new(p->c.txns, NULL, &o->owner, method_id(o->conf.method),
+		       &o->conf.hop, branch, buf_str(&b), now);
+	if (o->client && o->conf.timeout > 0)
+		timer_arm(p->c.timers, &o->limit,
+			  tick_add(now.mono, o->conf.timeout));
+	return o->client != NULL;
+}
+
+struct own *own_new(struct proxy *p, const struct own_conf *conf,
+		    struct now now)
+{
+	struct arena *arena = arena_new(p->c.arenas);
+	struct own *o = arena ? arena_zalloc(arena, sizeof(*o)) : NULL;
+
+	if (!o) {
+		arena_free(&arena);
+		return NULL;
+	}
+	o->owner.kind = OWNER_OWN;
+	o->proxy = p;
+	o->arena = arena;
+	timer_init(&o->limit, on_limit);
+	list_append(&p->owns, &o->link);
+	if (!copy_conf(o, conf) || !start(o, now)) {
+		count(p->c.counters, CNT_NOMEM);
+		own_free(&o, now);
+	}
+	return o;
+}
+
+void own_free(struct own **op, struct now now)
+{
+	struct own *o = *op;
+	struct arena *arena;
+
+	if (!o)
+		return;
+	*op = NULL;
+	timer_stop(o->proxy->c.timers, &o->limit);
+	list_remove(&o->link);
+	if (o->client)
+		client_disown(o->client, now);
+	arena = o->arena;
+	arena_free(&arena);
+}
+
+static struct response *keep(struct own *o, struct msg *m)
+{
+	struct response *res = arena_zalloc(o->arena, sizeof(*res));
+	struct str raw = arena_str(o->arena, m->raw);
+
+	if (!res || !raw.p || msg_index(&res->msg, o->arena, raw) != MSG_OK)
+		return NULL;
+	res->code = m->status;
+	res->addr = o->conf.hop.addr;
+	edits_init(&res->edits, &res->msg, o->arena);
+	return res;
+}
+
+/* The slices of a dialog move from the scratch arena into ours. */
+static void keep_dialog(struct own *o, const struct dialog *d)
+{
+	struct str *field[] = {&o->dialog.local,   &o->dialog.remote,
+			       &o->dialog.target,  &o->dialog.route,
+			       &o->dialog.call_id, &o->dialog.from_tag};
+
+	o->dialog = *d;
+	for (size_t i = 0; i < ARRAY_LEN(field); i++)
+		if (field[i]->p)
+			*field[i] = arena_str(o->arena, *field[i]);
+	o->has_dialog = !arena_failed(o->arena);
+}
+
+void own_on_response(struct owner *owner, struct msg *m, struct now now)
+{
+	struct own *o = container_of(owner, struct own, owner);
+	bool invite_2xx =
+	    str_eq(o->conf.method, STR("INVITE")) && m->status / 100 == 2;
+	struct response *res;
+	struct dialog d;
+
+	if (m->status < 200)
+		return;
+	if (invite_2xx &&
+	    dialog_from_2xx(o->proxy, m, &o->conf.hop, false, &d)) {
+		dialog_send_ack(o->proxy, &d, now);
+		if (!o->has_dialog)
+			keep_dialog(o, &d);
+	}
+	if (o->ended)
+		return; /* a repeated 2xx: only its ACK was due */
+	res = keep(o, m);
+	finish(o, res, res ? CAUSE_NONE : CAUSE_NO_SOURCE, now);
+}
+
+void own_on_failure(struct owner *owner, enum cause cause, struct now now)
+{
+	struct own *o = container_of(owner, struct own, owner);
+
+	o->client = NULL;
+	if (!o->ended)
+		finish(o, NULL, cause, now);
+}
+
+void own_on_client_end(struct owner *owner)
+{
+	container_of(owner, struct own, owner)->client = NULL;
+}

@@ -1,0 +1,517 @@
+/*
+ * The proxy core of one worker: where messages and events come in, and the life
+ * of response contexts.
+ */
+#include "proxy/proxy.h"
+
+#include <assert.h>
+#include <string.h>
+#include "message/field.h"
+#include "proxy/context.h"
+
+struct request *request_of(struct server *s)
+{
+	return s->owner;
+}
+
+/* ---- what the transactions tell us ---- */
+
+static void user_response(void *ctx, struct client *c, struct msg *m,
+			  const struct msg_key *key, struct now now)
+{
+	struct proxy *p = ctx;
+	struct owner *o = c->owner;
+	struct request *r = c->up ? request_of(c->up) : NULL;
+	struct attempt *a;
+
+	(void)key;
+	if (o && o->kind == OWNER_OWN) {
+		own_on_response(o, m, now);
+		return;
+	}
+	if (o) {
+		attempt_on_response(container_of(o, struct attempt, owner), c,
+				    m, now);
+		return;
+	}
+	/* A stub or a record: 2xx to INVITE only. Its context may live yet. */
+	a = r ? attempt_by_branch(r, c->branch) : NULL;
+	if (a)
+		attempt_on_response(a, c, m, now);
+	else
+		late_on_response(p, c, m, now);
+}
+
+static void user_failure(void *ctx, struct client *c, enum cause cause,
+			 struct now now)
+{
+	struct owner *o = c->owner;
+
+	(void)ctx;
+	if (o->kind == OWNER_OWN)
+		own_on_failure(o, cause, now);
+	else
+		attempt_on_failure(container_of(o, struct attempt, owner),
+				   cause, now);
+}
+
+/* Semantics 5: the attempt fails at the moment when retransmission n + 1 would
+ * be sent; its own timer says so in this same millisecond. */
+static bool user_retransmit(void *ctx, struct client *c, struct now now)
+{
+	struct owner *o = c->owner;
+	struct attempt *a;
+
+	(void)ctx;
+	(void)now;
+	if (o->kind != OWNER_ATTEMPT)
+		return true;
+	a = container_of(o, struct attempt, owner);
+	return a->req->opts.retransmits < 0 ||
+	       (int)c->sends <= a->req->opts.retransmits;
+}
+
+static void user_no_ack(void *ctx, struct server *s, struct now now)
+{
+	(void)ctx;
+	(void)s;
+	(void)now;
+}
+
+static void user_server_end(void *ctx, struct server *s)
+{
+	struct request *r = request_of(s);
+
+	(void)ctx;
+	/* A context outlives its transaction only when that timed out with the
+	 * final sent (non-INVITE, timer J). */
+	r->server = NULL;
+	s->owner = NULL;
+}
+
+static void user_client_end(void *ctx, struct client *c)
+{
+	struct owner *o = c->owner;
+
+	(void)ctx;
+	if (o->kind == OWNER_OWN)
+		own_on_client_end(o);
+	else
+		container_of(o, struct attempt, owner)->client = NULL;
+}
+
+struct proxy *proxy_new(const struct proxy_conf *conf)
+{
+	struct proxy *p = mem_zalloc(conf->mem, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->c = *conf;
+	list_init(&p->requests);
+	list_init(&p->ready);
+	list_init(&p->owns);
+	p->reply_tokens = 1000;
+	field_init();
+	p->c.txns->user = (struct txn_user){
+	    .ctx = p,
+	    .on_response = user_response,
+	    .on_failure = user_failure,
+	    .on_retransmit = user_retransmit,
+	    .on_no_ack = user_no_ack,
+	    .on_server_end = user_server_end,
+	    .on_client_end = user_client_end,
+	};
+	return p;
+}
+
+void proxy_free(struct proxy **pp)
+{
+	struct proxy *p = *pp;
+
+	if (!p)
+		return;
+	list_each_safe (it, &p->requests) {
+		struct arena *a = container_of(it, struct request, link)->arena;
+
+		arena_free(&a);
+	}
+	assert(list_empty(&p->owns)); /* their creators free them */
+	mem_free(p->c.mem, p);
+	*pp = NULL;
+}
+
+void proxy_set_policy(struct proxy *p, const struct policy *policy)
+{
+	p->has_policy = policy != NULL;
+	if (policy)
+		p->policy = *policy;
+}
+
+/* ---- a new request ---- */
+
+/* Copies the message into an arena of its own: the context begins. */
+static struct request *request_new(struct proxy *p, const struct msg *m,
+				   const struct hop *from, struct now now)
+{
+	struct arena *arena = arena_new(p->c.arenas);
+	struct request *r = arena ? arena_zalloc(arena, sizeof(*r)) : NULL;
+	struct str raw = r ? arena_str(arena, m->raw) : STR_NONE;
+
+	if (!raw.p || msg_index(&r->msg, arena, raw) != MSG_OK ||
+	    msg_key(&r->msg, &r->key) != MSG_OK) {
+		arena_free(&arena);
+		return NULL;
+	}
+	r->proxy = p;
+	r->arena = arena;
+	r->from = *from;
+	r->received = now.mono;
+	r->via = via_mark_received(arena, &r->key.via, from);
+	r->up = upstream_id(&r->key, &r->from);
+	edits_init(&r->edits, &r->msg, arena);
+	list_init(&r->attempts);
+	return r;
+}
+
+/* Everything that can fail has happened: the context is entered. */
+static bool request_enter(struct request *r, enum request_kind kind,
+			  struct now now)
+{
+	struct proxy *p = r->proxy;
+	struct arena *arena = r->arena;
+
+	r->kind = kind;
+	r->server = !arena_failed(arena) && !r->edits.bad
+			? server_new(p->c.txns, &r->msg, &r->key, &r->from)
+			: NULL;
+	if (!r->server) {
+		/* Nothing was said yet: the caller repeats it. */
+		count(p->c.counters, CNT_NOMEM);
+		arena_free(&arena);
+		return false;
+	}
+	r->server->owner = r;
+	list_append(&p->requests, &r->link);
+	p->n_requests++;
+	r->fresh = true;
+	trying_init(r, now);
+	request_wake(r);
+	return true;
+}
+
+static struct str allow_line(struct proxy *p)
+{
+	struct buf b;
+
+	buf_arena(&b, p->c.scratch, 128);
+	BUF_LIT(&b, "Allow: ");
+	p->policy.allow(p->policy.ctx, &b);
+	BUF_LIT(&b, "\r\n");
+	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
+}
+
+static void refuse(struct request *r, int code, struct str reason,
+		   struct str headers, struct now now)
+{
+	struct arena *arena = r->arena;
+
+	stateless_reply(r->proxy, &r->msg, &r->key, &r->from, code, reason,
+			headers, now);
+	arena_free(&arena);
+}
+
+static bool wants(struct proxy *p, enum request_kind kind, struct str method)
+{
+	return p->policy.wants(p->policy.ctx, kind, method);
+}
+
+static void enter_follow(struct request *r, enum request_kind kind,
+			 struct now now)
+{
+	if (wants(r->proxy, kind, r->msg.method)) {
+		request_enter(r, kind, now);
+		return;
+	}
+	r->follow = true;
+	request_enter(r, kind, now);
+}
+
+/* Where the request goes: 16.4 and 16.5. */
+static void dispatch(struct request *r, struct now now)
+{
+	struct proxy *p = r->proxy;
+
+	r->source = members_by_addr(p->c.members, &r->from.addr);
+	r->route =
+	    route_request(p, &r->msg, &r->key, &r->from, r->source, &r->edits);
+	switch (r->route.kind) {
+	case ROUTE_REJECT:
+		refuse(r, r->route.code, r->route.reason, STR_NONE, now);
+		return;
+	case ROUTE_TO_US:
+		if (r->route.in_dialog) {
+			if (wants(p, REQUEST_IN_DIALOG, r->msg.method))
+				request_enter(r, REQUEST_IN_DIALOG, now);
+			else
+				refuse(r, 481, STR_NONE, STR_NONE, now);
+			return;
+		}
+		options_reply(p, &r->msg, &r->key, &r->from, now);
+		{
+			struct arena *arena = r->arena;
+
+			arena_free(&arena);
+		}
+		return;
+	case ROUTE_FOLLOW:
+		enter_follow(r,
+			     r->route.in_dialog ? REQUEST_IN_DIALOG
+						: REQUEST_FROM_SERVER,
+			     now);
+		return;
+	case ROUTE_SCRIPT:
+		if (wants(p, REQUEST_INITIAL, r->msg.method))
+			request_enter(r, REQUEST_INITIAL, now);
+		else
+			refuse(r, 405, STR_NONE, allow_line(p), now);
+		return;
+	}
+}
+
+static void new_request(struct proxy *p, struct msg *m,
+			const struct msg_key *key, const struct hop *from,
+			struct now now)
+{
+	struct str reason, headers;
+	struct request *r;
+	uint64_t loop;
+	int code;
+
+	if (!p->has_policy) {
+		stateless_reply(p, m, key, from, 503, STR_NONE,
+				STR("Retry-After: 5\r\n"), now);
+		return;
+	}
+	loop = loop_hash(p, m, key);
+	code = validate_request(p, m, key, from, loop, &reason, &headers);
+	if (code) {
+		count(p->c.counters, CNT_BAD_REQUEST);
+		stateless_reply(p, m, key, from, code, reason, headers, now);
+		return;
+	}
+	r = request_new(p, m, from, now);
+	if (!r) {
+		count(p->c.counters, CNT_NOMEM);
+		return;
+	}
+	r->loop = loop;
+	dispatch(r, now);
+}
+
+void proxy_on_request(struct proxy *p, struct msg *m, const struct msg_key *key,
+		      enum msg_bad bad, const struct hop *from, struct now now)
+{
+	struct server *s;
+
+	count(p->c.counters, CNT_RECV_REQUEST);
+	if (bad != MSG_OK) {
+		count(p->c.counters, CNT_BAD_REQUEST);
+		if (msg_bad_code(bad))
+			stateless_reply(p, m, key, from, msg_bad_code(bad),
+					msg_bad_text(bad), STR_NONE, now);
+		return;
+	}
+	s = server_find(p->c.txns, m, key, from);
+	/* Some callers reuse the INVITE's branch in the ACK for its 2xx. */
+	if (s && m->method_id == METHOD_ACK && s->state == SERVER_ACCEPTED)
+		s = NULL;
+	if (s)
+		server_on_request(s, m->method_id, now);
+	else if (m->method_id == METHOD_ACK)
+		stateless_ack(p, m, key, from, now);
+	else if (m->method_id == METHOD_CANCEL)
+		cancel_on_request(p, m, key, from, now);
+	else
+		new_request(p, m, key, from, now);
+}
+
+void proxy_on_response(struct proxy *p, struct msg *m,
+		       const struct msg_key *key, const struct hop *from,
+		       struct now now)
+{
+	struct client *c;
+
+	(void)from; /* a multihomed server answers from where it likes */
+	count(p->c.counters, CNT_RECV_RESPONSE);
+	/* 18.1.2: the top Via must be ours */
+	if (!via_is_ours(p->c.listeners, &key->via)) {
+		count(p->c.counters, CNT_VIA_NOT_OURS);
+		return;
+	}
+	c = client_find(p->c.txns, key->via.branch, m->method_id,
+			key->cseq_method);
+	if (!c) {
+		/* RFC 6026 8.9: not forwarded */
+		count(p->c.counters, CNT_STRAY_RESPONSE);
+		return;
+	}
+	client_on_response(c, m, key, now);
+}
+
+/* The branch and CSeq method of our own request inside an ICMP quotation,
+ * which may be cut anywhere. */
+static bool quoted_request(struct proxy *p, struct str quoted,
+			   struct via *via_r, struct str *method_r)
+{
+	struct str line, name;
+	struct str rest = quoted;
+
+	(void)p;
+	line = str_trim(str_cut(&rest, '\n'));
+	*method_r = str_cut(&line, ' ');
+	if (!str_is_token(*method_r))
+		return false;
+	while (rest.p && rest.n) {
+		line = str_trim(str_cut(&rest, '\n'));
+		if (!rest.p)
+			return false; /* cut inside this line */
+		name = str_cut(&line, ':');
+		if (line.p && str_caseeq(str_trim(name), STR("Via")))
+			return scan_via(str_trim(line), via_r, NULL);
+	}
+	return false;
+}
+
+void proxy_on_flow_event(struct proxy *p, const struct flow_event *e,
+			 struct now now)
+{
+	struct via via;
+	struct str method;
+	struct client *c = NULL;
+
+	if (e->kind != FLOW_ERROR)
+		return;
+	if (quoted_request(p, e->quoted, &via, &method) &&
+	    via_is_ours(p->c.listeners, &via))
+		c = client_find(p->c.txns, via.branch, method_id(method),
+				method);
+	/* Only its own branch, seen by nobody off the path, makes an ICMP
+	 * message believable; and it must be about where we sent it. */
+	if (!c || !addr_ip_eq(&c->hop.addr, &e->peer.addr)) {
+		count(p->c.counters, CNT_ICMP_STRAY);
+		return;
+	}
+	count(p->c.counters, CNT_ICMP_MATCHED);
+	client_on_error(c, e->cause, now);
+}
+
+/* ---- the ready list ---- */
+
+void request_wake(struct request *r)
+{
+	if (!list_linked(&r->ready))
+		list_append(&r->proxy->ready, &r->ready);
+}
+
+static bool is_over(const struct request *r)
+{
+	return r->done && !r->try_open && !r->outcome_ready && !r->fresh &&
+	       r->n_open == 0 && (r->final_sent || r->dropped || !r->cancelled);
+}
+
+void request_check_end(struct request *r)
+{
+	if (is_over(r))
+		request_wake(r);
+}
+
+static void request_free(struct request *r, struct now now)
+{
+	struct proxy *p = r->proxy;
+	struct arena *arena = r->arena;
+
+	if (p->has_policy && p->policy.on_free)
+		p->policy.on_free(p->policy.ctx, r);
+	trying_stop(r);
+	cancel_stop(r);
+	list_each (it, &r->attempts) {
+		struct attempt *a = container_of(it, struct attempt, link);
+		struct client *c = a->client;
+
+		timer_stop(p->c.timers, &a->limit);
+		timer_stop(p->c.timers, &a->timer_c);
+		a->client = NULL;
+		if (c)
+			client_disown(c, now);
+	}
+	if (r->server)
+		server_disown(r->server, now);
+	list_remove(&r->link);
+	list_remove(&r->ready);
+	p->n_requests--;
+	arena_free(&arena);
+}
+
+/* The outcome of a request that just follows its route (16.5). */
+static void follow_outcome(struct request *r, struct now now)
+{
+	const struct outcome *o = &r->outcome;
+	struct reply reply = {.code = 500};
+
+	if (o->kind == OUTCOME_RESPONSE)
+		request_forward(r, o->res, false, now);
+	else if (o->kind == OUTCOME_CANCELLED)
+		; /* 487 follows by itself */
+	else if (r->msg.method_id == METHOD_INVITE ||
+		 o->kind == OUTCOME_TRANSPORT)
+		request_reply(r, &reply, now);
+	else {
+		/* RFC 4320 4.2: no 408 to a non-INVITE */
+		count(r->proxy->c.counters, CNT_NONINVITE_TIMEOUT);
+		r->dropped = true;
+	}
+	request_done(r, now);
+}
+
+static void deliver(struct request *r, struct now now)
+{
+	struct proxy *p = r->proxy;
+
+	if (r->fresh) {
+		r->fresh = false;
+		if (r->follow)
+			request_follow_route(r, now);
+		else
+			p->policy.on_request(p->policy.ctx, r, r->kind, now);
+		return;
+	}
+	if (r->outcome_ready) {
+		r->outcome_ready = false;
+		if (r->follow)
+			follow_outcome(r, now);
+		else
+			p->policy.on_outcome(p->policy.ctx, r, now);
+		return;
+	}
+	if (is_over(r))
+		request_free(r, now);
+}
+
+bool proxy_settle(struct proxy *p, struct now now)
+{
+	struct list *it = list_first(&p->ready);
+	bool any = it != NULL;
+
+	while ((it = list_first(&p->ready)) != NULL) {
+		struct request *r = container_of(it, struct request, ready);
+
+		list_remove(&r->ready);
+		deliver(r, now);
+	}
+	return any;
+}
+
+size_t proxy_requests(const struct proxy *p)
+{
+	return p->n_requests;
+}

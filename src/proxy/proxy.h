@@ -1,0 +1,214 @@
+/*
+ * The proxy core (RFC 3261 section 16) of one worker: it validates, follows
+ * route sets, keeps response contexts, forwards, cancels, picks best responses.
+ * It decides nothing a policy could decide: the policy (Lua in production, a C
+ * table in unit tests) is told of requests and outcomes and calls the verbs.
+ *
+ * A `struct request` is a response context (16.7). It lives from the request's
+ * arrival until the policy has let go (request_done) and nothing is open, all
+ * of it in one arena. No policy function is called from inside a verb.
+ */
+#ifndef PROXY_PROXY_H
+#define PROXY_PROXY_H
+
+#include "message/edit.h"
+#include "message/reply.h"
+#include "proxy/members.h"
+#include "proxy/settings.h"
+
+struct proxy;
+struct request;
+
+enum { PROXY_MAX_FORK = 8 };
+
+enum request_kind {
+	REQUEST_INITIAL,    /* sip.route */
+	REQUEST_IN_DIALOG,  /* sip.route("*in_dialog") */
+	REQUEST_FROM_SERVER /* sip.route("*from_server") */
+};
+
+struct response {
+	struct msg msg;     /* indexed; made by us too (local) */
+	struct edits edits; /* applied when it goes up */
+	int code;
+	bool local; /* made here: ring_timeout's 408 */
+	bool sent_up;
+	const struct member *member; /* who answered; NULL: a plain URI */
+	struct addr addr;            /* where the request had been sent */
+	uint32_t attempt;            /* number of the attempt, from 1 */
+};
+
+enum outcome_kind {
+	OUTCOME_NONE, /* still open */
+	OUTCOME_RESPONSE,
+	OUTCOME_TIMEOUT, /* of the try, or timer B or F */
+	OUTCOME_TRANSPORT,
+	OUTCOME_CANCELLED
+};
+
+struct outcome {
+	enum outcome_kind kind;
+	struct response
+	    *res;         /* OUTCOME_RESPONSE; lives as long as the request */
+	enum cause cause; /* TIMEOUT, TRANSPORT */
+	struct addr addr; /* of the last attempt */
+	const struct member *member;
+	bool provisional; /* a 1xx had come */
+};
+
+/* Where one branch goes. Slices are copied. */
+struct target {
+	struct hop hop;   /* listener is chosen by the core */
+	struct str uri;   /* replaces the Request-URI; STR_NONE keeps it */
+	struct str host;  /* replaces host[:port] of it only; or STR_NONE */
+	struct str route; /* Route values to put on top, or STR_NONE */
+	const struct member *member; /* NULL: a plain URI */
+};
+
+/* Microseconds; 0 means "no such limit". Timer B, F and C apply always. */
+struct try_opts {
+	int64_t timeout;  /* to any response (100 counts) */
+	int64_t progress; /* from the first 100 to a 101-199 or a final */
+	int64_t ring;     /* from the first 101-199 to a final: then a local
+			   * 408 */
+	int retransmits;  /* give up when this many were not answered and
+			   * the next is due; -1: no limit. Works on reliable
+			   * transports too, as the same time */
+	bool watch;       /* call policy.on_response */
+};
+
+struct policy {
+	void *ctx;
+	/* Does the script take requests of this kind and method? */
+	bool (*wants)(void *ctx, enum request_kind kind, struct str method);
+	/* Writes the methods of an Allow header ("INVITE, ACK, ..."). */
+	void (*allow)(void *ctx, struct buf *out);
+	/* A request to decide. The policy may call verbs at once or later. */
+	void (*on_request)(void *ctx, struct request *r, enum request_kind kind,
+			   struct now now);
+	/* request_outcome() has something; not called from inside a verb. */
+	void (*on_outcome)(void *ctx, struct request *r, struct now now);
+	/* A 101-199 or 2xx is about to pass (try_opts.watch): may change
+	 * res->edits, nothing else. */
+	void (*on_response)(void *ctx, struct request *r, struct response *res,
+			    struct now now);
+	/* An attempt has ended in an answer or a local failure (passive
+	 * health): for every branch, also abandoned ones. */
+	void (*on_attempt)(void *ctx, struct request *r,
+			   const struct outcome *o, int64_t took_us,
+			   struct now now);
+	/* The context is being freed: forget it. */
+	void (*on_free)(void *ctx, struct request *r);
+};
+
+struct proxy_conf {
+	struct mem *mem;
+	struct arena_cache *arenas;
+	struct arena *scratch; /* borrowed; reset per input by the core */
+	struct timers *timers;
+	struct txns *txns;
+	const struct host *host;
+	const struct listeners *listeners;
+	const struct settings *settings;
+	struct members *members;
+	struct counters *counters;
+	struct sipkey key; /* node key */
+	struct rand *rand;
+};
+
+struct proxy *proxy_new(const struct proxy_conf *conf);
+void proxy_free(struct proxy **p); /* no callbacks */
+void proxy_set_policy(struct proxy *p, const struct policy *policy);
+/* A valid request or one with `bad` found by msg_index/msg_key. The message is
+ * in the core's scratch arena. */
+void proxy_on_request(struct proxy *p, struct msg *m, const struct msg_key *key,
+		      enum msg_bad bad, const struct hop *from, struct now now);
+void proxy_on_response(struct proxy *p, struct msg *m,
+		       const struct msg_key *key, const struct hop *from,
+		       struct now now);
+void proxy_on_flow_event(struct proxy *p, const struct flow_event *e,
+			 struct now now);
+/* Delivers outcomes, frees what has ended; true when something was done. */
+bool proxy_settle(struct proxy *p, struct now now);
+size_t proxy_requests(const struct proxy *p); /* contexts alive */
+
+/* ---- facts about a request ---- */
+struct msg *request_msg(struct request *r);
+const struct msg_key *request_key(const struct request *r);
+const struct hop *request_from(const struct request *r);
+/* The pool member that sent it, or NULL (semantics 13). */
+const struct member *request_source(const struct request *r);
+struct edits *request_edits(struct request *r);
+/* Microseconds since it was received. */
+int64_t request_age(const struct request *r, struct now now);
+tick_t request_received(const struct request *r);
+bool request_decided(const struct request *r); /* semantics 1 */
+const struct outcome *request_outcome(const struct request *r);
+void *request_user(const struct request *r); /* the policy's pointer */
+void request_set_user(struct request *r, void *user);
+enum request_kind request_kind(const struct request *r);
+/* The request may be sent to this URI (semantics 17): members, trusted
+ * sources, served domains. */
+bool request_may_reach(const struct request *r, struct str uri);
+/* One line per request for the log: attempts so far. */
+void request_write_tried(const struct request *r, struct buf *out);
+
+/* ---- verbs; 0 or ERR_* ----
+ * ERR_STATE: a verb was used already (or, for try, one is open, or the script
+ * has ended). When the request is *decided* every verb is a counted no-op that
+ * returns 0. */
+
+/* A final or provisional response of our own. A provisional is no verb. */
+int request_reply(struct request *r, const struct reply *reply, struct now now);
+/* Ends it without an answer; for INVITE the transaction stays silent. `why` is
+ * a counter label and goes to the log. */
+int request_drop(struct request *r, struct str why, struct now now);
+/* Starts one branch (n = 1) or up to PROXY_MAX_FORK. The outcome comes through
+ * on_outcome, also when all fails at once or the request is decided. */
+int request_try(struct request *r, const struct target *t, size_t n,
+		const struct try_opts *opts, struct now now);
+/* Sends a final response up (16.7 steps 6-10). A 503 becomes a 500 unless
+ * keep_503. For a 2xx, which went up already, only records the decision. */
+int request_forward(struct request *r, struct response *res, bool keep_503,
+		    struct now now);
+/* The policy has ended: it will call no more verbs. The context ends when
+ * nothing is open. With no verb used and not decided, nothing is sent: the
+ * policy must reply first (500). */
+void request_done(struct request *r, struct now now);
+/* The better of two final responses (16.7 step 6); either may be NULL. A local
+ * response never beats a real one. */
+struct response *response_better(struct response *a, struct response *b);
+/* Was a verb used, or is it decided? */
+bool request_answered(const struct request *r);
+
+/* The default for requests that need no decision (in-dialog, or from a
+ * server): one attempt where Route and R-URI say, its response forwarded. */
+void request_follow_route(struct request *r, struct now now);
+
+/* ---- requests of our own (checks, sip.request) ---- */
+struct own; /* owned by its creator until own_free */
+
+struct own_conf {
+	struct str method;
+	struct hop hop; /* where to */
+	struct str uri;
+	struct str from, to; /* name-addr without tag; STR_NONE: made up */
+	struct str headers;  /* lines with CRLF, checked */
+	struct str body;
+	int64_t timeout; /* microseconds to a final; 0: 64*T1 */
+	/* dialog of an earlier own INVITE for BYE and the like, or NULL */
+	struct own *dialog;
+	void *ctx;
+	/* Exactly once, never from inside own_new. res is NULL on failure and
+	 * borrowed: it lives until own_free. The core has ACKed a 2xx. */
+	void (*on_end)(void *ctx, struct own *o, const struct response *res,
+		       enum cause cause, struct now now);
+};
+/* NULL when memory ran out or there is no way to send. A timeout sends CANCEL
+ * for an INVITE; a 2xx that comes later is ACKed and ended with BYE. */
+struct own *own_new(struct proxy *p, const struct own_conf *conf,
+		    struct now now);
+/* Frees it; an open transaction is given up (no on_end any more). */
+void own_free(struct own **o, struct now now);
+
+#endif

@@ -1,0 +1,197 @@
+/*
+ * The verbs and facts of a response context, as the policy sees them.
+ */
+#include <string.h>
+#include "proxy/context.h"
+
+struct msg *request_msg(struct request *r)
+{
+	return &r->msg;
+}
+
+const struct msg_key *request_key(const struct request *r)
+{
+	return &r->key;
+}
+
+const struct hop *request_from(const struct request *r)
+{
+	return &r->from;
+}
+
+const struct member *request_source(const struct request *r)
+{
+	return r->source;
+}
+
+struct edits *request_edits(struct request *r)
+{
+	return &r->edits;
+}
+
+int64_t request_age(const struct request *r, struct now now)
+{
+	return tick_diff(now.mono, r->received);
+}
+
+tick_t request_received(const struct request *r)
+{
+	return r->received;
+}
+
+bool request_decided(const struct request *r)
+{
+	return r->decided;
+}
+
+const struct outcome *request_outcome(const struct request *r)
+{
+	return &r->outcome;
+}
+
+void *request_user(const struct request *r)
+{
+	return r->user;
+}
+
+void request_set_user(struct request *r, void *user)
+{
+	r->user = user;
+}
+
+enum request_kind request_kind(const struct request *r)
+{
+	return r->kind;
+}
+
+bool request_answered(const struct request *r)
+{
+	return r->verb || r->decided || r->dropped;
+}
+
+bool request_may_reach(const struct request *r, struct str text)
+{
+	const struct proxy_conf *c = &r->proxy->c;
+	struct uri uri;
+	struct hop hop;
+
+	if (r->source || settings_trusts(c->settings, &r->from.addr))
+		return true;
+	if (!scan_uri(text, &uri))
+		return false;
+	if (settings_serves(c->settings, uri.host))
+		return true;
+	return hop_of_uri(&uri, &hop) &&
+	       members_by_addr(c->members, &hop.addr) != NULL;
+}
+
+static void write_attempt(const struct attempt *a, struct buf *out)
+{
+	if (a->target.member)
+		buf_put(out, str_from(a->target.member->name));
+	else
+		addr_write(out, &a->target.hop.addr);
+	buf_char(out, ':');
+	if (a->res)
+		buf_u64(out, (uint64_t)a->res->code);
+	else if (a->failed)
+		buf_put(out, str_from(cause_text(a->cause)));
+	else
+		BUF_LIT(out, "-");
+	buf_printf(out, ":%.2f", (double)a->took / 1e6);
+}
+
+void request_write_tried(const struct request *r, struct buf *out)
+{
+	bool first = true;
+
+	list_each (it, &r->attempts) {
+		if (!first)
+			buf_char(out, ',');
+		first = false;
+		write_attempt(container_of(it, struct attempt, link), out);
+	}
+}
+
+int request_drop(struct request *r, struct str why, struct now now)
+{
+	struct log_field f[] = {LOGF_STR("method", r->msg.method),
+				LOGF_STR("call_id", r->key.call_id),
+				LOGF_ADDR("src", &r->from.addr),
+				LOGF_STR("why", why)};
+	struct log_event e = {LOG_INFO, "request.drop", f, ARRAY_LEN(f)};
+	struct proxy *p = r->proxy;
+
+	(void)now;
+	if (r->done || (r->verb && !r->decided))
+		return ERR_STATE;
+	if (r->decided) {
+		count(p->c.counters, CNT_AFTER_DECIDED);
+		return 0;
+	}
+	if (r->try_open)
+		return ERR_STATE;
+	r->verb = r->dropped = true;
+	trying_stop(r);
+	count(p->c.counters, CNT_SCRIPT_DROP);
+	p->c.host->log(p->c.host->ctx, &e);
+	return 0;
+}
+
+int request_try(struct request *r, const struct target *t, size_t n,
+		const struct try_opts *opts, struct now now)
+{
+	if (n == 0 || n > PROXY_MAX_FORK)
+		return ERR_LIMIT;
+	if (r->done || r->try_open || r->outcome_ready ||
+	    (r->verb && !r->decided))
+		return ERR_STATE;
+	r->group++;
+	r->opts = *opts;
+	r->try_open = true;
+	memset(&r->outcome, 0, sizeof(r->outcome));
+	if (r->decided) {
+		outcome_set(r);
+		return 0;
+	}
+	for (size_t i = 0; i < n; i++)
+		attempt_start(r, &t[i], now);
+	if (r->n_open == 0)
+		outcome_set(r);
+	return 0;
+}
+
+void request_done(struct request *r, struct now now)
+{
+	(void)now;
+	r->done = true;
+	/* Spawned tasks may have left a try behind: its branches go on being
+	 * counted, and end with it. */
+	request_check_end(r);
+}
+
+void request_follow_route(struct request *r, struct now now)
+{
+	struct try_opts opts = {.retransmits = -1};
+	struct target t = {.member = NULL};
+	struct reply reply = {.code = 404};
+	struct uri uri;
+
+	r->follow = true;
+	if (!scan_uri(r->route.next, &uri) || !hop_of_uri(&uri, &t.hop)) {
+		/* A name: looked up once the proxy speaks DNS. */
+		reply.code = 500;
+		reply.reason = STR("Next Hop Needs DNS");
+		request_reply(r, &reply, now);
+		request_done(r, now);
+		return;
+	}
+	if (!r->route.next_is_route &&
+	    listener_is_ours(r->proxy->c.listeners, &uri)) {
+		request_reply(r, &reply, now);
+		request_done(r, now);
+		return;
+	}
+	t.member = members_by_addr(r->proxy->c.members, &t.hop.addr);
+	request_try(r, &t, 1, &opts, now);
+}

@@ -1,0 +1,248 @@
+/*
+ * Response processing, RFC 3261 16.7: what is kept, what goes up at once, and
+ * which final is best.
+ */
+#include <string.h>
+#include "message/field.h"
+#include "proxy/context.h"
+
+/* A copy of a response in the context's arena, without our Via. */
+struct response *response_keep(struct request *r, struct attempt *a,
+			       struct msg *m)
+{
+	struct response *res = arena_zalloc(r->arena, sizeof(*res));
+	struct str raw = arena_str(r->arena, m->raw);
+
+	if (!res || !raw.p || msg_index(&res->msg, r->arena, raw) != MSG_OK)
+		return NULL;
+	res->code = m->status;
+	res->member = a->target.member;
+	res->addr = a->target.hop.addr;
+	res->attempt = a->number;
+	edits_init(&res->edits, &res->msg, r->arena);
+	/* 16.7 step 3: remove the topmost Via */
+	if (edit_pop_value(&res->edits, HDR_VIA) != 0)
+		return NULL;
+	return res;
+}
+
+/* A final of our own making that a policy handles like a real one. */
+struct response *response_local(struct request *r, struct attempt *a, int code,
+				struct str reason)
+{
+	struct response *res = arena_zalloc(r->arena, sizeof(*res));
+	char tag[TAG_LEN];
+	struct reply reply = {.code = code, .reason = reason, .via = r->via};
+	struct buf b;
+
+	branch_to_tag(tag, r->proxy->c.key, &r->up);
+	reply.to_tag = (struct str){tag, TAG_LEN};
+	buf_arena(&b, r->arena, 512);
+	if (!res || reply_write(&r->msg, &reply, &b) != 0 ||
+	    msg_index(&res->msg, r->arena, buf_str(&b)) != MSG_OK)
+		return NULL;
+	res->code = code;
+	res->local = true;
+	res->member = a->target.member;
+	res->addr = a->target.hop.addr;
+	res->attempt = a->number;
+	edits_init(&res->edits, &res->msg, r->arena);
+	return res;
+}
+
+int response_send(struct request *r, struct msg *m, struct edits *e, int code,
+		  struct now now)
+{
+	struct buf b;
+	int err;
+
+	buf_arena(&b, r->proxy->c.scratch, m->raw.n + 64);
+	err = edits_write(e, &b);
+	if (err) {
+		count(r->proxy->c.counters, CNT_NOMEM);
+		return err;
+	}
+	if (code >= 200) {
+		r->final_sent = true;
+		trying_stop(r);
+		cancel_stop(r);
+	}
+	return server_respond(r->server, buf_str(&b), code, now);
+}
+
+/*
+ * 16.7 step 5 with semantics 1 and 2: a 2xx to INVITE goes up at once, from
+ * whichever branch and however often, and decides the request. For other
+ * methods only the first final counts.
+ */
+void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
+		     struct msg *m, struct now now)
+{
+	struct proxy *p = r->proxy;
+	bool invite = r->msg.method_id == METHOD_INVITE;
+	bool late = !a->open && (!a->res || a->res->code / 100 != 2);
+	struct response *res;
+
+	if (!invite && (r->final_sent || r->dropped)) {
+		count(p->c.counters, CNT_LATE_FINAL);
+		attempt_end(a, false, STR_NONE, now);
+		return;
+	}
+	if (r->dropped || (r->final_sent && r->server->code >= 300)) {
+		attempt_end(a, false, STR_NONE, now);
+		late_on_response(p, c, m, now);
+		return;
+	}
+	res = response_keep(r, a, m);
+	if (!res) {
+		count(p->c.counters, CNT_NOMEM);
+		return; /* the server repeats it */
+	}
+	if (late)
+		count(p->c.counters, CNT_LATE_2XX_FORWARD);
+	if (p->has_policy && r->opts.watch && p->policy.on_response && !late)
+		p->policy.on_response(p->policy.ctx, r, res, now);
+	response_send(r, &res->msg, &res->edits, res->code, now);
+	res->sent_up = true;
+	a->res = res;
+	attempt_end(a, false, STR_NONE, now);
+	if (r->decided && !r->cancelled)
+		return; /* a second 2xx, or the same again */
+	r->decided = true;
+	r->answer = res;
+	attempts_cancel_others(r, a, now);
+}
+
+/* 16.7 step 6: 6xx, then the lowest class; within 4xx those that let the
+ * caller mend the request; what we made up ourselves comes last. */
+static int rank(const struct response *res)
+{
+	static const int mending[] = {401, 407, 415, 420, 484};
+	int code = res->code, base = code >= 600 ? 0 : code / 100 * 1000;
+
+	if (res->local)
+		return 100000 + base + code % 100;
+	for (size_t i = 0; i < ARRAY_LEN(mending); i++)
+		if (code == mending[i])
+			return base + (int)i;
+	/* 503 last of its class: it says least about the request */
+	return base + 100 + (code == 503 ? 500 : code % 100);
+}
+
+struct response *response_better(struct response *a, struct response *b)
+{
+	if (!a || !b)
+		return a ? a : b;
+	return rank(b) < rank(a) ? b : a;
+}
+
+/* 16.7 step 7: the challenges of all branches go up together. */
+static void merge_challenges(struct request *r, struct response *best)
+{
+	static const enum hdr_id ids[] = {HDR_WWW_AUTHENTICATE,
+					  HDR_PROXY_AUTHENTICATE};
+
+	list_each (it, &r->attempts) {
+		struct attempt *a = container_of(it, struct attempt, link);
+
+		if (a->group != r->group || !a->res || a->res == best ||
+		    a->res->local ||
+		    (a->res->code != 401 && a->res->code != 407))
+			continue;
+		for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+			const struct hdr *f = msg_first(&a->res->msg, ids[i]);
+
+			for (; f; f = msg_next(&a->res->msg, f))
+				edit_add(&best->edits, hdr_name(ids[i]),
+					 msg_hdr_unfolded(&a->res->msg, f));
+		}
+	}
+}
+
+struct response *response_best(struct request *r)
+{
+	struct response *best = NULL;
+
+	list_each (it, &r->attempts) {
+		struct attempt *a = container_of(it, struct attempt, link);
+
+		if (a->group == r->group && a->res)
+			best = response_better(best, a->res);
+	}
+	if (best && (best->code == 401 || best->code == 407))
+		merge_challenges(r, best);
+	return best;
+}
+
+int request_forward(struct request *r, struct response *res, bool keep_503,
+		    struct now now)
+{
+	if (r->done || (r->verb && !r->decided))
+		return ERR_STATE;
+	if (res->sent_up) {
+		r->verb = true;
+		return 0;
+	}
+	if (r->decided) {
+		count(r->proxy->c.counters, CNT_AFTER_DECIDED);
+		return 0;
+	}
+	if (res->code < 200 || r->try_open)
+		return ERR_STATE;
+	/* 16.7 step 6: a 503 says that this proxy can serve nobody, which is
+	 * the policy's to claim (keep_503), not a server's. */
+	if (res->code == 503 && !keep_503) {
+		res->edits.status = 500;
+		res->edits.reason = STR("Server Internal Error");
+		edit_remove(&res->edits, STR("Retry-After"));
+	}
+	r->verb = true;
+	res->sent_up = true;
+	return response_send(r, &res->msg, &res->edits,
+			     res->edits.status ? res->edits.status : res->code,
+			     now);
+}
+
+int request_reply(struct request *r, const struct reply *reply, struct now now)
+{
+	struct reply full = *reply;
+	char tag[TAG_LEN];
+	struct buf b;
+	int err;
+
+	if (r->done || (r->verb && !r->decided))
+		return ERR_STATE;
+	if (r->decided) {
+		count(r->proxy->c.counters, CNT_AFTER_DECIDED);
+		return 0;
+	}
+	if (r->try_open)
+		return ERR_STATE;
+	branch_to_tag(tag, r->proxy->c.key, &r->up);
+	full.to_tag = (struct str){tag, TAG_LEN};
+	full.via = r->via;
+	buf_arena(&b, r->proxy->c.scratch, 512);
+	err = reply_write(&r->msg, &full, &b);
+	if (err)
+		return err;
+	if (reply->code >= 200) {
+		r->verb = true;
+		r->final_sent = true;
+		trying_stop(r);
+		cancel_stop(r);
+		/* RFC 4320 4.2: nothing after 64*T1, the caller has given up */
+		if (r->msg.method_id != METHOD_INVITE &&
+		    request_age(r, now) >=
+			64 * r->proxy->c.settings->times.t1) {
+			r->final_sent = false;
+			r->dropped = true;
+			count(r->proxy->c.counters, CNT_NONINVITE_TIMEOUT);
+			return 0;
+		}
+		if (reply->code < 300 && r->msg.method_id == METHOD_INVITE)
+			r->decided = true;
+	} else if (r->msg.method_id != METHOD_INVITE && reply->code != 100) {
+		return ERR_STATE; /* RFC 4320 4.1 */
+	}
+	return server_respond(r->server, buf_str(&b), reply->code, now);
+}

@@ -1,0 +1,171 @@
+#include "message/field.h"
+#include "proxy/context.h"
+
+/* What one Route value (or the Request-URI in its place) says. */
+struct route_value {
+	struct uri uri;
+	bool ok, ours, lr, has_t;
+	struct str t; /* our cookie */
+};
+
+static struct route_value look(struct proxy *p, struct str uri_text)
+{
+	struct route_value v = {.ok = false};
+	struct str ignored;
+
+	if (!scan_uri(uri_text, &v.uri))
+		return v;
+	v.ok = true;
+	v.ours = listener_is_ours(p->c.listeners, &v.uri);
+	v.lr = scan_param(v.uri.params, STR("lr"), &ignored);
+	v.has_t = scan_param(v.uri.params, STR("t"), &v.t);
+	return v;
+}
+
+static struct route_value look_route(struct proxy *p, struct msg *m, size_t i)
+{
+	struct nameaddr na;
+	struct str text = field_value(m, HDR_ROUTE, i);
+
+	if (!text.p || !scan_nameaddr(text, &na, NULL))
+		return (struct route_value){.ok = false};
+	return look(p, na.uri);
+}
+
+static void take_cookie(struct proxy *p, struct route *r,
+			const struct msg_key *key, struct str text)
+{
+	if (r->has_cookie)
+		return;
+	r->has_cookie = cookie_read(text, p->c.key, key->call_id, key->from_tag,
+				    key->to_tag, &r->cookie);
+	if (!r->has_cookie)
+		count(p->c.counters, CNT_BAD_COOKIE);
+}
+
+/*
+ * 16.4, first paragraph: a strict router put our Record-Route URI into the
+ * Request-URI and the real one at the end of the Route.
+ */
+static size_t undo_strict(struct proxy *p, struct msg *m, struct route *r,
+			  const struct msg_key *key, struct edits *edits)
+{
+	size_t n = field_count(m, HDR_ROUTE);
+	struct route_value uri = look(p, m->uri);
+	struct nameaddr last;
+
+	if (n == 0 || !uri.ok || !uri.ours || !uri.has_t || !uri.lr)
+		return n;
+	if (!scan_nameaddr(field_value(m, HDR_ROUTE, n - 1), &last, NULL))
+		return n;
+	take_cookie(p, r, key, uri.t);
+	r->had_own = true;
+	r->uri = last.uri;
+	edit_uri(edits, last.uri);
+	edit_pop_last_value(edits, HDR_ROUTE);
+	return n - 1;
+}
+
+static struct route reject(struct route r, int code, struct str reason)
+{
+	r.kind = ROUTE_REJECT;
+	r.code = code;
+	r.reason = reason;
+	return r;
+}
+
+/* The address of a URI is a member's, if it is numeric. */
+static const struct member *member_of(struct proxy *p, const struct uri *uri)
+{
+	struct hop hop;
+
+	if (!hop_of_uri(uri, &hop))
+		return NULL;
+	return members_by_addr(p->c.members, &hop.addr);
+}
+
+/* Semantics 17: To-tagged, none of our Routes with a good cookie. */
+static struct route in_dialog_without_cookie(struct proxy *p, struct route r,
+					     const struct hop *from,
+					     const struct member *source,
+					     const struct uri *ruri,
+					     const struct uri *next)
+{
+	bool trusted = source || settings_trusts(p->c.settings, &from->addr);
+
+	r.kind = ROUTE_FOLLOW;
+	if (trusted || (next && member_of(p, next)))
+		return r;
+	if (r.next_is_route)
+		return reject(r, 403, STR("Route Not Allowed"));
+	if (member_of(p, ruri) || settings_serves(p->c.settings, ruri->host))
+		return r;
+	return reject(r, 481, STR("Call/Transaction Does Not Exist"));
+}
+
+static struct route classify(struct proxy *p, struct route r,
+			     const struct msg *m, const struct hop *from,
+			     const struct member *source)
+{
+	struct uri ruri = {.is_sip = false}, next = {.is_sip = false};
+	bool ok = scan_uri(r.uri, &ruri);
+	bool to_us =
+	    ok && !r.next_is_route && listener_is_ours(p->c.listeners, &ruri);
+
+	scan_uri(r.next, &next);
+	if (r.in_dialog) {
+		if (to_us) {
+			/* A script that answers calls itself owns their
+			 * dialogs; the policy is asked, else 481. */
+			r.kind = ROUTE_TO_US;
+			return r;
+		}
+		if (r.has_cookie) {
+			r.kind = ROUTE_FOLLOW;
+			return r;
+		}
+		return in_dialog_without_cookie(p, r, from, source, &ruri,
+						&next);
+	}
+	if (to_us && m->method_id == METHOD_OPTIONS && !ruri.user.p) {
+		r.kind = ROUTE_TO_US;
+		return r;
+	}
+	if (source) {
+		r.kind = ROUTE_FOLLOW;
+		return r;
+	}
+	if (r.next_is_route && !settings_trusts(p->c.settings, &from->addr))
+		return reject(r, 403, STR("Route Not Allowed"));
+	r.kind = ROUTE_SCRIPT;
+	return r;
+}
+
+struct route route_request(struct proxy *p, struct msg *m,
+			   const struct msg_key *key, const struct hop *from,
+			   const struct member *source, struct edits *edits)
+{
+	struct route r = {.in_dialog = key->to_tag.n > 0, .uri = m->uri};
+	size_t n = undo_strict(p, m, &r, key, edits);
+	size_t i = 0;
+	struct route_value v = {.ok = false};
+
+	/* 16.4, last paragraph: our own values on top go; two of them when the
+	 * request crosses from one listener of ours to another. Phones preload
+	 * them without a cookie (outbound proxy). */
+	for (; i < n; i++) {
+		v = look_route(p, m, i);
+		if (!v.ok)
+			return reject(r, 400, STR("Bad Route"));
+		if (!v.ours)
+			break;
+		r.had_own = true;
+		if (v.has_t)
+			take_cookie(p, &r, key, v.t);
+		edit_pop_value(edits, HDR_ROUTE);
+	}
+	r.next_is_route = i < n;
+	r.next_is_strict = r.next_is_route && !v.lr;
+	r.next = r.next_is_route ? v.uri.text : r.uri;
+	return classify(p, r, m, from, source);
+}

@@ -1,0 +1,37 @@
+#include "proxy/settings.h"
+
+#include <string.h>
+
+/*
+ * Timer C is longer than the 185 s after which a policy gives up a ringing
+ * phone by default (ring_timeout), so that the policy's word counts first, and
+ * longer than the three minutes RFC 3261 16.6 step 11 asks for.
+ */
+enum { TIMER_C_SECONDS = 240 };
+
+void settings_init(struct settings *s)
+{
+	memset(s, 0, sizeof(*s));
+	s->times.t1 = MILLIS(500);
+	s->times.t2 = SECONDS(4);
+	s->times.t4 = SECONDS(5);
+	s->trying = TRYING_COMMIT;
+	s->late_answer = LATE_BYE;
+	s->timer_c = SECONDS(TIMER_C_SECONDS);
+}
+
+bool settings_trusts(const struct settings *s, const struct addr *source)
+{
+	for (size_t i = 0; i < s->n_trust; i++)
+		if (addr_net_has(&s->trust[i], source))
+			return true;
+	return false;
+}
+
+bool settings_serves(const struct settings *s, struct str host)
+{
+	for (size_t i = 0; i < s->n_domains; i++)
+		if (str_caseeq(s->domains[i], host))
+			return true;
+	return false;
+}

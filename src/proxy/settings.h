@@ -1,0 +1,32 @@
+/*
+ * What a script declares that the proxy core itself must know. Built while
+ * loading, frozen afterwards, shared by the workers of a node.
+ */
+#ifndef PROXY_SETTINGS_H
+#define PROXY_SETTINGS_H
+
+#include "transaction/txn.h"
+#include "util/addr.h"
+
+enum trying_mode { TRYING_COMMIT, TRYING_RFC }; /* semantics 11 */
+enum late_answer { LATE_BYE, LATE_FORWARD };    /* semantics 2 */
+
+struct settings {
+	struct txn_times times;
+	enum trying_mode trying;
+	enum late_answer late_answer;
+	struct addr_net
+	    *trust; /* sources that may use foreign Routes and URIs */
+	size_t n_trust;
+	struct str *domains; /* hosts we serve, lower case */
+	size_t n_domains;
+	int64_t timer_c; /* microseconds; more than 3 minutes */
+};
+
+/* RFC 3261's own figures: T1 500 ms, T2 4 s, T4 5 s, Timer C 181 s. */
+void settings_init(struct settings *s);
+bool settings_trusts(const struct settings *s, const struct addr *source);
+/* The host of a URI is one of `domains`. */
+bool settings_serves(const struct settings *s, struct str host);
+
+#endif

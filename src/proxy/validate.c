@@ -1,0 +1,115 @@
+/*
+ * Request validation, RFC 3261 16.3, in its order. Syntax was checked by the
+ * index; what is left of step 1 is the grammar of the fields we route by.
+ */
+#include "message/field.h"
+#include "proxy/context.h"
+
+uint64_t loop_hash(const struct proxy *p, const struct msg *m,
+		   const struct msg_key *key)
+{
+	/* RFC 5393 4.2.1: everything a routing decision may rest on, so that a
+	 * changed Request-URI is a spiral and the same one a loop. */
+	static const enum hdr_id ids[] = {HDR_ROUTE, HDR_PROXY_REQUIRE,
+					  HDR_PROXY_AUTHORIZATION};
+	struct siphash h;
+
+	siphash_init(&h, p->c.key);
+	siphash_str(&h, STR("loop"));
+	siphash_str(&h, m->uri);
+	siphash_str(&h, key->call_id);
+	siphash_str(&h, key->from_tag);
+	siphash_str(&h, key->to_tag);
+	siphash_u64(&h, key->cseq);
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+		const struct hdr *f = msg_first(m, ids[i]);
+
+		for (; f; f = msg_next(m, f))
+			siphash_str(&h, msg_hdr_value(m, f));
+	}
+	return siphash_end(&h);
+}
+
+/* A Via of ours below with the same loop hash: it was here before, unchanged.
+ */
+static bool is_loop(const struct proxy *p, const struct msg *m, uint64_t loop)
+{
+	const struct hdr *f = msg_first(m, HDR_VIA);
+	struct branch b;
+	struct via via;
+
+	for (; f; f = msg_next(m, f)) {
+		struct str rest = msg_hdr_value(m, f);
+
+		while (rest.p && scan_via(rest, &via, &rest))
+			if (branch_parse(via.branch, &b) && b.l == loop &&
+			    via_is_ours(p->c.listeners, &via))
+				return true;
+	}
+	return false;
+}
+
+/* "Unsupported: ..." for everything in Proxy-Require: we extend nothing. */
+static struct str unsupported(struct proxy *p, const struct msg *m)
+{
+	const struct hdr *f = msg_first(m, HDR_PROXY_REQUIRE);
+	struct buf b;
+
+	buf_arena(&b, p->c.scratch, 128);
+	for (; f; f = msg_next(m, f)) {
+		BUF_LIT(&b, "Unsupported: ");
+		buf_put(&b, msg_hdr_unfolded(m, f));
+		BUF_LIT(&b, "\r\n");
+	}
+	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
+}
+
+static bool scheme_known(struct str scheme)
+{
+	return str_caseeq(scheme, STR("sip")) ||
+	       str_caseeq(scheme, STR("sips")) ||
+	       str_caseeq(scheme, STR("tel"));
+}
+
+int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
+		     const struct hop *from, uint64_t loop,
+		     struct str *reason_r, struct str *headers_r)
+{
+	const struct hdr *f;
+	struct uri uri;
+	enum msg_bad bad;
+	uint32_t hops;
+
+	(void)key;
+	*reason_r = *headers_r = STR_NONE;
+	/* step 1: reasonable syntax */
+	bad = field_check(m);
+	if (bad != MSG_OK && bad != MSG_NOMEM) {
+		*reason_r = msg_bad_text(bad);
+		return msg_bad_code(bad) ? msg_bad_code(bad) : 400;
+	}
+	/* step 2: URI scheme */
+	if (!scan_uri(m->uri, &uri))
+		return 400;
+	if (!scheme_known(uri.scheme))
+		return 416;
+	/* step 3: Max-Forwards; zero may still be answered for ourselves */
+	f = msg_first(m, HDR_MAX_FORWARDS);
+	if (f && str_u32(msg_hdr_value(m, f), 255, &hops) && hops == 0 &&
+	    !(m->method_id == METHOD_OPTIONS &&
+	      listener_is_ours(p->c.listeners, &uri)))
+		return 483;
+	/* step 4: loops */
+	if (is_loop(p, m, loop)) {
+		count(p->c.counters, CNT_LOOP);
+		return 482;
+	}
+	/* step 5: Proxy-Require */
+	if (msg_first(m, HDR_PROXY_REQUIRE)) {
+		*headers_r = unsupported(p, m);
+		return 420;
+	}
+	/* step 6, Proxy-Authorization, is the script's business */
+	(void)from;
+	return 0;
+}
