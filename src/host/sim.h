@@ -1,0 +1,177 @@
+/*
+ * The simulated world: the other host of the core. It has a virtual clock, one
+ * queue of packets and deadlines, hosts with addresses, links between them, and
+ * nodes that run the real core under a real script. It reads no clock and opens
+ * no socket; one seed decides loss, jitter and identifiers, so that a run can
+ * be repeated exactly, also by another process (sim_hash).
+ *
+ * Endpoints (the phones and servers of a test) live outside: sim_next() runs
+ * the world until one of them has something to react to. So nothing here ever
+ * calls back. Datagrams only; connections come with the TCP host.
+ *
+ * Lack of memory in the world itself ends the process: only the memory of nodes
+ * is a matter of tests.
+ */
+#ifndef HOST_SIM_H
+#define HOST_SIM_H
+
+#include "core/core.h"
+#include "lua/script.h"
+
+struct sim;
+
+/* 2026-01-01T00:00:00Z: the wall time at which worlds begin. */
+#define SIM_START ((int64_t)1767225600 * 1000000)
+
+/* `start` is the wall time at 0, in microseconds since 1970. */
+struct sim *sim_new(uint64_t seed, int64_t start);
+void sim_free(struct sim **s);
+int64_t sim_now(const struct sim *s); /* microseconds since the world began */
+/* For the identifiers endpoints make; the network has a generator of its own,
+ * so that neither disturbs the other. */
+struct rand *sim_rand(struct sim *s);
+
+/* ---- hosts and links -------------------------------------------------- */
+
+/* A host is a machine: some addresses and at most one node, or endpoints on its
+ * ports. Finds the one that has the address (its port is ignored), or makes it.
+ */
+unsigned sim_host(struct sim *s, const struct addr *ip);
+/* The address moves there, as a VIP does. */
+void sim_host_take(struct sim *s, unsigned host, const struct addr *ip);
+void sim_host_drop(struct sim *s, unsigned host, const struct addr *ip);
+/* Without power a host sends nothing and what it is sent vanishes. */
+void sim_host_power(struct sim *s, unsigned host, bool on);
+
+struct sim_link {
+	double loss, duplicate, reorder; /* probabilities, 0 to 1 */
+	int64_t delay, jitter;           /* microseconds, one way */
+	size_t mtu; /* longest datagram; 0: 65507. More comes back as too_big */
+};
+
+/* 1 ms one way and nothing else, until told otherwise. */
+void sim_link_init(struct sim_link *conf);
+/* For pairs of hosts that have no link of their own. */
+void sim_link_default(struct sim *s, const struct sim_link *conf);
+/* One direction. */
+void sim_link_set(struct sim *s, unsigned from, unsigned to,
+		  const struct sim_link *conf);
+void sim_link_get(struct sim *s, unsigned from, unsigned to,
+		  struct sim_link *out_r);
+void sim_link_cut(struct sim *s, unsigned from, unsigned to, bool cut);
+void sim_heal(struct sim *s); /* all that was cut */
+
+/* ---- endpoints -------------------------------------------------------- */
+
+enum sim_mode {
+	SIM_OPEN,
+	SIM_REFUSING /* nobody listens there: ICMP port unreachable */
+};
+
+/* A number above 0, or 0 when the address is taken. */
+unsigned sim_attach(struct sim *s, const struct addr *at);
+void sim_mode(struct sim *s, unsigned endpoint, enum sim_mode mode);
+unsigned sim_endpoint_host(const struct sim *s, unsigned endpoint);
+void sim_send(struct sim *s, unsigned endpoint, const struct addr *to,
+	      struct str bytes);
+/* sim_next will tell of it at that time; it cannot be stopped. */
+uint64_t sim_timer(struct sim *s, int64_t at);
+
+enum sim_kind { SIM_PACKET, SIM_ICMP, SIM_TIMER };
+
+struct sim_event {
+	enum sim_kind kind;
+	unsigned endpoint; /* SIM_PACKET, SIM_ICMP */
+	struct addr from, to;
+	struct str bytes; /* borrowed until the next sim_next; what ICMP
+			   * quotes */
+	uint64_t id;      /* SIM_TIMER: the timer; else the packet */
+};
+
+/* Runs the world until an endpoint has to react or the time is `until`. False:
+ * nothing happened and it is. */
+bool sim_next(struct sim *s, int64_t until, struct sim_event *out_r);
+/* What went wrong in the world itself (a core that never comes to rest); NULL
+ * when nothing did. */
+const char *sim_trouble(const struct sim *s);
+
+/* ---- nodes ------------------------------------------------------------ */
+
+struct sim_node_conf {
+	struct loader loader; /* used only during the call */
+	const char *path;     /* of the script; NULL: none, `listen` instead */
+	const char *listen;   /* "udp:0.0.0.0:5060" */
+	unsigned workers;     /* 0: what the script says */
+	const uint8_t *key;   /* of the cluster, 16 bytes; NULL: the world's */
+};
+
+/* A machine for a proxy, with these addresses. */
+unsigned sim_node(struct sim *s, const struct addr *ip, unsigned n);
+unsigned sim_nodes(const struct sim *s); /* numbered from 1 */
+unsigned sim_node_host(const struct sim *s, unsigned node);
+/* The address moves to the node, as a VIP does; false: it has too many. */
+bool sim_node_take(struct sim *s, unsigned node, const struct addr *ip);
+void sim_node_drop(struct sim *s, unsigned node, const struct addr *ip);
+/* Starts the process. 0, or ERR_* with the reason in err. */
+int sim_node_start(struct sim *s, unsigned node,
+		   const struct sim_node_conf *conf, char *err, size_t errlen);
+/* Loads another script in place of the running one; on failure nothing has
+ * changed. The same results. */
+int sim_node_reload(struct sim *s, unsigned node,
+		    const struct sim_node_conf *conf, char *err, size_t errlen);
+bool sim_node_runs(const struct sim *s, unsigned node);
+/* Ends the process: as SIGKILL does, or so that open requests are answered. */
+void sim_node_kill(struct sim *s, unsigned node);
+void sim_node_stop(struct sim *s, unsigned node);
+/* Moves the wall clock of the machine, as NTP or an operator does. */
+void sim_node_skew(struct sim *s, unsigned node, int64_t us);
+unsigned sim_node_workers(const struct sim *s, unsigned node); /* 0: not up */
+struct node *sim_node_shared(const struct sim *s, unsigned node);
+struct core *sim_node_core(const struct sim *s, unsigned node, unsigned worker);
+struct script *sim_node_script(const struct sim *s, unsigned node,
+			       unsigned worker); /* NULL: has none */
+struct now sim_node_now(const struct sim *s, unsigned node);
+/* After anything was done to a core or a script from outside. */
+void sim_node_touched(struct sim *s, unsigned node);
+
+/* ---- what happened ---------------------------------------------------- */
+
+enum sim_fate {
+	SIM_FLYING,
+	SIM_DELIVERED,
+	SIM_LOST,    /* by the link */
+	SIM_CUT,     /* by a partition */
+	SIM_REFUSED, /* nobody listens */
+	SIM_DEAD,    /* a host without power, here or there */
+	SIM_NOBODY,  /* no such address */
+	SIM_TOO_BIG
+};
+
+const char *sim_fate_text(enum sim_fate fate);
+
+struct sim_packet {
+	int64_t sent;
+	struct addr from, to;
+	enum sim_fate fate;
+	enum cause icmp;  /* CAUSE_NONE: a datagram */
+	unsigned node;    /* that sent it; 0: none did */
+	struct str bytes; /* borrowed; lives as long as the world */
+};
+
+size_t sim_packets(const struct sim *s); /* numbered from 1 */
+void sim_packet(const struct sim *s, size_t i, struct sim_packet *out_r);
+
+struct sim_log {
+	int64_t at;
+	unsigned node, worker;
+	wall_t wall; /* of the node */
+	struct log_event event;
+};
+
+size_t sim_logs(const struct sim *s); /* numbered from 1 */
+const struct sim_log *sim_log(const struct sim *s, size_t i);
+
+/* Of everything that happened so far: equal runs, equal hashes. */
+uint64_t sim_hash(const struct sim *s);
+
+#endif

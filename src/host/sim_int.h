@@ -1,0 +1,156 @@
+/* What the files of the simulated world share; see sim.h. */
+#ifndef HOST_SIM_INT_H
+#define HOST_SIM_INT_H
+
+#include "host/sim.h"
+#include "util/map.h"
+#include "util/rand.h"
+#include "util/siphash.h"
+
+/* A datagram or an ICMP message, in the log and on its way. */
+struct packet {
+	struct sim_packet p;
+	uint64_t no;   /* in the log */
+	unsigned host; /* that sent it */
+};
+
+/* How the trace tells its parts apart. */
+enum trace { TRACE_SEND = 1, TRACE_FATE, TRACE_LOG, TRACE_POST, TRACE_NODE };
+
+/* One machine as the others see it. */
+struct machine {
+	bool off;
+	unsigned node; /* 0: has none */
+};
+
+/* An address and whose it is. */
+struct owner {
+	struct map_node node;
+	struct addr ip;
+	unsigned host;
+	struct owner *next; /* sim.owners: all of them */
+};
+
+/* One direction between two machines, made when first used. */
+struct pipe {
+	struct map_node node;
+	unsigned from, to;
+	bool own, cut;
+	struct sim_link conf; /* `own` only */
+	int64_t last;         /* delivery of the last packet: nothing overtakes
+			       * but what is to be reordered */
+	struct pipe *next;    /* sim.pipes: all of them */
+};
+
+struct endpoint {
+	struct map_node node;
+	struct addr at;
+	unsigned id, host;
+	enum sim_mode mode;
+};
+
+enum ev_kind { EV_PACKET, EV_TIMER, EV_POST, EV_FLOW };
+
+struct ev {
+	int64_t at;
+	uint64_t seq;
+	enum ev_kind kind;
+	struct packet *packet; /* EV_PACKET; EV_FLOW: the one that failed */
+	unsigned node, worker; /* EV_POST, EV_FLOW */
+	unsigned boots;        /* of the node when it was queued */
+	struct post *post;     /* owned, with what it points at */
+	struct flow_event flow;
+};
+
+struct sim_worker {
+	struct sim *sim;
+	unsigned node, worker;
+	struct host host;
+	struct script *script;
+	struct core *core;
+	int64_t deadline; /* in the world's time; INT64_MAX: none */
+};
+
+struct machine_node {
+	unsigned host;
+	unsigned boots; /* times it was started; 0: never */
+	int64_t epoch;  /* monotonic time of the node at 0 */
+	int64_t skew;   /* of its wall clock */
+	struct addr ip[16];
+	unsigned ips;
+	unsigned workers; /* 0: the process does not run */
+	bool muted;       /* killed: nothing gets out any more */
+	struct node *shared;
+	struct sim_worker *worker[NODE_MAX_WORKERS];
+};
+
+struct sim {
+	struct mem mem;
+	int64_t now, start;
+	uint64_t seq, timers;
+	struct sipkey key;
+	struct siphash trace;
+	struct rand net, ids, boots;
+
+	struct ev **heap;
+	size_t heap_n, heap_cap;
+
+	struct machine *machine; /* numbered from 1 */
+	size_t machines, machine_cap;
+	struct map ip_map, pipe_map, endpoint_map;
+	struct owner *owners;
+	struct pipe *pipes;
+	struct endpoint **endpoint;
+	size_t endpoints, endpoint_cap;
+	struct sim_link link;
+
+	struct machine_node **node;
+	size_t nodes, node_cap;
+
+	struct packet **packet;
+	size_t packets, packet_cap;
+	struct sim_log **log;
+	size_t logs, log_cap;
+	const char *trouble;
+};
+
+/* Never NULL. */
+void *sim_alloc(struct sim *s, size_t n);
+/* Room for one more in an array of n elements. */
+void *sim_grow(struct sim *s, void *array, size_t n, size_t *cap, size_t size);
+struct ev *sim_queue(struct sim *s, enum ev_kind kind, int64_t at);
+
+void sim_net_init(struct sim *s);
+void sim_net_fini(struct sim *s);
+/* The machine that has the address now; 0: nobody. */
+unsigned sim_owner(const struct sim *s, const struct addr *ip);
+/* Puts a datagram of a host on its way. `node` is 0 for endpoints. SIM_TOO_BIG
+ * is known at once, whatever else befalls it only the log tells. */
+struct packet *sim_put(struct sim *s, unsigned host, unsigned node,
+		       const struct addr *from, const struct addr *to,
+		       struct str bytes);
+/* A packet gets where it was sent to. True when an endpoint is to be told. */
+bool sim_arrive(struct sim *s, struct packet *p, struct sim_event *out_r);
+
+void sim_nodes_fini(struct sim *s);
+/* The same for a node; false when nobody listens there. */
+bool sim_node_arrive(struct sim *s, unsigned node, struct packet *p);
+void sim_node_event(struct sim *s, struct ev *e);
+/* The worker whose deadline comes first; NULL when all are idle. */
+struct sim_worker *sim_node_first(struct sim *s);
+void sim_node_expire(struct sim *s, struct sim_worker *w);
+
+struct host sim_verbs(struct sim_worker *w); /* what a core may ask */
+void sim_post_free(struct sim *s, struct post **p);
+void sim_worker_touch(struct sim_worker *w); /* asks for its deadline again */
+
+void sim_trace_init(struct sim *s);
+void sim_trace_fini(struct sim *s);
+struct packet *sim_trace_packet(struct sim *s, const struct sim_packet *p,
+				unsigned host);
+void sim_trace_fate(struct sim *s, struct packet *p, enum sim_fate fate);
+void sim_trace_log(struct sim *s, unsigned node, unsigned worker,
+		   const struct log_event *e);
+void sim_trace_mark(struct sim *s, enum trace what, uint64_t a, uint64_t b);
+
+#endif

@@ -1,0 +1,409 @@
+#include "host/sim_int.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util/err.h"
+
+/* Where a load puts its scripts before they replace others. */
+struct loaded {
+	struct script *script[NODE_MAX_WORKERS];
+	unsigned n;
+};
+
+struct reason {
+	char *text;
+	size_t n;
+};
+
+static int fail(const struct reason *why, int err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static int fail(const struct reason *why, int err, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(why->text, why->n, fmt, args);
+	va_end(args);
+	return err;
+}
+
+static struct machine_node *node_of(const struct sim *s, unsigned id)
+{
+	assert(id > 0 && id <= s->nodes);
+	return s->node[id - 1];
+}
+
+unsigned sim_node(struct sim *s, const struct addr *ip, unsigned n)
+{
+	struct machine_node *node = sim_alloc(s, sizeof(*node));
+
+	assert(n > 0 && n <= ARRAY_LEN(node->ip));
+	s->node = sim_grow(s, s->node, s->nodes, &s->node_cap,
+			   sizeof(struct machine_node *));
+	s->node[s->nodes++] = node;
+	/* Monotonic clocks of two machines have nothing to do with each
+	 * other. */
+	node->epoch = SECONDS(1000) * (int64_t)s->nodes;
+	node->host = sim_host(s, &ip[0]);
+	s->machine[node->host].node = (unsigned)s->nodes;
+	for (unsigned i = 0; i < n; i++)
+		sim_node_take(s, (unsigned)s->nodes, &ip[i]);
+	return (unsigned)s->nodes;
+}
+
+/* The core finds its own addresses in the list of listeners. */
+static void tell_own(struct machine_node *n)
+{
+	struct listeners *ls;
+
+	if (!n->shared)
+		return;
+	ls = &n->shared->listeners;
+	for (ls->owns = 0; ls->owns < n->ips; ls->owns++)
+		ls->own[ls->owns] = n->ip[ls->owns];
+}
+
+bool sim_node_take(struct sim *s, unsigned id, const struct addr *ip)
+{
+	struct machine_node *n = node_of(s, id);
+
+	for (unsigned i = 0; i < n->ips; i++)
+		if (addr_ip_eq(&n->ip[i], ip))
+			return true;
+	if (n->ips == ARRAY_LEN(n->ip))
+		return false;
+	for (unsigned i = 1; i <= s->nodes; i++)
+		if (i != id)
+			sim_node_drop(s, i, ip);
+	n->ip[n->ips] = *ip;
+	n->ip[n->ips++].port = 0;
+	sim_host_take(s, n->host, ip);
+	tell_own(n);
+	return true;
+}
+
+void sim_node_drop(struct sim *s, unsigned id, const struct addr *ip)
+{
+	struct machine_node *n = node_of(s, id);
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n->ips; i++)
+		if (!addr_ip_eq(&n->ip[i], ip))
+			n->ip[kept++] = n->ip[i];
+	n->ips = kept;
+	sim_host_drop(s, n->host, ip);
+	tell_own(n);
+}
+
+/* ---- starting --------------------------------------------------------- */
+
+static void random_bytes(struct sim *s, uint8_t out[16])
+{
+	for (int i = 0; i < 16; i++)
+		out[i] = (uint8_t)rand_u64(&s->boots);
+}
+
+static struct sim_worker *make_worker(struct sim *s, unsigned id, unsigned i)
+{
+	struct machine_node *n = node_of(s, id);
+	struct sim_worker *w = n->worker[i];
+
+	if (!w)
+		w = n->worker[i] = sim_alloc(s, sizeof(*w));
+	w->sim = s;
+	w->node = id;
+	w->worker = i;
+	w->host = sim_verbs(w);
+	if (!w->core)
+		w->deadline = INT64_MAX;
+	return w;
+}
+
+static void unload(struct loaded *l)
+{
+	for (unsigned i = 0; i < l->n; i++)
+		script_free(&l->script[i]);
+	l->n = 0;
+}
+
+/* One script per worker; what they declare must not depend on the worker. */
+static int load_one(struct sim *s, unsigned id,
+		    const struct sim_node_conf *conf, struct loaded *l,
+		    const struct reason *why)
+{
+	struct sim_worker *w = make_worker(s, id, l->n);
+	struct script_conf sc = {
+	    .loader = conf->loader,
+	    .path = conf->path,
+	    .worker = l->n,
+	    .log = w->host.log,
+	    .log_ctx = w->host.ctx,
+	    .now = sim_node_now(s, id),
+	};
+	struct script *script;
+
+	random_bytes(s, sc.seed);
+	script = script_load(&sc, why->text, why->n);
+	if (!script)
+		return ERR_CONFIG;
+	l->script[l->n++] = script;
+	if (strcmp(script_plan(script)->dump,
+		   script_plan(l->script[0])->dump) != 0)
+		return fail(why, ERR_CONFIG,
+			    "the declarations depend on the worker");
+	return 0;
+}
+
+static int load(struct sim *s, unsigned id, const struct sim_node_conf *conf,
+		unsigned workers, struct loaded *l, const struct reason *why)
+{
+	int err = load_one(s, id, conf, l, why);
+
+	if (!err && !workers)
+		workers = script_plan(l->script[0])->workers;
+	if (workers > NODE_MAX_WORKERS)
+		err = fail(why, ERR_CONFIG, "%u workers are too many", workers);
+	while (!err && l->n < workers)
+		err = load_one(s, id, conf, l, why);
+	if (err)
+		unload(l);
+	return err;
+}
+
+/* A node without a script listens where it is told to. */
+static int listen_bare(struct node *shared, const struct sim_node_conf *conf,
+		       const struct reason *why)
+{
+	struct listeners *ls = &shared->listeners;
+	const char *text = conf->listen, *problem = "no listener";
+
+	if (!text || !listener_parse(str_from(text), &ls->l[0], &problem))
+		return fail(why, ERR_CONFIG, "%s", problem);
+	ls->n = 1;
+	return 0;
+}
+
+static int make_cores(struct sim *s, unsigned id, struct loaded *l,
+		      unsigned workers)
+{
+	struct machine_node *n = node_of(s, id);
+
+	for (unsigned i = 0; i < workers; i++) {
+		struct sim_worker *w = make_worker(s, id, i);
+		uint8_t seed[16];
+
+		random_bytes(s, seed);
+		w->core =
+		    core_new(n->shared, i, &w->host, seed, sim_node_now(s, id));
+		if (!w->core)
+			return ERR_NOMEM;
+		n->workers = i + 1;
+		if (l->n) {
+			w->script = l->script[i];
+			l->script[i] = NULL;
+		}
+	}
+	l->n = 0;
+	return 0;
+}
+
+static int bind_scripts(struct sim *s, unsigned id)
+{
+	struct machine_node *n = node_of(s, id);
+	int err = 0;
+
+	for (unsigned i = 0; i < n->workers && !err; i++)
+		if (n->worker[i]->script)
+			err = script_bind(n->worker[i]->script,
+					  n->worker[i]->core,
+					  sim_node_now(s, id));
+	sim_node_touched(s, id);
+	return err;
+}
+
+static void destroy(struct sim *s, unsigned id);
+
+int sim_node_start(struct sim *s, unsigned id, const struct sim_node_conf *conf,
+		   char *text, size_t textlen)
+{
+	struct machine_node *n = node_of(s, id);
+	struct reason why = {text, textlen};
+	struct loaded l = {.n = 0};
+	uint8_t key[16];
+	int err = 0;
+
+	assert(!n->workers);
+	for (int i = 0; i < 16; i++)
+		key[i] =
+		    (uint8_t)((i < 8 ? s->key.k0 : s->key.k1) >> i % 8 * 8);
+	if (conf->path)
+		err = load(s, id, conf, conf->workers, &l, &why);
+	if (err)
+		return err;
+	n->boots++;
+	n->muted = false;
+	sim_trace_mark(s, TRACE_NODE, id, n->boots);
+	n->shared = node_new(l.n             ? l.n
+			     : conf->workers ? conf->workers
+					     : 1,
+			     conf->key ? conf->key : key);
+	if (!n->shared)
+		err = ERR_NOMEM;
+	else if (l.n)
+		err = script_apply(l.script[0], n->shared);
+	else
+		err = listen_bare(n->shared, conf, &why);
+	tell_own(n);
+	if (!err)
+		err = make_cores(s, id, &l, n->shared->workers);
+	if (!err)
+		err = bind_scripts(s, id);
+	if (err && err != ERR_CONFIG)
+		fail(&why, err, "%s", err_text(err));
+	unload(&l);
+	if (err)
+		destroy(s, id);
+	return err;
+}
+
+int sim_node_reload(struct sim *s, unsigned id,
+		    const struct sim_node_conf *conf, char *text,
+		    size_t textlen)
+{
+	struct machine_node *n = node_of(s, id);
+	struct reason why = {text, textlen};
+	struct loaded l = {.n = 0};
+	int err = load(s, id, conf, n->workers, &l, &why);
+
+	if (err)
+		return err;
+	for (unsigned i = 0; i < n->workers; i++) {
+		struct script **at = &n->worker[i]->script;
+
+		script_unbind(*at, sim_node_now(s, id));
+		script_free(at);
+		*at = l.script[i];
+	}
+	err = script_apply(n->worker[0]->script, n->shared);
+	tell_own(n);
+	if (!err)
+		err = bind_scripts(s, id);
+	if (err)
+		fail(&why, err, "%s", err_text(err));
+	return err;
+}
+
+/* ---- stopping --------------------------------------------------------- */
+
+static void destroy(struct sim *s, unsigned id)
+{
+	struct machine_node *n = node_of(s, id);
+
+	for (unsigned i = 0; i < n->workers; i++)
+		if (n->worker[i]->script)
+			script_unbind(n->worker[i]->script,
+				      sim_node_now(s, id));
+	/* Handles point into the core, so they go before it. */
+	for (unsigned i = 0; i < n->workers; i++) {
+		struct sim_worker *w = n->worker[i];
+
+		script_free(&w->script);
+		core_free(&w->core);
+		w->deadline = INT64_MAX;
+	}
+	node_free(&n->shared);
+	n->workers = 0;
+}
+
+void sim_node_stop(struct sim *s, unsigned id)
+{
+	if (sim_node_runs(s, id))
+		destroy(s, id);
+}
+
+void sim_node_kill(struct sim *s, unsigned id)
+{
+	node_of(s, id)->muted = true;
+	sim_trace_mark(s, TRACE_NODE, id, 0);
+	sim_node_stop(s, id);
+}
+
+void sim_nodes_fini(struct sim *s)
+{
+	for (unsigned id = 1; id <= s->nodes; id++) {
+		struct machine_node *n = node_of(s, id);
+
+		sim_node_kill(s, id);
+		for (size_t i = 0; i < ARRAY_LEN(n->worker); i++)
+			mem_free(&s->mem, n->worker[i]);
+		mem_free(&s->mem, n);
+	}
+	mem_free(&s->mem, s->node);
+}
+
+/* ---- questions -------------------------------------------------------- */
+
+unsigned sim_nodes(const struct sim *s)
+{
+	return (unsigned)s->nodes;
+}
+
+unsigned sim_node_host(const struct sim *s, unsigned id)
+{
+	return node_of(s, id)->host;
+}
+
+bool sim_node_runs(const struct sim *s, unsigned id)
+{
+	return node_of(s, id)->workers > 0;
+}
+
+void sim_node_skew(struct sim *s, unsigned id, int64_t us)
+{
+	node_of(s, id)->skew += us;
+}
+
+unsigned sim_node_workers(const struct sim *s, unsigned id)
+{
+	return node_of(s, id)->workers;
+}
+
+struct node *sim_node_shared(const struct sim *s, unsigned id)
+{
+	return node_of(s, id)->shared;
+}
+
+struct core *sim_node_core(const struct sim *s, unsigned id, unsigned worker)
+{
+	assert(worker < node_of(s, id)->workers);
+	return node_of(s, id)->worker[worker]->core;
+}
+
+struct script *sim_node_script(const struct sim *s, unsigned id,
+			       unsigned worker)
+{
+	assert(worker < node_of(s, id)->workers);
+	return node_of(s, id)->worker[worker]->script;
+}
+
+struct now sim_node_now(const struct sim *s, unsigned id)
+{
+	const struct machine_node *n = node_of(s, id);
+
+	return (struct now){
+	    .mono = {n->epoch + s->now},
+	    .wall = {s->start + s->now + n->skew},
+	};
+}
+
+void sim_node_touched(struct sim *s, unsigned id)
+{
+	struct machine_node *n = node_of(s, id);
+
+	for (unsigned i = 0; i < n->workers; i++)
+		sim_worker_touch(n->worker[i]);
+}

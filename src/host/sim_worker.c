@@ -1,0 +1,290 @@
+#include "host/sim_int.h"
+
+#include <assert.h>
+#include <string.h>
+
+static struct machine_node *node_of(const struct sim_worker *w)
+{
+	return w->sim->node[w->node - 1];
+}
+
+void sim_worker_touch(struct sim_worker *w)
+{
+	tick_t t = w->core ? core_deadline(w->core) : TICK_NEVER;
+
+	w->deadline = INT64_MAX;
+	if (t.us == INT64_MAX)
+		return;
+	w->deadline = t.us - node_of(w)->epoch;
+	if (w->deadline < w->sim->now)
+		w->deadline = w->sim->now;
+}
+
+/* ---- what the core asks ----------------------------------------------- */
+
+static const struct listener *listener(const struct machine_node *n, unsigned i)
+{
+	assert(i < n->shared->listeners.n);
+	return &n->shared->listeners.l[i];
+}
+
+static bool owns(const struct machine_node *n, const struct addr *ip)
+{
+	for (unsigned i = 0; i < n->ips; i++)
+		if (addr_ip_eq(&n->ip[i], ip))
+			return true;
+	return false;
+}
+
+/* A listener is bound to an address whether the machine has it just now or
+ * not (IP_FREEBIND); what it has not it cannot send from. */
+static bool source(const struct machine_node *n, unsigned i,
+		   const struct addr *to, struct addr *out_r)
+{
+	const struct listener *l = listener(n, i);
+
+	*out_r = l->addr;
+	if (!addr_is_any(&l->addr))
+		return l->addr.family == to->family && owns(n, &l->addr);
+	for (unsigned k = 0; k < n->ips; k++) {
+		if (n->ip[k].family != to->family)
+			continue;
+		*out_r = n->ip[k];
+		out_r->port = l->addr.port;
+		return true;
+	}
+	return false;
+}
+
+static bool verb_source(void *ctx, unsigned i, const struct addr *to,
+			struct addr *out_r)
+{
+	return source(node_of(ctx), i, to, out_r);
+}
+
+/* The failure comes back as an event, never from inside the verb. */
+static void bounce(struct sim_worker *w, const struct hop *to, struct packet *p,
+		   enum cause cause)
+{
+	struct sim *s = w->sim;
+	struct ev *e = sim_queue(s, EV_FLOW, s->now);
+
+	e->node = w->node;
+	e->worker = w->worker;
+	e->boots = node_of(w)->boots;
+	e->packet = p;
+	e->flow = (struct flow_event){
+	    .kind = FLOW_ERROR,
+	    .cause = cause,
+	    .peer = *to,
+	    .quoted = p->p.bytes,
+	};
+}
+
+static void bounce_unsent(struct sim_worker *w, const struct hop *to,
+			  struct str bytes, enum cause cause)
+{
+	struct sim *s = w->sim;
+	struct sim_packet copy = {.sent = s->now,
+				  .from = to->local,
+				  .to = to->addr,
+				  .node = w->node,
+				  .bytes = bytes};
+	struct packet *p = sim_trace_packet(s, &copy, node_of(w)->host);
+
+	sim_trace_fate(s, p, SIM_NOBODY);
+	bounce(w, to, p, cause);
+}
+
+static void verb_send(void *ctx, const struct hop *to, struct str bytes)
+{
+	struct sim_worker *w = ctx;
+	struct machine_node *n = node_of(w);
+	const struct listener *l = listener(n, to->listener);
+	struct addr from = to->local;
+	struct packet *p;
+	bool ours;
+
+	if (n->muted)
+		return;
+	if (to->transport != TRANSPORT_UDP) {
+		bounce_unsent(w, to, bytes, CAUSE_REFUSED);
+		return;
+	}
+	if (from.family == ADDR_NONE)
+		ours = source(n, to->listener, &to->addr, &from);
+	else
+		ours = owns(n, &from);
+	if (!ours) {
+		bounce_unsent(w, to, bytes, CAUSE_NO_SOURCE);
+		return;
+	}
+	from.port = l->addr.port;
+	p = sim_put(w->sim, n->host, w->node, &from, &to->addr, bytes);
+	if (p->p.fate == SIM_TOO_BIG)
+		bounce(w, to, p, CAUSE_TOO_BIG);
+}
+
+static void verb_close(void *ctx, const struct hop *flow)
+{
+	(void)ctx;
+	(void)flow;
+}
+
+static void verb_query(void *ctx, struct query *q)
+{
+	(void)ctx;
+	(void)q;
+}
+
+static void verb_post(void *ctx, unsigned worker, const struct post *msg)
+{
+	struct sim_worker *w = ctx;
+	struct sim *s = w->sim;
+	struct post *copy;
+	struct ev *e;
+	char *at;
+
+	if (node_of(w)->muted)
+		return;
+	copy = sim_alloc(s, sizeof(*copy) + msg->topic.n + msg->bytes.n);
+	*copy = *msg;
+	at = (char *)(copy + 1);
+	if (msg->topic.n)
+		memcpy(at, msg->topic.p, msg->topic.n);
+	if (msg->bytes.n)
+		memcpy(at + msg->topic.n, msg->bytes.p, msg->bytes.n);
+	copy->topic.p = at;
+	copy->bytes.p = at + msg->topic.n;
+	e = sim_queue(s, EV_POST, s->now);
+	e->node = w->node;
+	e->worker = worker;
+	e->boots = node_of(w)->boots;
+	e->post = copy;
+	sim_trace_mark(s, TRACE_POST, w->worker, worker);
+}
+
+void sim_post_free(struct sim *s, struct post **p)
+{
+	mem_free(&s->mem, *p);
+	*p = NULL;
+}
+
+static void verb_log(void *ctx, const struct log_event *e)
+{
+	struct sim_worker *w = ctx;
+
+	if (!node_of(w)->muted)
+		sim_trace_log(w->sim, w->node, w->worker, e);
+}
+
+struct host sim_verbs(struct sim_worker *w)
+{
+	return (struct host){
+	    .ctx = w,
+	    .send = verb_send,
+	    .close = verb_close,
+	    .query = verb_query,
+	    .unquery = verb_query,
+	    .source = verb_source,
+	    .post = verb_post,
+	    .log = verb_log,
+	};
+}
+
+/* ---- what the core is told -------------------------------------------- */
+
+/* The listener that gets what is sent to the address; -1: none does. */
+static int listener_at(const struct machine_node *n, const struct addr *at)
+{
+	const struct listeners *ls = &n->shared->listeners;
+	int found = -1;
+
+	for (unsigned i = 0; i < ls->n; i++) {
+		const struct addr *a = &ls->l[i].addr;
+
+		if (ls->l[i].transport != TRANSPORT_UDP ||
+		    a->port != at->port || a->family != at->family)
+			continue;
+		if (addr_ip_eq(a, at))
+			return (int)i;
+		if (addr_is_any(a) && found < 0)
+			found = (int)i;
+	}
+	return found;
+}
+
+/* The kernel spreads datagrams over the sockets of SO_REUSEPORT by a hash of
+ * the addresses, whatever is in them. */
+static unsigned socket_of(const struct sim *s, const struct machine_node *n,
+			  const struct packet *p)
+{
+	struct siphash h;
+
+	siphash_init(&h, s->key);
+	siphash_addr(&h, &p->p.from);
+	siphash_addr(&h, &p->p.to);
+	return (unsigned)(siphash_end(&h) % n->workers);
+}
+
+bool sim_node_arrive(struct sim *s, unsigned id, struct packet *p)
+{
+	struct machine_node *n = s->node[id - 1];
+	int i = listener_at(n, &p->p.to);
+	struct hop peer = {
+	    .transport = TRANSPORT_UDP, .addr = p->p.from, .local = p->p.to};
+	struct sim_worker *w;
+
+	if (i < 0)
+		return false;
+	peer.listener = (uint16_t)i;
+	w = n->worker[socket_of(s, n, p)];
+	sim_trace_fate(s, p, SIM_DELIVERED);
+	if (p->p.icmp) {
+		struct flow_event e = {.kind = FLOW_ERROR,
+				       .cause = p->p.icmp,
+				       .peer = peer,
+				       .quoted = p->p.bytes};
+
+		core_flow_event(w->core, sim_node_now(s, id), &e);
+	} else {
+		core_receive(w->core, sim_node_now(s, id), &peer, p->p.bytes);
+	}
+	sim_node_touched(s, id);
+	return true;
+}
+
+void sim_node_event(struct sim *s, struct ev *e)
+{
+	struct machine_node *n = s->node[e->node - 1];
+	struct now now = sim_node_now(s, e->node);
+
+	/* It was for a process that is gone. */
+	if (n->boots != e->boots || e->worker >= n->workers)
+		return;
+	if (e->kind == EV_POST)
+		core_post(n->worker[e->worker]->core, now, e->post);
+	else
+		core_flow_event(n->worker[e->worker]->core, now, &e->flow);
+	sim_node_touched(s, e->node);
+}
+
+struct sim_worker *sim_node_first(struct sim *s)
+{
+	struct sim_worker *first = NULL;
+
+	for (size_t i = 0; i < s->nodes; i++)
+		for (unsigned k = 0; k < s->node[i]->workers; k++) {
+			struct sim_worker *w = s->node[i]->worker[k];
+
+			if (!first || w->deadline < first->deadline)
+				first = w;
+		}
+	return first && first->deadline != INT64_MAX ? first : NULL;
+}
+
+void sim_node_expire(struct sim *s, struct sim_worker *w)
+{
+	core_expire(w->core, sim_node_now(s, w->node));
+	sim_node_touched(s, w->node);
+}

@@ -1,0 +1,351 @@
+#include "lua/simlib.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lua/vm.h"
+
+enum { ERROR_MAX = 8192 };
+
+/* ---- loading: the loader is a function of the test's state ------------ */
+
+/* load(name, is_module) -> bytes, shown name | nil. Runs protected; the results
+ * are left on the stack. */
+static bool load(void *ctx, const char *name, bool is_module, char **bytes_r,
+		 size_t *n_r, char *shown, size_t shown_n)
+{
+	lua_State *L = ctx;
+	const char *bytes, *file;
+	bool ok = false;
+	size_t n;
+
+	if (!lua_checkstack(L, 8))
+		return false;
+	lua_getfield(L, 3, "load");
+	lua_pushstring(L, name);
+	lua_pushboolean(L, is_module);
+	if (lua_pcall(L, 2, 2, 0) != LUA_OK) {
+		lua_pop(L, 1);
+		return false;
+	}
+	bytes = lua_tolstring(L, -2, &n);
+	file = lua_tostring(L, -1);
+	*bytes_r = bytes ? malloc(n + 1) : NULL;
+	if (*bytes_r) {
+		memcpy(*bytes_r, bytes, n + 1);
+		*n_r = n;
+		file = file ? file : name;
+		shown[0] = '\0';
+		strncat(shown, file, shown_n - 1);
+		ok = true;
+	}
+	lua_pop(L, 2);
+	return ok;
+}
+
+static const char *field(lua_State *L, int idx, const char *key)
+{
+	lua_getfield(L, idx, key); /* stays on the stack, to keep the string */
+	return lua_tostring(L, -1);
+}
+
+/* The table at index 3: { path, listen, workers, key, load }. */
+static struct sim_node_conf check_conf(lua_State *L)
+{
+	struct sim_node_conf conf = {.loader = {L, load}};
+	size_t n = 0;
+
+	luaL_checktype(L, 3, LUA_TTABLE);
+	conf.path = field(L, 3, "path");
+	conf.listen = field(L, 3, "listen");
+	lua_getfield(L, 3, "workers");
+	conf.workers = (unsigned)lua_tointeger(L, -1);
+	luaL_argcheck(L, conf.workers <= NODE_MAX_WORKERS, 3,
+		      "too many workers");
+	lua_getfield(L, 3, "key");
+	conf.key = (const uint8_t *)lua_tolstring(L, -1, &n);
+	luaL_argcheck(L, !conf.key || n == 16, 3, "the key has 16 bytes");
+	return conf;
+}
+
+/* node(ip, ...) -> number */
+static int l_node(lua_State *L)
+{
+	struct sim *s = simlib_world(L);
+	struct addr ip[16];
+	int n = lua_gettop(L) - 1;
+
+	luaL_argcheck(L, n >= 1 && n <= 16, 2, "1 to 16 addresses");
+	for (int i = 0; i < n; i++)
+		ip[i] = simlib_addr(L, i + 2);
+	lua_pushinteger(L, sim_node(s, ip, (unsigned)n));
+	return 1;
+}
+
+static int finish_load(lua_State *L, int err, const char *text)
+{
+	if (!err) {
+		lua_pushboolean(L, true);
+		return 1;
+	}
+	lua_pushnil(L);
+	lua_pushstring(L, text);
+	return 2;
+}
+
+/* start(node, conf) -> true | nil, why */
+static int l_start(lua_State *L)
+{
+	struct sim *s = simlib_world(L);
+	unsigned node = simlib_node(L, 2);
+	struct sim_node_conf conf = check_conf(L);
+	char err[ERROR_MAX] = "";
+
+	luaL_argcheck(L, !sim_node_runs(s, node), 2, "runs already");
+	return finish_load(L, sim_node_start(s, node, &conf, err, sizeof(err)),
+			   err);
+}
+
+static int l_reload(lua_State *L)
+{
+	struct sim *s = simlib_world(L);
+	unsigned node = simlib_node(L, 2);
+	struct sim_node_conf conf = check_conf(L);
+	char err[ERROR_MAX] = "";
+
+	luaL_argcheck(L, sim_node_runs(s, node), 2, "does not run");
+	return finish_load(L, sim_node_reload(s, node, &conf, err, sizeof(err)),
+			   err);
+}
+
+/* ---- life ------------------------------------------------------------- */
+
+static int l_kill(lua_State *L)
+{
+	sim_node_kill(simlib_world(L), simlib_node(L, 2));
+	return 0;
+}
+
+static int l_stop(lua_State *L)
+{
+	sim_node_stop(simlib_world(L), simlib_node(L, 2));
+	return 0;
+}
+
+static int l_take(lua_State *L)
+{
+	struct addr ip = simlib_addr(L, 3);
+
+	lua_pushboolean(L,
+			sim_node_take(simlib_world(L), simlib_node(L, 2), &ip));
+	return 1;
+}
+
+static int l_drop(lua_State *L)
+{
+	struct addr ip = simlib_addr(L, 3);
+
+	sim_node_drop(simlib_world(L), simlib_node(L, 2), &ip);
+	return 0;
+}
+
+static int l_skew(lua_State *L)
+{
+	sim_node_skew(simlib_world(L), simlib_node(L, 2),
+		      luaL_checkinteger(L, 3));
+	return 0;
+}
+
+static int l_workers(lua_State *L)
+{
+	lua_pushinteger(L,
+			sim_node_workers(simlib_world(L), simlib_node(L, 2)));
+	return 1;
+}
+
+static int l_quiesce(lua_State *L)
+{
+	struct sim *s = simlib_world(L);
+	unsigned node = simlib_node(L, 2);
+
+	for (unsigned i = 0; i < sim_node_workers(s, node); i++) {
+		struct script *script = sim_node_script(s, node, i);
+
+		if (script)
+			script_quiesce(script, sim_node_now(s, node));
+		core_expire(sim_node_core(s, node, i), sim_node_now(s, node));
+	}
+	sim_node_touched(s, node);
+	return 0;
+}
+
+/* ---- facts ------------------------------------------------------------ */
+
+static void set_int(lua_State *L, const char *key, uint64_t v)
+{
+	lua_pushinteger(L, (lua_Integer)v);
+	lua_setfield(L, -2, key);
+}
+
+/* stats(node, worker) -> { what is alive } */
+static int l_stats(lua_State *L)
+{
+	struct sim *s = simlib_world(L);
+	unsigned node = simlib_node(L, 2), worker = simlib_worker(L, 3, node);
+	struct core *core = sim_node_core(s, node, worker);
+	struct script *script = sim_node_script(s, node, worker);
+	struct script_stats ss = {0};
+	struct core_stats cs;
+
+	core_stats(core, &cs);
+	if (script)
+		script_stats(script, &ss);
+	lua_newtable(L);
+	set_int(L, "bytes", cs.bytes);
+	set_int(L, "servers", cs.servers);
+	set_int(L, "clients", cs.clients);
+	set_int(L, "requests", cs.requests);
+	set_int(L, "timers", cs.timers);
+	set_int(L, "blocks", core_mem(core)->blocks);
+	set_int(L, "tasks", ss.tasks);
+	set_int(L, "script_timers", ss.timers);
+	set_int(L, "lua_bytes", ss.lua_bytes);
+	set_int(L, "errors", ss.errors);
+	set_int(L, "node_bytes", sim_node_shared(s, node)->mem.bytes);
+	return 1;
+}
+
+/* counters(node) -> { { metric, label, sum over the workers }, ... } */
+static int l_counters(lua_State *L)
+{
+	struct sim *s = simlib_world(L);
+	unsigned node = simlib_node(L, 2);
+
+	lua_createtable(L, COUNTER_N, 0);
+	for (int c = 0; c < COUNTER_N; c++) {
+		const struct counter_info *info = counter_info((enum counter)c);
+		uint64_t sum = 0;
+
+		for (unsigned i = 0; i < sim_node_workers(s, node); i++)
+			sum += core_counters(sim_node_core(s, node, i))->v[c];
+		lua_createtable(L, 0, 3);
+		lua_pushstring(L, info->metric);
+		lua_setfield(L, -2, "metric");
+		lua_pushstring(L, info->label);
+		lua_setfield(L, -2, "label");
+		set_int(L, "value", sum);
+		lua_rawseti(L, -2, c + 1);
+	}
+	return 1;
+}
+
+/* member_at(node, addr) -> "pool/server" | nil */
+static int l_member_at(lua_State *L)
+{
+	struct sim *s = simlib_world(L);
+	unsigned node = simlib_node(L, 2);
+	struct addr at = simlib_addr(L, 3);
+	struct node *shared = sim_node_shared(s, node);
+	struct member *m =
+	    shared ? members_by_addr(&shared->members, &at) : NULL;
+
+	if (!m)
+		return 0;
+	lua_pushstring(L, m->name);
+	return 1;
+}
+
+static void push_facts(lua_State *L, struct member *m)
+{
+	static const char *const name[] = {
+#define X(id, text) [id] = text,
+	    FACT_LIST(X)
+#undef X
+	};
+
+	lua_createtable(L, 0, FACT_N);
+	for (int i = 0; i < FACT_N; i++)
+		set_int(L, name[i], (uint64_t)atomic_load(&m->fact[i]));
+}
+
+/* members(node) -> { { name, addresses = {...}, facts = {...} }, ... } */
+static int l_members(lua_State *L)
+{
+	struct node *shared =
+	    sim_node_shared(simlib_world(L), simlib_node(L, 2));
+	lua_Integer n = 0;
+
+	lua_newtable(L);
+	if (!shared)
+		return 1;
+	list_each (it, &shared->members.list) {
+		struct member *m = container_of(it, struct member, link);
+
+		lua_newtable(L);
+		lua_pushstring(L, m->name);
+		lua_setfield(L, -2, "name");
+		lua_newtable(L);
+		for (unsigned i = 0; i < m->n_addr; i++) {
+			simlib_push_addr(L, &m->addr[i]);
+			lua_rawseti(L, -2, i + 1);
+		}
+		lua_setfield(L, -2, "addresses");
+		push_facts(L, m);
+		lua_setfield(L, -2, "facts");
+		lua_rawseti(L, -2, ++n);
+	}
+	return 1;
+}
+
+/* ---- memory ----------------------------------------------------------- */
+
+static struct mem *check_mem(lua_State *L)
+{
+	static const char *const which[] = {"core", "lua", "node", NULL};
+	struct sim *s = simlib_world(L);
+	unsigned node = simlib_node(L, 2), worker = simlib_worker(L, 3, node);
+	struct script *script = sim_node_script(s, node, worker);
+
+	switch (luaL_checkoption(L, 4, "core", which)) {
+	case 1:
+		luaL_argcheck(L, script, 4, "has no script");
+		return vm_mem(vm_of(script_lua(script)));
+	case 2:
+		return &sim_node_shared(s, node)->mem;
+	default:
+		return core_mem(sim_node_core(s, node, worker));
+	}
+}
+
+/* fail_alloc(node, worker, which, n[, row]): the n-th allocation from now on
+ * fails, and those after it while the row lasts; n = 0: none. Returns how many
+ * there were so far. */
+static int l_fail_alloc(lua_State *L)
+{
+	struct mem *m = check_mem(L);
+	lua_Integer n = luaL_optinteger(L, 5, 0);
+
+	m->fail_at = n > 0 ? m->calls + (uint64_t)n : 0;
+	m->fail_for = (uint64_t)luaL_optinteger(L, 6, 1);
+	lua_pushinteger(L, (lua_Integer)m->calls);
+	return 1;
+}
+
+const luaL_Reg simlib_node_methods[] = {
+    {"node", l_node},
+    {"start", l_start},
+    {"reload", l_reload},
+    {"kill", l_kill},
+    {"stop", l_stop},
+    {"take", l_take},
+    {"drop", l_drop},
+    {"skew", l_skew},
+    {"workers", l_workers},
+    {"quiesce", l_quiesce},
+    {"stats", l_stats},
+    {"counters", l_counters},
+    {"members", l_members},
+    {"member_at", l_member_at},
+    {"fail_alloc", l_fail_alloc},
+    {NULL, NULL},
+};
