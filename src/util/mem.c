@@ -30,7 +30,7 @@ static bool allowed(struct mem *m, size_t more)
 	m->calls++;
 	if (injected(m) || more > SIZE_MAX / 2)
 		return false;
-	return !m->limit ||
+	return !m->limit || !more ||
 	       (m->bytes <= m->limit && more <= m->limit - m->bytes);
 }
 
@@ -68,7 +68,7 @@ void *mem_realloc(struct mem *m, void *p, size_t n)
 	h = (struct head *)p - 1;
 	old = h->n;
 	assert(m->bytes >= old);
-	if (n > SIZE_MAX / 2 || !allowed(m, n > old ? n - old : 0))
+	if (!allowed(m, n > old ? n - old : 0))
 		return NULL;
 	h = realloc(h, sizeof(*h) + n);
 	if (!h)
