@@ -18,7 +18,7 @@ SRC_sim         :=
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
 SRC_simmod      :=
 # spec/unit/<name>.c and spec/fuzz/<name>.c
-UNIT            :=
+UNIT            := core_test
 FUZZ            :=
 
 # ---- what it needs from Debian

@@ -71,7 +71,7 @@ struct str client_write_cancel(struct client *c, struct str reason)
 
 void client_drop_image(struct client *c)
 {
-	own_free(c->txns->mem, &c->image);
+	owned_free(c->txns->mem, &c->image);
 	c->reason_n = 0;
 }
 

@@ -96,7 +96,7 @@ static void retire(struct server *s)
 	map_remove(&t->servers, &s->node);
 	timer_stop(t->timers, &s->retransmit);
 	timer_stop(t->timers, &s->end);
-	own_free(t->mem, &s->last);
+	owned_free(t->mem, &s->last);
 }
 
 void server_settle(struct server *s)
@@ -203,7 +203,7 @@ static void on_ack(struct server *s, struct now now)
 	}
 	s->state = SERVER_CONFIRMED;
 	timer_stop(t->timers, &s->retransmit);
-	own_free(t->mem, &s->last);
+	owned_free(t->mem, &s->last);
 	end_after(s, is_reliable(s) ? 0 : t->times.t4, now); /* timer I */
 }
 
@@ -238,7 +238,7 @@ static int respond_2xx(struct server *s, struct str bytes, struct now now)
 		return 0;
 	/* A final of our own stays: its ACK is recognised by the To tag. */
 	if (s->state <= SERVER_PROCEEDING)
-		own_free(t->mem, &s->last);
+		owned_free(t->mem, &s->last);
 	s->state = SERVER_ACCEPTED;
 	timer_stop(t->timers, &s->retransmit);
 	end_after(s, 64 * t->times.t1, now); /* timer L */
@@ -256,7 +256,7 @@ static int respond_final(struct server *s, struct str bytes, struct now now)
 	txns_send(t, &s->from, bytes, CNT_SENT_RESPONSE);
 	err = own_set(t->mem, &s->last, bytes);
 	if (err < 0)
-		own_free(t->mem, &s->last); /* a 1xx would be wrong now */
+		owned_free(t->mem, &s->last); /* a 1xx would be wrong now */
 	if (!s->invite) {
 		/* Timer J. */
 		end_after(s, is_reliable(s) ? 0 : 64 * t->times.t1, now);

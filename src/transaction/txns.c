@@ -25,7 +25,7 @@ static void server_free(struct server *s)
 
 	assert(!s->owner && !timer_armed(&s->retransmit) &&
 	       !timer_armed(&s->end));
-	own_free(t->mem, &s->last);
+	owned_free(t->mem, &s->last);
 	mem_free(t->mem, s);
 	t->n_servers--;
 }
@@ -36,7 +36,7 @@ static void client_free(struct client *c)
 
 	assert(!c->owner && !timer_armed(&c->retransmit) &&
 	       !timer_armed(&c->end));
-	own_free(t->mem, &c->image);
+	owned_free(t->mem, &c->image);
 	mem_free(t->mem, c);
 	t->n_clients--;
 }
@@ -165,12 +165,12 @@ int own_set(struct mem *m, struct str *own, struct str bytes)
 		return ERR_NOMEM;
 	if (bytes.n)
 		memcpy(p, bytes.p, bytes.n);
-	own_free(m, own);
+	owned_free(m, own);
 	*own = (struct str){p, bytes.n};
 	return 0;
 }
 
-void own_free(struct mem *m, struct str *own)
+void owned_free(struct mem *m, struct str *own)
 {
 	mem_free(m, (void *)own->p);
 	*own = STR_NONE;
