@@ -8,6 +8,38 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum {
+	CH_TOKEN = 1,    /* alphanumeric and - . ! % * _ + ` ' ~ */
+	CH_SPACE = 2,    /* SP HT CR LF: inside a value CR LF is a fold */
+	CH_CTL = 4,      /* up to SP, and DEL */
+	CH_RUN = 8,      /* a parameter value: all but CH_CTL and ; , " < > */
+	CH_NAME = 16,    /* a host name: alphanumeric and - . _ */
+	CH_URI = 32,     /* all but CH_CTL and < > " */
+	CH_DISPLAY = 64, /* an unquoted display name: all but , ; : " < > */
+};
+
+extern const uint8_t ch_class[256];
+
+static inline bool ch_is(char c, int classes)
+{
+	return ch_class[(uint8_t)c] & classes;
+}
+
+static inline bool ch_is_token(char c)
+{
+	return ch_is(c, CH_TOKEN);
+}
+
+static inline bool ch_is_space(char c)
+{
+	return ch_is(c, CH_SPACE);
+}
+
+static inline bool ch_is_ctl(char c)
+{
+	return ch_is(c, CH_CTL);
+}
+
 static inline bool ch_is_digit(char c)
 {
 	return c >= '0' && c <= '9';
@@ -33,27 +65,6 @@ static inline int ch_hex(char c)
 	if (c >= 'A' && c <= 'F')
 		return c - 'A' + 10;
 	return -1;
-}
-
-/* Alphanumeric or one of - . ! % * _ + ` ' ~ */
-static inline bool ch_is_token(char c)
-{
-	static const uint64_t set[2] = {0x3ff6ca200000000, 0x47ffffff87fffffe};
-	uint8_t u = (uint8_t)c;
-
-	return u < 128 && (set[u >> 6] >> (u & 63) & 1);
-}
-
-/* White space inside a header value: a CR LF there is part of a fold. */
-static inline bool ch_is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-/* Space, control character or DEL. */
-static inline bool ch_is_ctl(char c)
-{
-	return (uint8_t)c <= ' ' || c == 0x7f;
 }
 
 #endif

@@ -37,8 +37,14 @@ static void note(struct walk *w, enum msg_bad bad)
 		w->bad = bad;
 }
 
+static bool is_break(char c)
+{
+	return c == '\r' || c == '\n' || !c;
+}
+
 /* The first CR, LF or NUL, or end. Eight bytes at a time: a word without a byte
- * below 14 holds none of them. */
+ * below 14 holds none of them. (The lowest byte flagged is below 14, and in the
+ * other byte order the lowest is the last: then it is looked for.) */
 static const char *find_break(const char *p, const char *end)
 {
 	const uint64_t ones = UINT64_C(0x0101010101010101);
@@ -46,14 +52,19 @@ static const char *find_break(const char *p, const char *end)
 
 	while (end - p >= 8) {
 		memcpy(&x, p, 8);
-		if ((x - ones * 14) & ~x & (ones << 7)) {
-			for (int i = 0; i < 8; i++)
-				if (!p[i] || p[i] == '\n' || p[i] == '\r')
-					return p + i;
+		x = (x - ones * 14) & ~x & (ones << 7);
+		if (!x) {
+			p += 8;
+			continue;
 		}
-		p += 8;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+		p += __builtin_ctzll(x) / 8;
+#endif
+		if (is_break(*p))
+			return p;
+		p++;
 	}
-	while (p < end && *p && *p != '\n' && *p != '\r')
+	while (p < end && !is_break(*p))
 		p++;
 	return p;
 }

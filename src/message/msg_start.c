@@ -1,6 +1,7 @@
 #include "message/msg_start.h"
 #include <string.h>
 #include "message/chars.h"
+#include "message/scan.h"
 
 static const struct str methods[METHOD_COUNT] = {
     [METHOD_OTHER] = {"", 0},
@@ -85,21 +86,13 @@ static enum msg_bad status_line(struct msg *m, struct str line, size_t vlen)
  * that could end the URI for another reader of the line. */
 static enum msg_bad check_uri(struct str uri)
 {
-	size_t i = 0;
+	size_t i = scan_scheme(uri);
 
-	if (!ch_is_alpha(uri.p[0]))
+	if (!i || i + 1 >= uri.n)
 		return MSG_BAD_URI;
-	while (i < uri.n && (ch_is_alnum(uri.p[i]) || uri.p[i] == '+' ||
-			     uri.p[i] == '-' || uri.p[i] == '.'))
-		i++;
-	if (i + 1 >= uri.n || uri.p[i] != ':')
-		return MSG_BAD_URI;
-	for (; i < uri.n; i++) {
-		char c = uri.p[i];
-
-		if (ch_is_ctl(c) || c == '<' || c == '>' || c == '"')
+	while (++i < uri.n)
+		if (!ch_is(uri.p[i], CH_URI))
 			return MSG_BAD_URI;
-	}
 	return uri.n > MSG_MAX_URI ? MSG_URI_TOO_LONG : MSG_OK;
 }
 

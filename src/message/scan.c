@@ -21,13 +21,8 @@ static struct str cur_run(struct cur *c)
 {
 	const char *from = c->p;
 
-	for (; c->p < c->end; c->p++) {
-		char ch = *c->p;
-
-		if (ch_is_ctl(ch) || ch == ';' || ch == ',' || ch == '"' ||
-		    ch == '<' || ch == '>')
-			break;
-	}
+	while (c->p < c->end && ch_is(*c->p, CH_RUN))
+		c->p++;
 	return cur_since(c, from);
 }
 
@@ -237,11 +232,10 @@ static bool display_name(struct cur *c, struct str *out_r)
 		cur_space(c);
 		return cur_at(c, '<');
 	}
-	for (; !cur_at(c, '<'); c->p++) {
-		if (cur_end(c) || *c->p == ',' || *c->p == ';' ||
-		    *c->p == ':' || *c->p == '"' || *c->p == '>')
-			return false;
-	}
+	while (c->p < c->end && ch_is(*c->p, CH_DISPLAY))
+		c->p++;
+	if (!cur_at(c, '<'))
+		return false;
 	*out_r = str_trim(cur_since(c, from));
 	return true;
 }
@@ -249,19 +243,13 @@ static bool display_name(struct cur *c, struct str *out_r)
 /* A scheme with its colon is there, and nothing a URI cannot hold. */
 static bool looks_like_uri(struct str s)
 {
-	size_t colon = str_find(s, ':');
+	size_t i = scan_scheme(s);
 
-	if (colon == 0 || colon + 1 >= s.n || !ch_is_alpha(s.p[0]))
+	if (!i || i + 1 >= s.n)
 		return false;
-	for (size_t i = 0; i < s.n; i++) {
-		char ch = s.p[i];
-
-		if (ch_is_ctl(ch) || ch == '<' || ch == '>' || ch == '"')
+	while (++i < s.n)
+		if (!ch_is(s.p[i], CH_URI))
 			return false;
-		if (i < colon && !ch_is_alnum(ch) && ch != '+' && ch != '-' &&
-		    ch != '.')
-			return false;
-	}
 	return true;
 }
 

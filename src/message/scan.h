@@ -46,6 +46,8 @@ struct uri {
 };
 
 bool scan_uri(struct str text, struct uri *out_r);
+/* Length of the scheme before its ':', 0 when there is none. */
+size_t scan_scheme(struct str text);
 /* Cuts the first parameter off ";a=b;c" text (with or without the first ';').
  * The value is STR_NONE without '='; quotes are kept. False at the end. */
 bool scan_next_param(struct str *params, struct str *name_r,

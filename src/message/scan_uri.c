@@ -3,11 +3,6 @@
 #include "message/cur.h"
 #include "message/scan.h"
 
-static bool is_name_char(char c)
-{
-	return ch_is_alnum(c) || c == '-' || c == '.' || c == '_';
-}
-
 /* hostname, or an IPv4 address if the last label is all digits. */
 static bool is_name(struct str s)
 {
@@ -20,7 +15,7 @@ static bool is_name(struct str s)
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
 
-		if (!is_name_char(c))
+		if (!ch_is(c, CH_NAME))
 			return false;
 		if (c == '.') {
 			if (!label || s.p[i - 1] == '-')
@@ -66,7 +61,7 @@ struct str cur_host(struct cur *c)
 			return STR_NONE;
 		c->p = close + 1;
 	} else {
-		while (!cur_end(c) && is_name_char(*c->p))
+		while (!cur_end(c) && ch_is(*c->p, CH_NAME))
 			c->p++;
 	}
 	struct str host = cur_since(c, from);
@@ -130,22 +125,32 @@ static bool host_and_rest(struct cur *c, struct uri *out_r)
 	return cur_end(c);
 }
 
+size_t scan_scheme(struct str s)
+{
+	size_t i = 0;
+
+	if (!s.n || !ch_is_alpha(s.p[0]))
+		return 0;
+	while (i < s.n && (ch_is_alnum(s.p[i]) || s.p[i] == '+' ||
+			   s.p[i] == '-' || s.p[i] == '.'))
+		i++;
+	return i < s.n && s.p[i] == ':' ? i : 0;
+}
+
 bool scan_uri(struct str text, struct uri *out_r)
 {
 	struct cur c = cur_of(text);
 	const char *at = NULL;
 
 	*out_r = (struct uri){.text = text};
-	if (cur_end(&c) || !ch_is_alpha(*c.p))
+	size_t colon = scan_scheme(text);
+
+	if (!colon || colon + 1 >= text.n)
 		return false;
-	while (!cur_end(&c) &&
-	       (ch_is_alnum(*c.p) || *c.p == '+' || *c.p == '-' || *c.p == '.'))
-		c.p++;
-	out_r->scheme = cur_since(&c, text.p);
-	if (!cur_take(&c, ':') || cur_end(&c))
-		return false;
+	out_r->scheme = str_sub(text, 0, colon);
+	c.p += colon + 1;
 	for (const char *p = c.p; p < c.end; p++) {
-		if (ch_is_ctl(*p) || *p == '<' || *p == '>' || *p == '"')
+		if (!ch_is(*p, CH_URI))
 			return false;
 		if (*p == '@' && !at)
 			at = p;
