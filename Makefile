@@ -18,7 +18,7 @@ SRC_sim         :=
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
 SRC_simmod      :=
 # spec/unit/<name>.c and spec/fuzz/<name>.c
-UNIT            := core_test
+UNIT            := addr_test arena_test buf_test log_test map_test mem_test rand_test siphash_test str_test timer_test core_test
 FUZZ            :=
 
 # ---- what it needs from Debian
