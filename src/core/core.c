@@ -8,6 +8,7 @@ struct core {
 	struct node *node;
 	unsigned worker;
 	const struct host *host;
+	struct host wire; /* the host, with our send in front of its own */
 	struct mem mem;
 	struct arena_cache *arenas;
 	struct arena *scratch;
@@ -23,6 +24,74 @@ struct core {
 	struct now now; /* of that entry */
 };
 
+/* ---- the message log ---- */
+
+static void trace(struct core *c, const char *dir, const struct hop *peer,
+		  struct str bytes)
+{
+	struct str line = str_sub(bytes, 0, str_find(bytes, '\r'));
+	struct str call_id = STR_NONE, cseq = STR_NONE;
+	struct msg m;
+	struct msg_key key;
+
+	if (msg_index(&m, c->scratch, bytes) == MSG_OK &&
+	    msg_key(&m, &key) == MSG_OK) {
+		call_id = key.call_id;
+		cseq = msg_hdr_value(&m, msg_first(&m, HDR_CSEQ));
+	}
+	{
+		struct log_field f[] = {
+		    LOGF_STR("dir", str_from(dir)),
+		    LOGF_ADDR("peer", &peer->addr), LOGF_STR("line", line),
+		    LOGF_STR("cseq", cseq), LOGF_STR("call_id", call_id)};
+		struct log_event e = {LOG_DEBUG, "sip.message", f,
+				      ARRAY_LEN(f)};
+
+		c->host->log(c->host->ctx, &e);
+	}
+}
+
+static void wire_send(void *ctx, const struct hop *to, struct str bytes)
+{
+	struct core *c = ctx;
+
+	if (c->node->trace)
+		trace(c, "out", to, bytes);
+	c->host->send(c->host->ctx, to, bytes);
+}
+
+static void wire_close(void *ctx, const struct hop *flow)
+{
+	struct core *c = ctx;
+
+	c->host->close(c->host->ctx, flow);
+}
+
+static bool wire_source(void *ctx, unsigned listener, const struct addr *to,
+			struct addr *out_r)
+{
+	struct core *c = ctx;
+
+	return c->host->source(c->host->ctx, listener, to, out_r);
+}
+
+static void wire_log(void *ctx, const struct log_event *e)
+{
+	struct core *c = ctx;
+
+	c->host->log(c->host->ctx, e);
+}
+
+/* What the layers below use: they neither post nor, so far, ask DNS. */
+static void init_wire(struct core *c)
+{
+	c->wire = (struct host){.ctx = c,
+				.send = wire_send,
+				.close = wire_close,
+				.source = wire_source,
+				.log = wire_log};
+}
+
 static void init_txns(struct core *c)
 {
 	uint8_t key[16];
@@ -33,7 +102,7 @@ static void init_txns(struct core *c)
 	c->has_txns = txns_init(&c->txns, &c->mem) == 0;
 	c->txns.scratch = c->scratch;
 	c->txns.timers = c->timers;
-	c->txns.host = c->host;
+	c->txns.host = &c->wire;
 	c->txns.counters = &c->counters;
 	c->txns.times = c->node->settings.times;
 	c->txns.key = c->node->key;
@@ -74,6 +143,7 @@ struct core *core_new(struct node *node, unsigned worker,
 	c->node = node;
 	c->worker = worker;
 	c->host = host;
+	init_wire(c);
 	c->now = now;
 	c->arenas = arena_cache_new(&c->mem);
 	c->scratch = c->arenas ? arena_new(c->arenas) : NULL;
@@ -196,11 +266,15 @@ static void receive(struct core *c, const struct hop *from, struct str bytes)
 		bad = msg_key(&m, &key);
 	else if (m.is_request && reply_can_answer(&m))
 		msg_key(&m, &key); /* what the answer needs */
-	if (bad != MSG_OK)
+	if (bad != MSG_OK) {
 		receive_bad(c, &m, &key, bad, from);
-	else if (hand_over(c, from, bytes, key.call_id))
 		return;
-	else if (m.is_request)
+	}
+	if (hand_over(c, from, bytes, key.call_id))
+		return;
+	if (c->node->trace)
+		trace(c, "in", from, m.raw);
+	if (m.is_request)
 		proxy_on_request(c->proxy, &m, &key, MSG_OK, from, c->now);
 	else
 		proxy_on_response(c->proxy, &m, &key, from, c->now);

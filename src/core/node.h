@@ -27,6 +27,7 @@ struct node {
 	bool key_is_temporary; /* no key file and no state directory */
 	struct shared *shared;
 	unsigned generation;
+	bool trace; /* log each message (log_level debug) */
 	struct core *core[NODE_MAX_WORKERS]; /* borrowed; for counters */
 };
 

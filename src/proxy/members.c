@@ -99,11 +99,12 @@ struct member *members_by_addr(const struct members *ms, const struct addr *a)
 
 		if (has_addr(m, a, true))
 			return m;
-		if (has_addr(m, a, false)) {
+		if (!addr_is_loopback(a) && has_addr(m, a, false)) {
 			same_ip = m;
 			n++;
 		}
 	}
-	/* Two servers on one host are told apart by their ports only. */
+	/* Two servers on one host are told apart by their ports only, and so is
+	 * everything on the loopback address. */
 	return n == 1 ? same_ip : NULL;
 }

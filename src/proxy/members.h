@@ -66,7 +66,8 @@ void members_unref(struct members *ms, struct member *m);
 struct member *members_by_id(const struct members *ms, uint64_t id);
 struct member *members_by_name(const struct members *ms, struct str name);
 /* The member that has this address: exactly, or else the only one with that IP
- * (servers often send from another port). NULL when there is none. */
+ * (servers often send from another port); on loopback exactly. NULL when there
+ * is none. */
 struct member *members_by_addr(const struct members *ms, const struct addr *a);
 
 #endif

@@ -425,11 +425,36 @@ void request_check_end(struct request *r)
 		request_wake(r);
 }
 
+/* One line per request; the ones the script did not see only for debugging. */
+static void log_request(struct request *r, struct now now)
+{
+	struct proxy *p = r->proxy;
+	struct buf tried;
+
+	buf_arena(&tried, p->c.scratch, 128);
+	request_write_tried(r, &tried);
+	{
+		struct log_field f[] = {
+		    LOGF_STR("method", r->msg.method),
+		    LOGF_STR("call_id", r->key.call_id),
+		    LOGF_ADDR("src", &r->from.addr),
+		    LOGF_STR("tried", buf_str(&tried)),
+		    LOGF_INT("code", r->server ? r->server->code : 0),
+		    LOGF_NUM("total", (double)request_age(r, now) / 1e6),
+		};
+		struct log_event e = {r->follow ? LOG_DEBUG : LOG_INFO,
+				      "request", f, ARRAY_LEN(f)};
+
+		p->c.host->log(p->c.host->ctx, &e);
+	}
+}
+
 static void request_free(struct request *r, struct now now)
 {
 	struct proxy *p = r->proxy;
 	struct arena *arena = r->arena;
 
+	log_request(r, now);
 	if (p->has_policy && p->policy.on_free)
 		p->policy.on_free(p->policy.ctx, r);
 	trying_stop(r);

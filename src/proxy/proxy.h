@@ -160,8 +160,8 @@ void request_write_tried(const struct request *r, struct buf *out);
 
 /* A final or provisional response of our own. A provisional is no verb. */
 int request_reply(struct request *r, const struct reply *reply, struct now now);
-/* Ends it without an answer; for INVITE the transaction stays silent. `why` is
- * a counter label and goes to the log. */
+/* Ends it without an answer and keeps no state of it: a retransmission is asked
+ * about again. `why` goes to the log. */
 int request_drop(struct request *r, struct str why, struct now now);
 /* Starts one branch (n = 1) or up to PROXY_MAX_FORK. The outcome comes through
  * on_outcome, also when all fails at once or the request is decided. */
