@@ -18,7 +18,9 @@ SRC_sim         :=
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
 SRC_simmod      :=
 # spec/unit/<name>.c and spec/fuzz/<name>.c
-UNIT            := addr_test arena_test buf_test log_test map_test mem_test rand_test siphash_test str_test timer_test core_test
+UNIT            := addr_test arena_test buf_test log_test map_test mem_test rand_test siphash_test str_test timer_test core_test \
+		   listener_test via_test branch_test server_match_test \
+		   server_test client_test client_cancel_test stub_test txn_world
 FUZZ            :=
 
 # ---- what it needs from Debian

@@ -84,7 +84,7 @@ static struct client *create(struct txns *t, enum method method,
 
 	if (!c)
 		return NULL;
-	if (own_set(t->mem, &c->image, bytes) < 0) {
+	if (owned_set(t->mem, &c->image, bytes) < 0) {
 		mem_free(t->mem, c);
 		return NULL;
 	}

@@ -23,7 +23,7 @@ void scratch_end(struct txns *t, bool failed_before);
 
 /* Copies bytes into *own, an owned string; what was in it is freed. On
  * ERR_NOMEM the old value stays. */
-int own_set(struct mem *m, struct str *own, struct str bytes);
+int owned_set(struct mem *m, struct str *own, struct str bytes);
 void owned_free(struct mem *m, struct str *own);
 
 void siphash_lower(struct siphash *h, struct str s); /* any case is the same */

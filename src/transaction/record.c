@@ -90,7 +90,7 @@ static void make_ack(struct client *c, const struct msg *response)
 		return;
 	}
 	txns_send(t, &c->hop, buf_str(&b), CNT_SENT_REQUEST);
-	if (own_set(t->mem, &c->image, buf_str(&b)) < 0)
+	if (owned_set(t->mem, &c->image, buf_str(&b)) < 0)
 		return;
 	c->image_is_ack = true;
 	c->reason_n = 0;

@@ -224,7 +224,7 @@ static int respond_1xx(struct server *s, struct str bytes)
 		return ERR_STATE;
 	s->state = SERVER_PROCEEDING;
 	txns_send(s->txns, &s->from, bytes, CNT_SENT_RESPONSE);
-	return own_set(s->txns->mem, &s->last, bytes);
+	return owned_set(s->txns->mem, &s->last, bytes);
 }
 
 /* A 2xx to INVITE passes whatever was sent before (16.7 step 5) and is not
@@ -254,7 +254,7 @@ static int respond_final(struct server *s, struct str bytes, struct now now)
 		return ERR_STATE;
 	s->state = SERVER_COMPLETED;
 	txns_send(t, &s->from, bytes, CNT_SENT_RESPONSE);
-	err = own_set(t->mem, &s->last, bytes);
+	err = owned_set(t->mem, &s->last, bytes);
 	if (err < 0)
 		owned_free(t->mem, &s->last); /* a 1xx would be wrong now */
 	if (!s->invite) {

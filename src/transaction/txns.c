@@ -157,7 +157,7 @@ void scratch_end(struct txns *t, bool failed_before)
 		arena_clear_failed(t->scratch);
 }
 
-int own_set(struct mem *m, struct str *own, struct str bytes)
+int owned_set(struct mem *m, struct str *own, struct str bytes)
 {
 	char *p = mem_alloc(m, bytes.n ? bytes.n : 1);
 
