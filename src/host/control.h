@@ -1,0 +1,33 @@
+/*
+ * The control thread: loads the script, makes the node, binds, starts the
+ * workers, and waits for signals. The rest of the program happens in workers.
+ */
+#ifndef HOST_CONTROL_H
+#define HOST_CONTROL_H
+
+#include <stdbool.h>
+
+/* Exit codes; scripts and service managers rely on them. */
+enum {
+	EXIT_FINE = 0,
+	EXIT_FAILED = 1, /* at run time: a retry may succeed */
+	EXIT_CONFIG = 2, /* usage or configuration: nothing was started */
+};
+
+struct control_conf {
+	const char *script;       /* path */
+	const char *lua_dir;      /* NULL: look beside the executable */
+	const char *lua_fallback; /* and then here */
+	const char *version;
+	int log_level; /* enum log_level; -1: what the script says */
+	bool json;     /* log format */
+};
+
+/* In the foreground until TERM or INT. Errors go to standard error; returns an
+ * exit code. */
+int control_run(const struct control_conf *conf);
+/* Loads the script and nothing else: no root, no ports, no network. Writes
+ * "OK", or all declarations as JSON. */
+int control_check(const struct control_conf *conf, bool dump);
+
+#endif

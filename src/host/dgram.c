@@ -1,0 +1,64 @@
+#include "host/dgram.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void dgram_queue_init(struct dgram_queue *q)
+{
+	*q = (struct dgram_queue){.n = 0};
+	list_init(&q->list);
+}
+
+void dgram_queue_fini(struct dgram_queue *q)
+{
+	struct dgram *d;
+
+	while ((d = dgram_queue_pop(q)) != NULL)
+		free(d);
+}
+
+bool dgram_queue_is_full(const struct dgram_queue *q)
+{
+	return q->n >= DGRAM_QUEUE_MAX || q->bytes >= DGRAM_QUEUE_BYTES;
+}
+
+bool dgram_queue_add(struct dgram_queue *q, const struct hop *hop,
+		     enum cause cause, struct str bytes)
+{
+	struct dgram *d;
+
+	if (dgram_queue_is_full(q))
+		return false;
+	d = malloc(sizeof(*d) + bytes.n);
+	if (!d)
+		return false;
+	d->hop = *hop;
+	d->hop.tls_name = NULL; /* borrowed, and nothing to do with UDP */
+	d->cause = cause;
+	d->n = bytes.n;
+	if (bytes.n)
+		memcpy(d->bytes, bytes.p, bytes.n);
+	dgram_queue_push(q, d);
+	return true;
+}
+
+void dgram_queue_push(struct dgram_queue *q, struct dgram *d)
+{
+	list_append(&q->list, &d->link);
+	q->n++;
+	q->bytes += d->n;
+}
+
+struct dgram *dgram_queue_pop(struct dgram_queue *q)
+{
+	struct list *first = list_first(&q->list);
+	struct dgram *d;
+
+	if (!first)
+		return NULL;
+	list_remove(first);
+	d = dgram_of(first);
+	q->n--;
+	q->bytes -= d->n;
+	return d;
+}

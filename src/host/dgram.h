@@ -1,0 +1,41 @@
+/*
+ * Datagrams that wait: to be sent, or, with a cause, to be told to the core as
+ * a flow event. A queue owns what is in it and is used by one thread.
+ */
+#ifndef HOST_DGRAM_H
+#define HOST_DGRAM_H
+
+#include "transport/host.h"
+#include "util/list.h"
+
+struct dgram {
+	struct list link;
+	struct hop hop;   /* where it goes, or would have gone */
+	enum cause cause; /* why it failed; CAUSE_NONE while it waits */
+	size_t n;
+	char bytes[];
+};
+
+/* Neither number is a promise to anybody: beyond them the network is so far
+ * behind that a retransmission will be the better copy. */
+enum { DGRAM_QUEUE_MAX = 4096, DGRAM_QUEUE_BYTES = 4 * 1024 * 1024 };
+
+struct dgram_queue {
+	struct list list;
+	size_t n, bytes;
+};
+
+void dgram_queue_init(struct dgram_queue *q);
+void dgram_queue_fini(struct dgram_queue *q); /* frees what is in it */
+bool dgram_queue_is_full(const struct dgram_queue *q);
+/* Copies the bytes to the end; false when it is full or memory ran out. */
+bool dgram_queue_add(struct dgram_queue *q, const struct hop *hop,
+		     enum cause cause, struct str bytes);
+void dgram_queue_push(struct dgram_queue *q, struct dgram *d); /* takes d */
+struct dgram *dgram_queue_pop(struct dgram_queue *q); /* free() it; or NULL */
+static inline struct dgram *dgram_of(struct list *link)
+{
+	return container_of(link, struct dgram, link);
+}
+
+#endif

@@ -1,0 +1,242 @@
+#include "host/files.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FILE_MAX = 64 * 1024 * 1024 };
+
+/* The name of a file inside a directory; false when it is too long. */
+static bool join(char out[FILES_PATH], const char *dir, const char *name)
+{
+	return snprintf(out, FILES_PATH, "%s%s%s", dir, *dir ? "/" : "", name) <
+	       FILES_PATH;
+}
+
+static char *grow(char *p, size_t *cap)
+{
+	char *bigger = *cap < FILE_MAX ? realloc(p, *cap * 2) : NULL;
+
+	if (bigger)
+		*cap *= 2;
+	else
+		free(p);
+	return bigger;
+}
+
+static int read_all(int fd, char **bytes_r, size_t *n_r)
+{
+	size_t cap = 16 * 1024, n = 0;
+	char *p = malloc(cap);
+
+	while (p) {
+		ssize_t got = read(fd, p + n, cap - n);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0) {
+			int err = errno;
+
+			free(p);
+			return err;
+		}
+		if (got == 0) {
+			*bytes_r = p;
+			*n_r = n;
+			return 0;
+		}
+		n += (size_t)got;
+		if (n == cap)
+			p = grow(p, &cap);
+	}
+	return ENOMEM;
+}
+
+static int read_file(const char *path, char **bytes_r, size_t *n_r)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return errno;
+	err = read_all(fd, bytes_r, n_r);
+	close(fd);
+	return err;
+}
+
+static bool try_file(const char *path, char **bytes_r, size_t *n_r, char *shown,
+		     size_t shown_n)
+{
+	if (read_file(path, bytes_r, n_r) != 0)
+		return false;
+	snprintf(shown, shown_n, "%s", path);
+	return true;
+}
+
+/* Names of modules are words with dots between them: nothing that leads out of
+ * the directories they are looked for in. */
+static bool is_module_name(const char *name)
+{
+	char before = '.';
+
+	for (; *name; name++) {
+		if (*name == '.' ? before == '.'
+				 : !isalnum((unsigned char)*name) &&
+				       *name != '_' && *name != '-')
+			return false;
+		before = *name;
+	}
+	return before != '.';
+}
+
+static bool load_from(const char *dir, const char *module, char **bytes_r,
+		      size_t *n_r, char *shown, size_t shown_n)
+{
+	static const char *const tail[] = {".lua", "/init.lua"};
+	char name[FILES_PATH], path[FILES_PATH];
+
+	for (size_t i = 0; i < ARRAY_LEN(tail); i++) {
+		size_t n = strlen(module);
+
+		if (snprintf(name, sizeof(name), "%s%s", module, tail[i]) >=
+		    (int)sizeof(name))
+			return false;
+		for (size_t k = 0; k < n; k++)
+			if (name[k] == '.')
+				name[k] = '/';
+		if (join(path, dir, name) &&
+		    try_file(path, bytes_r, n_r, shown, shown_n))
+			return true;
+	}
+	return false;
+}
+
+static bool load_module(const struct files *f, const char *name, char **bytes_r,
+			size_t *n_r, char *shown, size_t shown_n)
+{
+	char own[FILES_PATH];
+
+	if (!is_module_name(name))
+		return false;
+	/* Ours come from our directory alone, so that a stray tandem/ beside
+	 * the script cannot replace half of them. */
+	if (strcmp(name, "tandem") == 0 || strncmp(name, "tandem.", 7) == 0)
+		return load_from(f->lua_dir, name, bytes_r, n_r, shown,
+				 shown_n);
+	return load_from(f->dir, name, bytes_r, n_r, shown, shown_n) ||
+	       (join(own, f->dir, "lua") &&
+		load_from(own, name, bytes_r, n_r, shown, shown_n));
+}
+
+/* A path may not climb. */
+static bool has_dotdot(const char *path)
+{
+	const char *p = path;
+
+	while ((p = strstr(p, "..")) != NULL) {
+		if ((p == path || p[-1] == '/') && (!p[2] || p[2] == '/'))
+			return true;
+		p += 2;
+	}
+	return false;
+}
+
+static bool load(void *ctx, const char *name, bool is_module, char **bytes_r,
+		 size_t *n_r, char *shown, size_t shown_n)
+{
+	const struct files *f = ctx;
+	char path[FILES_PATH];
+
+	if (is_module)
+		return load_module(f, name, bytes_r, n_r, shown, shown_n);
+	if (strcmp(name, f->script) == 0 || *name == '/')
+		return try_file(name, bytes_r, n_r, shown, shown_n);
+	return !has_dotdot(name) && join(path, f->dir, name) &&
+	       try_file(path, bytes_r, n_r, shown, shown_n);
+}
+
+struct loader files_loader(struct files *f)
+{
+	return (struct loader){.ctx = f, .load = load};
+}
+
+/* ---- finding the directories ---- */
+
+static bool holds_tandem(const char *dir)
+{
+	char path[FILES_PATH];
+
+	return join(path, dir, "tandem/init.lua") && access(path, R_OK) == 0;
+}
+
+/* Cuts the last component off; "" stays for a name without directory. */
+static void cut_name(char *path)
+{
+	char *slash = strrchr(path, '/');
+
+	if (slash == path)
+		slash++;
+	*(slash ? slash : path) = '\0';
+}
+
+static bool find_beside(char out[FILES_PATH])
+{
+	static const char *const places[] = {"../lua", "../../lua",
+					     "../share/tandem/lua"};
+	char exe[FILES_PATH], real[FILES_PATH];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+
+	if (n <= 0)
+		return false;
+	exe[n] = '\0';
+	cut_name(exe);
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		if (!join(real, exe, places[i]) || !holds_tandem(real))
+			continue;
+		return realpath(real, out) != NULL;
+	}
+	return false;
+}
+
+static int find_lua(struct files *f, const char *lua_dir, const char *fallback,
+		    char *why, size_t n)
+{
+	if (!lua_dir && find_beside(f->lua_dir))
+		return 0;
+	if (!lua_dir)
+		lua_dir = fallback;
+	snprintf(f->lua_dir, sizeof(f->lua_dir), "%s", lua_dir);
+	if (holds_tandem(f->lua_dir))
+		return 0;
+	snprintf(why, n,
+		 "%s/tandem/init.lua is not there: name the directory of "
+		 "Tandem's Lua files with --lua-dir or TANDEM_LUA",
+		 lua_dir);
+	return ENOENT;
+}
+
+int files_init(struct files *f, const char *script, const char *lua_dir,
+	       const char *fallback, char *why, size_t n)
+{
+	int fd, err = 0;
+
+	if (strlen(script) >= sizeof(f->script)) {
+		snprintf(why, n, "the name of the script is too long");
+		return ENAMETOOLONG;
+	}
+	strcpy(f->script, script);
+	strcpy(f->dir, script);
+	cut_name(f->dir);
+	fd = open(script, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		err = errno;
+		snprintf(why, n, "cannot read %s: %s", script, strerror(err));
+		return err;
+	}
+	close(fd);
+	return find_lua(f, lua_dir, fallback, why, n);
+}

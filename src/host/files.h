@@ -1,0 +1,26 @@
+/*
+ * Where the script and the modules it requires are found on disk. This is the
+ * whole of what a script can reach of the file system, and only while loading.
+ */
+#ifndef HOST_FILES_H
+#define HOST_FILES_H
+
+#include "lua/script.h"
+
+enum { FILES_PATH = 4096 };
+
+struct files {
+	char script[FILES_PATH];  /* as the operator named it */
+	char dir[FILES_PATH];     /* its directory */
+	char lua_dir[FILES_PATH]; /* holds tandem/ */
+};
+
+/* `lua_dir` NULL: beside the executable (../lua, ../../lua,
+ * ../share/tandem/lua), else `fallback`. 0, or an errno with an explanation in
+ * why[n]: the script cannot be read, or there is no tandem/init.lua. */
+int files_init(struct files *f, const char *script, const char *lua_dir,
+	       const char *fallback, char *why, size_t n);
+/* Borrows `f`. */
+struct loader files_loader(struct files *f);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * Where log events go: lines on standard error. Whoever logs never waits: lines
+ * are put into a bounded ring that a thread of its own writes out. When the
+ * reader does not keep up, lines are dropped, counted, and the count is logged.
+ * Used by any thread.
+ */
+#ifndef HOST_LOGSINK_H
+#define HOST_LOGSINK_H
+
+#include "util/log.h"
+
+struct logsink;
+
+/* `fd` is borrowed; when it is systemd's journal, lines carry a priority. NULL
+ * when memory or threads ran out. */
+struct logsink *logsink_new(int fd, bool json, enum log_level level);
+/* Writes what is left, for one second at most. */
+void logsink_free(struct logsink **s);
+void logsink_set_level(struct logsink *s, enum log_level level);
+void logsink_write(struct logsink *s, const struct log_event *e);
+
+/* logsink_say(s, LOG_WARN, "key", LOGF_INT("n", 1), ...) */
+#define logsink_say(s, lvl, k, ...)                                            \
+	logsink_write((s), &(struct log_event){                                \
+			       (lvl), (k), (struct log_field[]){__VA_ARGS__},  \
+			       sizeof((struct log_field[]){__VA_ARGS__}) /     \
+				   sizeof(struct log_field)})
+
+#endif

@@ -1,0 +1,389 @@
+#include "host/udp.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/icmp.h"
+#include "host/source.h"
+
+enum {
+	/* RFC 3261 18.1.1: datagrams up to the largest there are. */
+	SLOT = 65536,
+	RCVBUF = 4 * 1024 * 1024,
+	SNDBUF = 1024 * 1024,
+	RETRIES = 3,
+	CONTROL = CMSG_SPACE(sizeof(struct in6_pktinfo)) +
+		  CMSG_SPACE(sizeof(uint32_t)),
+};
+
+union control {
+	struct cmsghdr align;
+	char space[CONTROL];
+};
+
+struct udp_batch {
+	struct mmsghdr m[UDP_BATCH];
+	struct iovec iov[UDP_BATCH];
+	struct sockaddr_in6 name[UDP_BATCH]; /* big enough for both */
+	union control control[UDP_BATCH];
+	char *space;
+};
+
+struct udp_batch *udp_batch_new(void)
+{
+	struct udp_batch *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return NULL;
+	b->space = malloc((size_t)UDP_BATCH * SLOT);
+	if (!b->space) {
+		free(b);
+		return NULL;
+	}
+	for (size_t i = 0; i < UDP_BATCH; i++) {
+		b->iov[i] = (struct iovec){b->space + i * SLOT, SLOT};
+		b->m[i].msg_hdr.msg_name = &b->name[i];
+		b->m[i].msg_hdr.msg_iov = &b->iov[i];
+		b->m[i].msg_hdr.msg_iovlen = 1;
+		b->m[i].msg_hdr.msg_control = &b->control[i];
+	}
+	return b;
+}
+
+void udp_batch_free(struct udp_batch **b)
+{
+	if (!*b)
+		return;
+	free((*b)->space);
+	free(*b);
+	*b = NULL;
+}
+
+/* ---- open ---- */
+
+static void set(int fd, int level, int option, int value)
+{
+	/* Each option improves something, none is worth not starting for. */
+	(void)!setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+static void set_options(struct udp *u, bool v6)
+{
+	socklen_t len = sizeof(u->rcvbuf);
+
+	/* No SO_REUSEADDR: UDP has no lingering ports to wait for, and with it
+	 * a second process would silently take the traffic of the first. */
+	if (v6) {
+		set(u->fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+		set(u->fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
+	} else {
+		set(u->fd, IPPROTO_IP, IP_RECVERR, 1);
+		/* Many networks drop "fragmentation needed"; a message with DF
+		 * would vanish there for ever. */
+		set(u->fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+	}
+	if (u->is_any && v6)
+		set(u->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+	else if (u->is_any)
+		set(u->fd, IPPROTO_IP, IP_PKTINFO, 1);
+	else if (v6)
+		set(u->fd, IPPROTO_IPV6, IPV6_FREEBIND, 1);
+	else
+		set(u->fd, IPPROTO_IP, IP_FREEBIND, 1);
+	set(u->fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+	set(u->fd, SOL_SOCKET, SO_SNDBUF, SNDBUF);
+	set(u->fd, SOL_SOCKET, SO_RCVBUF, RCVBUF);
+	set(u->fd, SOL_SOCKET, SO_RCVBUFFORCE, RCVBUF); /* above rmem_max */
+	getsockopt(u->fd, SOL_SOCKET, SO_RCVBUF, &u->rcvbuf, &len);
+}
+
+static const char *advice(int err)
+{
+	switch (err) {
+	case EADDRINUSE:
+		return ": taken, by another process ('ss -lunp' shows "
+		       "which) or by a wildcard listener above";
+	case EACCES:
+		return ": ports below 1024 need root or CAP_NET_BIND_SERVICE";
+	case EADDRNOTAVAIL:
+		return ": no interface of this machine can have this address";
+	case EAFNOSUPPORT:
+		return ": this machine has IPv6 switched off";
+	default:
+		return "";
+	}
+}
+
+int udp_open(struct udp *u, const struct listener *l, unsigned index,
+	     struct dgram_queue *faults, char *why, size_t n)
+{
+	struct sockaddr_storage sa;
+	bool v6 = l->addr.family == ADDR_V6;
+	char text[ADDR_TEXT];
+	socklen_t len = addr_to_sockaddr(&l->addr, (struct sockaddr *)&sa);
+	int err;
+
+	*u = (struct udp){.is_any = addr_is_any(&l->addr), .faults = faults};
+	u->hop.listener = (uint16_t)index;
+	u->hop.transport = TRANSPORT_UDP;
+	if (!u->is_any)
+		u->hop.local = l->addr;
+	dgram_queue_init(&u->queue);
+	u->fd = socket(v6 ? AF_INET6 : AF_INET,
+		       SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (u->fd >= 0) {
+		set_options(u, v6);
+		if (bind(u->fd, (struct sockaddr *)&sa, len) == 0)
+			return 0;
+	}
+	err = errno;
+	snprintf(why, n, "cannot listen on udp:%s: %s%s",
+		 addr_text(&l->addr, text), strerror(err), advice(err));
+	udp_close(u);
+	return err;
+}
+
+void udp_close(struct udp *u)
+{
+	dgram_queue_fini(&u->queue);
+	if (u->fd >= 0)
+		close(u->fd);
+	u->fd = -1;
+}
+
+/* ---- receive ---- */
+
+unsigned udp_receive(struct udp *u, struct udp_batch *b)
+{
+	int n;
+
+	for (size_t i = 0; i < UDP_BATCH; i++) {
+		b->m[i].msg_hdr.msg_namelen = sizeof(b->name[i]);
+		b->m[i].msg_hdr.msg_controllen = sizeof(b->control[i]);
+	}
+	/* An error other than EAGAIN is that of a datagram we sent; it is in
+	 * the error queue as well, and the loop comes back for the rest. */
+	n = recvmmsg(u->fd, b->m, UDP_BATCH, MSG_DONTWAIT, NULL);
+	return n > 0 ? (unsigned)n : 0;
+}
+
+static void local_v4(struct hop *hop, const void *data)
+{
+	struct in_pktinfo info;
+
+	/* ipi_spec_dst is ipi_addr, except for a broadcast: then it is what may
+	 * be used to answer. */
+	memcpy(&info, data, sizeof(info));
+	hop->local.family = ADDR_V4;
+	memcpy(hop->local.ip, &info.ipi_spec_dst, 4);
+}
+
+static void local_v6(struct hop *hop, const void *data)
+{
+	struct in6_pktinfo info;
+
+	memcpy(&info, data, sizeof(info));
+	if (IN6_IS_ADDR_MULTICAST(&info.ipi6_addr))
+		return;
+	hop->local.family = ADDR_V6;
+	memcpy(hop->local.ip, &info.ipi6_addr, 16);
+	if (IN6_IS_ADDR_LINKLOCAL(&info.ipi6_addr))
+		hop->local.scope = info.ipi6_ifindex;
+}
+
+static void read_control(struct udp *u, struct msghdr *m, struct hop *hop)
+{
+	struct cmsghdr *c;
+
+	for (c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+			local_v4(hop, CMSG_DATA(c));
+		} else if (c->cmsg_level == IPPROTO_IPV6 &&
+			   c->cmsg_type == IPV6_PKTINFO) {
+			local_v6(hop, CMSG_DATA(c));
+		} else if (c->cmsg_level == SOL_SOCKET &&
+			   c->cmsg_type == SO_RXQ_OVFL) {
+			uint32_t total;
+
+			memcpy(&total, CMSG_DATA(c), sizeof(total));
+			u->stats.kernel += (uint32_t)(total - u->kernel_seen);
+			u->kernel_seen = total;
+		}
+	}
+}
+
+bool udp_take(struct udp *u, struct udp_batch *b, unsigned i, struct hop *hop_r,
+	      struct str *bytes_r)
+{
+	struct msghdr *m = &b->m[i].msg_hdr;
+
+	u->stats.in++;
+	*hop_r = u->hop;
+	read_control(u, m, hop_r);
+	if (m->msg_flags & MSG_TRUNC) {
+		u->stats.truncated++;
+		return false;
+	}
+	addr_from_sockaddr(&hop_r->addr, m->msg_name);
+	*bytes_r = (struct str){m->msg_iov->iov_base, b->m[i].msg_len};
+	return true;
+}
+
+/* ---- send ---- */
+
+void udp_send(struct udp *u, const struct hop *to, struct str bytes)
+{
+	if (dgram_queue_is_full(&u->queue))
+		udp_flush(u);
+	if (!dgram_queue_add(&u->queue, to, CAUSE_NONE, bytes))
+		u->stats.overflow++;
+}
+
+struct out {
+	struct mmsghdr m[UDP_BATCH];
+	struct iovec iov[UDP_BATCH];
+	struct sockaddr_storage name[UDP_BATCH];
+	union control control[UDP_BATCH];
+};
+
+static void put_control(struct msghdr *m, union control *space, int level,
+			int type, const void *data, size_t n)
+{
+	struct cmsghdr *c;
+
+	m->msg_control = space;
+	m->msg_controllen = CMSG_SPACE(n);
+	memset(space, 0, sizeof(*space));
+	c = CMSG_FIRSTHDR(m);
+	c->cmsg_level = level;
+	c->cmsg_type = type;
+	c->cmsg_len = CMSG_LEN(n);
+	memcpy(CMSG_DATA(c), data, n);
+}
+
+/* Names the source, on a socket that has several. */
+static void put_source(struct msghdr *m, union control *space,
+		       const struct addr *local)
+{
+	if (local->family == ADDR_V4) {
+		struct in_pktinfo info = {.ipi_ifindex = 0};
+
+		memcpy(&info.ipi_spec_dst, local->ip, 4);
+		put_control(m, space, IPPROTO_IP, IP_PKTINFO, &info,
+			    sizeof(info));
+	} else if (local->family == ADDR_V6) {
+		struct in6_pktinfo info = {.ipi6_ifindex = local->scope};
+
+		memcpy(&info.ipi6_addr, local->ip, 16);
+		put_control(m, space, IPPROTO_IPV6, IPV6_PKTINFO, &info,
+			    sizeof(info));
+	}
+}
+
+static unsigned fill(struct udp *u, struct out *o)
+{
+	unsigned i = 0;
+
+	list_each (it, &u->queue.list) {
+		struct dgram *d = dgram_of(it);
+		struct msghdr *m = &o->m[i].msg_hdr;
+
+		o->iov[i] = (struct iovec){d->bytes, d->n};
+		*m = (struct msghdr){.msg_iov = &o->iov[i], .msg_iovlen = 1};
+		m->msg_name = &o->name[i];
+		m->msg_namelen = addr_to_sockaddr(&d->hop.addr, m->msg_name);
+		if (u->is_any)
+			put_source(m, &o->control[i], &d->hop.local);
+		if (++i == UDP_BATCH)
+			break;
+	}
+	return i;
+}
+
+static void fail_head(struct udp *u, enum cause cause)
+{
+	struct dgram *d = dgram_queue_pop(&u->queue);
+
+	u->retries = 0;
+	if (dgram_queue_is_full(u->faults)) {
+		u->stats.overflow++;
+		free(d);
+		return;
+	}
+	d->cause = cause;
+	dgram_queue_push(u->faults, d);
+}
+
+/* The head of the queue would leave from an address of this machine. */
+static bool has_source(const struct udp *u)
+{
+	const struct dgram *d = dgram_of(list_first(&u->queue.list));
+	const struct addr *local = u->is_any ? &d->hop.local : &u->hop.local;
+
+	return local->family == ADDR_NONE || source_is_local(local);
+}
+
+/* The head of the queue was not sent. False: try again when writable. */
+static bool on_send_error(struct udp *u, int err)
+{
+	if (err == EINTR)
+		return true;
+	if (err == EAGAIN || err == EWOULDBLOCK)
+		return false;
+	if (err == ENOBUFS || err == ENOMEM) {
+		/* The queue of the interface dropped it. That is not the peer's
+		 * fault, and nobody will tell when there is room again. */
+		free(dgram_queue_pop(&u->queue));
+		u->stats.no_buffer++;
+		u->retries = 0;
+		return true;
+	}
+	if (icmp_may_be_stale(err) && u->retries < RETRIES) {
+		/* With IP_RECVERR a send reports, and is dropped for, what ICMP
+		 * said about a datagram to somebody else. */
+		unsigned drained = icmp_drain(u->fd, &u->hop, u->faults);
+
+		if (u->retries++ == 0 || drained)
+			return true;
+	}
+	if (err == ECONNREFUSED) {
+		/* Never this datagram's own error: an unconnected socket cannot
+		 * be refused. More are arriving just now; let them. */
+		u->retries = 0;
+		return false;
+	}
+	fail_head(u, icmp_send_cause(err, has_source(u)));
+	return true;
+}
+
+bool udp_flush(struct udp *u)
+{
+	struct out o;
+
+	while (u->is_away && !list_empty(&u->queue.list))
+		fail_head(u, CAUSE_NO_SOURCE);
+	while (!list_empty(&u->queue.list)) {
+		int n = sendmmsg(u->fd, o.m, fill(u, &o),
+				 MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && !on_send_error(u, errno))
+			return false;
+		if (n > 0)
+			u->retries = 0;
+		for (; n > 0; n--) {
+			free(dgram_queue_pop(&u->queue));
+			u->stats.out++;
+		}
+	}
+	return true;
+}
+
+void udp_drain_errors(struct udp *u)
+{
+	icmp_drain(u->fd, &u->hop, u->faults);
+}

@@ -1,0 +1,62 @@
+/*
+ * A UDP socket of one listener: opening it, receiving in batches, sending in
+ * batches. It knows nothing of the loop and never calls the core: what fails is
+ * put into a queue of faults that the worker tells to the core later.
+ */
+#ifndef HOST_UDP_H
+#define HOST_UDP_H
+
+#include "host/dgram.h"
+#include "transport/listener.h"
+
+enum { UDP_BATCH = 32 };
+
+/* Since the socket was opened. Each of the second line is a message lost. */
+struct udp_stats {
+	uint64_t in, out;
+	uint64_t truncated, overflow, no_buffer, kernel;
+};
+
+struct udp {
+	int fd;
+	int rcvbuf; /* what the kernel granted, in its own doubled count */
+	bool is_any;
+	/* The bound address is on another machine now: a socket may be bound
+	 * before its address is taken over (IP_FREEBIND). IPv4 refuses to send
+	 * then, but IPv6 really would; what is set here stops it. */
+	bool is_away;
+	struct hop hop; /* template: listener, transport, local address */
+	struct dgram_queue queue;
+	struct dgram_queue *faults; /* borrowed */
+	unsigned retries;           /* of the datagram at the head */
+	uint32_t kernel_seen;       /* last value of SO_RXQ_OVFL */
+	struct udp_stats stats;
+};
+
+/* Memory for one batch of received datagrams; one per worker is enough. */
+struct udp_batch;
+struct udp_batch *udp_batch_new(void); /* NULL when memory ran out */
+void udp_batch_free(struct udp_batch **b);
+
+/* Binds. 0, or an errno with an explanation in why[n]. */
+int udp_open(struct udp *u, const struct listener *l, unsigned index,
+	     struct dgram_queue *faults, char *why, size_t n);
+void udp_close(struct udp *u);
+
+/* Receives at most UDP_BATCH datagrams; how many slots of the batch are used.
+ */
+unsigned udp_receive(struct udp *u, struct udp_batch *b);
+/* The datagram in slot i, valid until the next udp_receive. False when it must
+ * be ignored (cut off); that is counted. */
+bool udp_take(struct udp *u, struct udp_batch *b, unsigned i, struct hop *hop_r,
+	      struct str *bytes_r);
+
+/* Queues a copy; may already send what is waiting. Losses are counted. */
+void udp_send(struct udp *u, const struct hop *to, struct str bytes);
+/* Sends what is queued. False: the kernel takes no more now; call again when
+ * the socket is writable. */
+bool udp_flush(struct udp *u);
+/* Moves what is in the error queue of the socket to the faults. */
+void udp_drain_errors(struct udp *u);
+
+#endif

@@ -1,0 +1,541 @@
+#include "host/worker.h"
+
+#include <assert.h>
+#include <ev.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "host/mailbox.h"
+#include "host/source.h"
+#include "host/udp.h"
+#include "util/err.h"
+
+enum {
+	/* Batches of one socket before others get their turn. */
+	BATCHES = 4,
+	/* Sending fails, the core tries elsewhere, that fails: so often within
+	 * one turn of the loop. */
+	ROUNDS = 8,
+	REFRESH_S = 5,
+	/* For the last answers, when the socket takes no more. */
+	LINGER_MS = 200,
+};
+
+struct port {
+	struct udp udp;
+	ev_io readable, writable;
+	struct worker *worker;
+	struct udp_stats told; /* what report_losses wrote last */
+};
+
+struct worker {
+	struct worker_conf conf;
+	struct host host;
+	struct core *core;
+	struct ev_loop *loop;
+	ev_timer timer, refresh;
+	ev_prepare prepare;
+	ev_async async;
+	ev_io netlink;
+	tick_t armed; /* what `timer` is set to */
+	int64_t wall_offset;
+	struct port port[LISTENER_MAX];
+	unsigned ports;
+	struct udp_batch *batch;
+	struct dgram_queue faults;
+	struct source *source;
+	struct mailbox mailbox;
+	uint64_t lost_told;
+	atomic_bool stop;
+	pthread_t thread;
+	sem_t started;
+	int error; /* of starting */
+};
+
+/* ---- time ---- */
+
+static int64_t read_clock(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return SECONDS(ts.tv_sec) + ts.tv_nsec / 1000;
+}
+
+/* Wall time is read once per turn and moved along with the monotonic clock,
+ * which is read for every entry: a slow script must not make the timers of the
+ * next message early. */
+static struct now now(const struct worker *w)
+{
+	int64_t mono = read_clock(CLOCK_MONOTONIC);
+
+	return (struct now){{mono}, {mono + w->wall_offset}};
+}
+
+static void turn_begin(struct worker *w)
+{
+	w->wall_offset =
+	    read_clock(CLOCK_REALTIME) - read_clock(CLOCK_MONOTONIC);
+}
+
+/* ---- sending, and what becomes of it ---- */
+
+static void flush(struct worker *w)
+{
+	for (unsigned i = 0; i < w->ports; i++) {
+		struct port *p = &w->port[i];
+
+		if (list_empty(&p->udp.queue.list))
+			continue;
+		if (udp_flush(&p->udp))
+			ev_io_stop(w->loop, &p->writable);
+		else
+			ev_io_start(w->loop, &p->writable);
+	}
+}
+
+static void tell_faults(struct worker *w)
+{
+	/* Telling may make new ones; they are for the next round. */
+	for (size_t n = w->faults.n; n; n--) {
+		struct dgram *d = dgram_queue_pop(&w->faults);
+		struct flow_event e = {
+		    .kind = FLOW_ERROR,
+		    .cause = d->cause,
+		    .peer = d->hop,
+		    .quoted = {d->bytes, d->n},
+		};
+
+		core_flow_event(w->core, now(w), &e);
+		free(d);
+	}
+}
+
+/* Ends a batch of entries: what they sent goes out, what failed is told. */
+static void settle(struct worker *w)
+{
+	for (int round = 0; round < ROUNDS; round++) {
+		flush(w);
+		if (list_empty(&w->faults.list))
+			return;
+		tell_faults(w);
+	}
+	flush(w); /* what is left is told in the next turn: see on_prepare */
+}
+
+/* ---- the verbs ---- */
+
+static void verb_send(void *ctx, const struct hop *to, struct str bytes)
+{
+	struct worker *w = ctx;
+
+	if (to->transport != TRANSPORT_UDP || to->listener >= w->ports) {
+		logsink_say(w->conf.log, LOG_ERROR, "host.unsupported",
+			    LOGF_STR("verb", STR("send")),
+			    LOGF_INT("transport", to->transport),
+			    LOGF_INT("listener", to->listener));
+		return;
+	}
+	udp_send(&w->port[to->listener].udp, to, bytes);
+}
+
+static void unsupported(struct worker *w, struct str verb)
+{
+	logsink_say(w->conf.log, LOG_ERROR, "host.unsupported",
+		    LOGF_STR("verb", verb));
+}
+
+static void verb_close(void *ctx, const struct hop *flow)
+{
+	(void)flow;
+	unsupported(ctx, STR("close"));
+}
+
+static void verb_query(void *ctx, struct query *q)
+{
+	(void)q;
+	unsupported(ctx, STR("query"));
+}
+
+static void verb_unquery(void *ctx, struct query *q)
+{
+	(void)q;
+	unsupported(ctx, STR("unquery"));
+}
+
+static bool verb_source(void *ctx, unsigned listener, const struct addr *to,
+			struct addr *out_r)
+{
+	struct worker *w = ctx;
+
+	return source_find(w->source, listener, to, out_r);
+}
+
+static void verb_post(void *ctx, unsigned worker, const struct post *msg)
+{
+	struct worker *w = ctx, *to;
+
+	assert(worker < w->conf.node->workers);
+	to = w->conf.peers[worker];
+	if (mailbox_put(&to->mailbox, msg))
+		ev_async_send(to->loop, &to->async);
+}
+
+static void verb_log(void *ctx, const struct log_event *e)
+{
+	struct worker *w = ctx;
+
+	logsink_write(w->conf.log, e);
+}
+
+/* ---- the loop ---- */
+
+static void receive_batch(struct worker *w, struct port *p, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct hop from;
+		struct str bytes;
+
+		if (udp_take(&p->udp, w->batch, i, &from, &bytes))
+			core_receive(w->core, now(w), &from, bytes);
+	}
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *io, int events)
+{
+	struct port *p = io->data;
+	struct worker *w = p->worker;
+
+	(void)loop;
+	(void)events;
+	turn_begin(w);
+	/* libev reports errors as readable, and an error that nobody reads
+	 * would make it report for ever. */
+	udp_drain_errors(&p->udp);
+	for (int i = 0; i < BATCHES; i++) {
+		unsigned n = udp_receive(&p->udp, w->batch);
+
+		receive_batch(w, p, n);
+		settle(w);
+		if (n < UDP_BATCH)
+			break;
+	}
+}
+
+static void on_writable(struct ev_loop *loop, ev_io *io, int events)
+{
+	struct port *p = io->data;
+
+	(void)loop;
+	(void)events;
+	turn_begin(p->worker);
+	settle(p->worker);
+	if (list_empty(&p->udp.queue.list))
+		ev_io_stop(p->worker->loop, &p->writable);
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *t, int events)
+{
+	struct worker *w = t->data;
+
+	(void)loop;
+	(void)events;
+	w->armed = TICK_NEVER;
+	turn_begin(w);
+	core_expire(w->core, now(w));
+	settle(w);
+}
+
+/* Before the loop sleeps: until when? */
+static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events)
+{
+	struct worker *w = p->data;
+	tick_t deadline = core_deadline(w->core), t = now(w).mono;
+
+	(void)events;
+	if (!list_empty(&w->faults.list))
+		deadline = t;
+	if (deadline.us == w->armed.us)
+		return;
+	ev_timer_stop(loop, &w->timer);
+	w->armed = deadline;
+	if (deadline.us == TICK_NEVER.us)
+		return;
+	/* libev counts from the time it read last, which may be long ago. */
+	ev_now_update(loop);
+	ev_timer_set(&w->timer,
+		     tick_before(t, deadline)
+			 ? (double)tick_diff(deadline, t) / 1e6
+			 : 0.,
+		     0.);
+	ev_timer_start(loop, &w->timer);
+}
+
+static void deliver_mail(struct worker *w)
+{
+	struct list mail;
+	int n = 0;
+
+	mailbox_take(&w->mailbox, &mail);
+	list_each_safe (it, &mail) {
+		struct letter *l = container_of(it, struct letter, link);
+
+		core_post(w->core, now(w), &l->post);
+		free(l);
+		if (++n % UDP_BATCH == 0)
+			settle(w);
+	}
+	settle(w);
+}
+
+static void on_async(struct ev_loop *loop, ev_async *a, int events)
+{
+	struct worker *w = a->data;
+
+	(void)events;
+	turn_begin(w);
+	deliver_mail(w);
+	if (atomic_load(&w->stop))
+		ev_break(loop, EVBREAK_ALL);
+}
+
+/* ---- addresses and losses: every few seconds ---- */
+
+static void look_at_addresses(struct worker *w)
+{
+	uint32_t changed = source_refresh(w->source);
+
+	for (unsigned i = 0; i < w->ports; i++) {
+		struct udp *u = &w->port[i].udp;
+		bool here = source_has(w->source, i);
+
+		u->is_away = !here && u->hop.local.family == ADDR_V6;
+		if (!(changed >> i & 1))
+			continue;
+		logsink_say(
+		    w->conf.log, LOG_INFO, "listener.address",
+		    LOGF_ADDR("listener", &u->hop.local),
+		    LOGF_STR("state", here ? STR("here") : STR("elsewhere")));
+	}
+}
+
+static void report_losses(struct worker *w, struct port *p)
+{
+	const struct udp_stats *s = &p->udp.stats, *t = &p->told;
+	const struct addr *a =
+	    &w->conf.node->listeners.l[p->udp.hop.listener].addr;
+	struct log_field f[] = {
+	    LOGF_ADDR("listener", a),
+	    LOGF_INT("receive_buffer", (int64_t)(s->kernel - t->kernel)),
+	    LOGF_INT("truncated", (int64_t)(s->truncated - t->truncated)),
+	    LOGF_INT("send_queue", (int64_t)(s->overflow - t->overflow)),
+	    LOGF_INT("interface", (int64_t)(s->no_buffer - t->no_buffer)),
+	};
+	struct log_event e = {LOG_WARN, "udp.lost", f, ARRAY_LEN(f)};
+	int64_t sum = 0;
+
+	for (size_t i = 1; i < e.n; i++)
+		sum += f[i].u.i;
+	if (sum)
+		logsink_write(w->conf.log, &e);
+	p->told = *s;
+}
+
+static void report_lost_mail(struct worker *w)
+{
+	uint64_t lost;
+
+	pthread_mutex_lock(&w->mailbox.lock);
+	lost = w->mailbox.lost;
+	pthread_mutex_unlock(&w->mailbox.lock);
+	if (lost != w->lost_told)
+		logsink_say(w->conf.log, LOG_WARN, "worker.lost",
+			    LOGF_INT("worker", w->conf.index),
+			    LOGF_INT("n", (int64_t)(lost - w->lost_told)));
+	w->lost_told = lost;
+}
+
+static void on_refresh(struct ev_loop *loop, ev_timer *t, int events)
+{
+	struct worker *w = t->data;
+
+	(void)loop;
+	(void)events;
+	look_at_addresses(w);
+	for (unsigned i = 0; i < w->ports; i++)
+		report_losses(w, &w->port[i]);
+	report_lost_mail(w);
+}
+
+static void on_netlink(struct ev_loop *loop, ev_io *io, int events)
+{
+	struct worker *w = io->data;
+
+	(void)loop;
+	(void)events;
+	source_drain(w->source);
+	look_at_addresses(w);
+}
+
+/* ---- life ---- */
+
+static void init_watchers(struct worker *w)
+{
+	ev_timer_init(&w->timer, on_timer, 0., 0.);
+	ev_timer_init(&w->refresh, on_refresh, REFRESH_S, REFRESH_S);
+	ev_prepare_init(&w->prepare, on_prepare);
+	ev_async_init(&w->async, on_async);
+	ev_io_init(&w->netlink, on_netlink, source_fd(w->source), EV_READ);
+	w->timer.data = w->refresh.data = w->prepare.data = w;
+	w->async.data = w->netlink.data = w;
+	/* Messages first, housekeeping after them. */
+	ev_set_priority(&w->refresh, EV_MINPRI);
+	ev_set_priority(&w->netlink, EV_MINPRI);
+}
+
+struct worker *worker_new(const struct worker_conf *conf)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return NULL;
+	w->conf = *conf;
+	w->host = (struct host){
+	    .ctx = w,
+	    .send = verb_send,
+	    .close = verb_close,
+	    .query = verb_query,
+	    .unquery = verb_unquery,
+	    .source = verb_source,
+	    .post = verb_post,
+	    .log = verb_log,
+	};
+	w->armed = TICK_NEVER;
+	dgram_queue_init(&w->faults);
+	mailbox_init(&w->mailbox);
+	sem_init(&w->started, 0, 0);
+	w->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+	w->batch = udp_batch_new();
+	w->source = source_new(&conf->node->listeners);
+	if (!w->loop || !w->batch || !w->source) {
+		worker_free(&w);
+		return NULL;
+	}
+	init_watchers(w);
+	ev_async_start(w->loop, &w->async); /* others may send before we run */
+	return w;
+}
+
+int worker_listen(struct worker *w, char *why, size_t n)
+{
+	const struct listeners *ls = &w->conf.node->listeners;
+
+	while (w->ports < ls->n) {
+		struct port *p = &w->port[w->ports];
+		int err = udp_open(&p->udp, &ls->l[w->ports], w->ports,
+				   &w->faults, why, n);
+
+		if (err)
+			return err;
+		p->worker = w;
+		ev_io_init(&p->readable, on_readable, p->udp.fd, EV_READ);
+		ev_io_init(&p->writable, on_writable, p->udp.fd, EV_WRITE);
+		p->readable.data = p->writable.data = p;
+		w->ports++;
+	}
+	look_at_addresses(w);
+	return 0;
+}
+
+static int start(struct worker *w)
+{
+	turn_begin(w);
+	w->core = core_new(w->conf.node, w->conf.index, &w->host, w->conf.seed,
+			   now(w));
+	if (!w->core)
+		return ERR_NOMEM;
+	ev_prepare_start(w->loop, &w->prepare);
+	ev_timer_start(w->loop, &w->refresh);
+	if (source_fd(w->source) >= 0)
+		ev_io_start(w->loop, &w->netlink);
+	for (unsigned i = 0; i < w->ports; i++)
+		ev_io_start(w->loop, &w->port[i].readable);
+	return script_bind(w->conf.script, w->core, now(w));
+}
+
+/* Answers what is open, and gives the answers a moment to leave. */
+static void finish(struct worker *w)
+{
+	turn_begin(w);
+	script_unbind(w->conf.script, now(w));
+	flush(w);
+	for (unsigned i = 0; i < w->ports; i++) {
+		struct pollfd pfd = {w->port[i].udp.fd, POLLOUT, 0};
+
+		if (!list_empty(&w->port[i].udp.queue.list) &&
+		    poll(&pfd, 1, LINGER_MS) > 0)
+			udp_flush(&w->port[i].udp);
+	}
+}
+
+static void *run(void *arg)
+{
+	struct worker *w = arg;
+	int err = start(w);
+
+	w->error = err;
+	sem_post(&w->started);
+	if (!err) {
+		settle(w);
+		ev_run(w->loop, 0);
+		finish(w);
+	}
+	core_free(&w->core);
+	return NULL;
+}
+
+int worker_start(struct worker *w)
+{
+	if (pthread_create(&w->thread, NULL, run, w) != 0)
+		return ERR_NOMEM;
+	while (sem_wait(&w->started) < 0)
+		;
+	if (w->error)
+		pthread_join(w->thread, NULL);
+	return w->error;
+}
+
+void worker_stop(struct worker *w)
+{
+	atomic_store(&w->stop, true);
+	ev_async_send(w->loop, &w->async);
+}
+
+void worker_join(struct worker *w)
+{
+	pthread_join(w->thread, NULL);
+}
+
+void worker_free(struct worker **w)
+{
+	struct worker *worker = *w;
+
+	*w = NULL;
+	if (!worker)
+		return;
+	for (unsigned i = 0; i < worker->ports; i++)
+		udp_close(&worker->port[i].udp);
+	dgram_queue_fini(&worker->faults);
+	mailbox_fini(&worker->mailbox);
+	source_free(&worker->source);
+	udp_batch_free(&worker->batch);
+	if (worker->loop)
+		ev_loop_destroy(worker->loop);
+	sem_destroy(&worker->started);
+	free(worker);
+}

@@ -1,0 +1,38 @@
+/*
+ * A worker: one thread with its loop, its core and its script, and the sockets
+ * it reads. It implements the host boundary (transport/host.h) and calls the
+ * core's entries, never one from inside a verb: what goes wrong while sending
+ * is told after the batch.
+ */
+#ifndef HOST_WORKER_H
+#define HOST_WORKER_H
+
+#include "host/logsink.h"
+#include "lua/script.h"
+
+struct worker;
+
+struct worker_conf {
+	struct node *node;
+	struct script *script; /* borrowed; used by the worker's thread only */
+	unsigned index;
+	struct logsink *log;
+	uint8_t seed[16];
+	/* All workers of the node, filled in before the first one starts. */
+	struct worker *const *peers;
+};
+
+/* NULL when memory ran out. */
+struct worker *worker_new(const struct worker_conf *conf);
+/* Binds the node's listeners. 0, or an errno with an explanation in why[n]. */
+int worker_listen(struct worker *w, char *why, size_t n);
+/* Starts the thread and waits until the script is bound to its core. 0 or
+ * ERR_*. Signals must be blocked by the caller. */
+int worker_start(struct worker *w);
+/* Asks it to stop; from any thread. */
+void worker_stop(struct worker *w);
+/* Waits for the thread to end: open requests were answered. */
+void worker_join(struct worker *w);
+void worker_free(struct worker **w);
+
+#endif
