@@ -248,6 +248,8 @@ static bool judge_uri(struct arena *a, struct str text,
 	osip_uri_t *theirs = NULL;
 	bool ok;
 
+	if (!text.p)
+		return false;
 	current = a;
 	ok = osip_uri_init(&theirs) == OSIP_SUCCESS &&
 	     osip_uri_parse(theirs, text.p) == OSIP_SUCCESS;
@@ -255,15 +257,19 @@ static bool judge_uri(struct arena *a, struct str text,
 	return ok && !arena_failed(a) && agrees(theirs, ours);
 }
 
-static bool judge_addr(struct arena *a, struct str text,
+static bool judge_addr(struct arena *a, const struct nameaddr *na,
 		       const struct field_uri *ours)
 {
 	osip_from_t *theirs = NULL;
 	bool ok;
 
+	/* In < > the library wants seven characters, so no "<sip:b>". */
+	if (na->uri.n < 7)
+		return !ours->host.p ||
+		       judge_uri(a, arena_str(a, na->uri), ours);
 	current = a;
 	ok = osip_from_init(&theirs) == OSIP_SUCCESS &&
-	     osip_from_parse(theirs, text.p) == OSIP_SUCCESS;
+	     osip_from_parse(theirs, na->text.p) == OSIP_SUCCESS;
 	current = NULL;
 	return ok && !arena_failed(a) && theirs->url &&
 	       agrees(theirs->url, ours);
@@ -318,7 +324,7 @@ static const struct field_addr *parse_addr(struct arena *a, struct str text)
 	    !fill_params(a, na.params, &out->param, &out->n))
 		return NULL;
 	out->display = unquote(a, na.display);
-	return judge_addr(a, text, &out->uri) ? out : NULL;
+	return judge_addr(a, &na, &out->uri) ? out : NULL;
 }
 
 const struct field_addr *field_addr(struct msg *m, enum hdr_id id, size_t i)

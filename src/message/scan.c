@@ -295,10 +295,9 @@ bool scan_nameaddr(struct str value, struct nameaddr *out_r, struct str *rest_r)
 		return false;
 	out_r->text = cur_since(&c, from);
 	out_r->params = str_trim(cur_since(&c, params));
-	if (out_r->params.n) { /* without its ';' */
-		out_r->params.p++;
-		out_r->params.n--;
-	}
+	if (out_r->params.n) /* without its ';' */
+		out_r->params =
+		    str_trim(str_sub(out_r->params, 1, out_r->params.n));
 	return take_rest(&c, rest_r);
 }
 
