@@ -22,8 +22,8 @@ enum { BRANCH_LEN = 7 + 1 + 2 + 16 + 16 + 16, TAG_LEN = 16 };
 
 /* What of a request the identifiers are made of. Slices are borrowed. */
 struct upstream_id {
-	struct str branch;  /* of the caller's top Via */
-	struct str host;    /* its sent-by */
+	struct str branch; /* of the caller's top Via */
+	struct str host;   /* its sent-by */
 	uint16_t port;
 	struct addr source; /* received and rport as we mark them */
 	struct str call_id, from_tag;

@@ -49,10 +49,10 @@ enum server_state {
 };
 
 enum client_state {
-	CLIENT_CALLING,    /* INVITE; non-INVITE: Trying */
+	CLIENT_CALLING, /* INVITE; non-INVITE: Trying */
 	CLIENT_PROCEEDING,
 	CLIENT_COMPLETED,
-	CLIENT_ACCEPTED,   /* INVITE: a 2xx came; timer M (RFC 6026) */
+	CLIENT_ACCEPTED, /* INVITE: a 2xx came; timer M (RFC 6026) */
 	CLIENT_TERMINATED
 };
 
@@ -61,19 +61,19 @@ struct server {
 	enum server_state state;
 	enum method method;
 	bool invite;
-	struct hop from;          /* responses go there (18.2.2, RFC 3581) */
-	struct str key;           /* owned: the text matching compares */
-	uint64_t id;              /* keyed hash of the key; the same on every
-	                           * node with the key */
-	int code;                 /* of the last response sent, 0: none */
-	struct str last;          /* owned: last response, repeated as is */
-	struct timer retransmit;  /* G */
-	struct timer end;         /* H, I, J, L */
-	int64_t interval;         /* of G */
-	struct list clients;      /* client.up_link */
+	struct hop from;         /* responses go there (18.2.2, RFC 3581) */
+	struct str key;          /* owned: the text matching compares */
+	uint64_t id;             /* keyed hash of the key; the same on every
+				  * node with the key */
+	int code;                /* of the last response sent, 0: none */
+	struct str last;         /* owned: last response, repeated as is */
+	struct timer retransmit; /* G */
+	struct timer end;        /* H, I, J, L */
+	int64_t interval;        /* of G */
+	struct list clients;     /* client.up_link */
 	struct txns *txns;
-	void *owner;              /* the user's; NULL: record */
-	bool cancelled;           /* a CANCEL matched it */
+	void *owner;    /* the user's; NULL: record */
+	bool cancelled; /* for the user: a CANCEL matched it */
 };
 
 struct client {
@@ -81,25 +81,25 @@ struct client {
 	enum client_state state;
 	enum method method;
 	bool invite;
-	bool got_1xx;             /* any provisional, 100 too */
+	bool got_1xx; /* any provisional, 100 too */
 	bool cancel_wanted, cancel_sent;
-	bool abandoned;           /* given up by its user: a stub once unowned */
+	bool abandoned; /* given up by its user: a stub once unowned */
 	struct hop hop;
 	char branch[BRANCH_LEN];
-	struct str image;         /* owned: the request as sent; later what
-	                           * CANCEL and ACK need; later the ACK */
+	struct str image; /* owned: the request as sent; later what
+			   * CANCEL and ACK need; later the ACK */
 	bool image_is_ack;
-	size_t reason_n;          /* bytes behind the image: a header line for a
-	                           * CANCEL that has to wait */
-	int code;                 /* final received, 0: none */
-	unsigned sends;           /* of the request: 1 + retransmissions */
-	struct timer retransmit;  /* A, E */
-	struct timer end;         /* B, F, D, K, M, and the end of a stub */
+	size_t reason_n;         /* bytes behind the image: a header line for a
+				  * CANCEL that has to wait */
+	int code;                /* final received, 0: none */
+	unsigned sends;          /* of the request: 1 + retransmissions */
+	struct timer retransmit; /* A, E */
+	struct timer end;        /* B, F, D, K, M, and the end of a stub */
 	int64_t interval;
-	struct server *up;        /* may be NULL: a request of our own */
+	struct server *up; /* may be NULL: a request of our own */
 	struct list up_link;
 	struct txns *txns;
-	void *owner;              /* the user's (a branch); NULL: record */
+	void *owner; /* the user's (a branch); NULL: record */
 };
 
 /* What the user of the transactions (the proxy) is told. Called with the
@@ -117,30 +117,31 @@ struct txn_user {
 	 * terminated when the call returns. */
 	void (*on_failure)(void *ctx, struct client *c, enum cause cause,
 			   struct now now);
-	/* A retransmission is about to be sent for the (sends)th time; only while
-	 * owned. `sends` does not count it yet: 1 before the first one. False:
-	 * do not send (the user has given it up meanwhile). */
+	/* A retransmission is about to be sent for the (sends)th time; only
+	 * while owned. `sends` does not count it yet: 1 before the first one.
+	 * False: do not send (the user has given it up meanwhile). */
 	bool (*on_retransmit)(void *ctx, struct client *c, struct now now);
 	/* Our final could not be delivered (timer H, no ACK); owned or not. */
 	void (*on_no_ack)(void *ctx, struct server *s, struct now now);
-	/* The block is about to be freed; only while owned: clear the pointer */
+	/* The block is about to be freed; only while owned: clear the pointer
+	 */
 	void (*on_server_end)(void *ctx, struct server *s);
 	void (*on_client_end)(void *ctx, struct client *c);
 };
 
 struct txns {
 	struct mem *mem;
-	struct arena *scratch;    /* borrowed; reset by the core per input */
+	struct arena *scratch; /* borrowed; reset by the core per input */
 	struct timers *timers;
 	const struct host *host;
 	struct counters *counters;
 	struct txn_times times;
-	struct sipkey key;        /* node key: ids, branches */
-	struct sipkey map_key;    /* of this core: map hashes */
+	struct sipkey key;     /* node key: ids, branches */
+	struct sipkey map_key; /* of this core: map hashes */
 	struct txn_user user;
 	struct map servers, clients;
 	size_t n_servers, n_clients; /* blocks alive */
-	unsigned depth;              /* of entries; blocks that have ended are */
+	unsigned depth; /* of entries; blocks that have ended are */
 	struct map_node *dead_servers, *dead_clients; /* freed at 0 */
 };
 
@@ -153,8 +154,9 @@ void txns_send(struct txns *t, const struct hop *to, struct str bytes,
 /* ---- server side ---- */
 
 /* Matches a request to a transaction (17.2.3, by the old rules for requests
- * without the magic cookie). ACK matches its INVITE; CANCEL matches only
- * another CANCEL. */
+ * without the magic cookie). CANCEL matches only another CANCEL. ACK matches
+ * its INVITE unless that was accepted: the ACK for a 2xx is a transaction of
+ * its own, even if its sender reuses the branch. `from` is not compared. */
 struct server *server_find(struct txns *t, const struct msg *m,
 			   const struct msg_key *key, const struct hop *from);
 /* The INVITE (or other) transaction that a CANCEL is for (9.2). */
@@ -170,7 +172,8 @@ void server_on_request(struct server *s, enum method method, struct now now);
  * number of times, in every state; any other final once (later ones give
  * ERR_STATE). For non-INVITE, 408 and anything after 64*T1 are the caller's
  * mistake to avoid (RFC 4320). `bytes` is copied. ERR_NOMEM: the
- * response was sent but cannot be repeated. */
+ * response was sent but cannot be repeated. This never frees the block: a timer
+ * of 0 fires at the next run of the timers. */
 int server_respond(struct server *s, struct str bytes, int code,
 		   struct now now);
 /* The user lets go: owner = NULL; without a final sent it is terminated. */
@@ -192,10 +195,11 @@ void client_on_response(struct client *c, struct msg *m,
 /* A transport error for this transaction. Owned and without a final: the user
  * hears of it (on_failure). A failed CANCEL or ACK is ignored. */
 void client_on_error(struct client *c, enum cause cause, struct now now);
-/* Give up: no more retransmissions, owner = NULL. An INVITE without a final
- * becomes a stub for 64*T1: with a 1xx behind it, it is cancelled now, else on
- * its first 1xx. `reason` is a header line for the CANCEL ("Reason: ...\r\n")
- * or empty; borrowed. */
+/* Give up: no more retransmissions, owner = NULL. What still comes for a
+ * non-INVITE is absorbed for 64*T1. An INVITE without a final becomes a stub
+ * for as long: with a 1xx behind it, it is cancelled now, else on its first
+ * 1xx, and from then on has another 64*T1. `reason` is a header line for the
+ * CANCEL ("Reason: ...\r\n") or empty; borrowed. */
 void client_abandon(struct client *c, struct str reason, struct now now);
 /* The same without letting go: CANCEL it (now or on the first 1xx) and go on
  * telling the owner. At most 64*T1 later on_failure(CAUSE_SILENT). */

@@ -14,20 +14,20 @@
 enum transport { TRANSPORT_UDP, TRANSPORT_TCP, TRANSPORT_TLS, TRANSPORT_N };
 
 struct hop {
-	uint16_t listener;    /* index in the node's listeners */
-	uint8_t transport;    /* enum transport */
-	uint8_t worker;       /* that owns the connection; 0 for UDP */
-	struct addr addr;     /* the peer */
-	struct addr local;    /* our address: received on, or to send from; family
-	                       * ADDR_NONE lets the host choose */
-	uint64_t conn;        /* the connection; 0: any to that address */
+	uint16_t listener; /* index in the node's listeners */
+	uint8_t transport; /* enum transport */
+	uint8_t worker;    /* that owns the connection; 0 for UDP */
+	struct addr addr;  /* the peer */
+	struct addr local; /* our address: received on, or to send from; family
+			    * ADDR_NONE lets the host choose */
+	uint64_t conn;     /* the connection; 0: any to that address */
 	const char *tls_name; /* identity to check, borrowed; NULL: none */
 };
 
-const char *transport_name(enum transport t);   /* "udp" */
-struct str transport_via(enum transport t);     /* "UDP" */
-int transport_parse(struct str s);  /* any case; enum transport or -1 */
-uint16_t transport_port(enum transport t);      /* 5060, 5061 */
+const char *transport_name(enum transport t); /* "udp" */
+struct str transport_via(enum transport t);   /* "UDP" */
+int transport_parse(struct str s);         /* any case; enum transport or -1 */
+uint16_t transport_port(enum transport t); /* 5060, 5061 */
 static inline bool transport_reliable(enum transport t)
 {
 	return t != TRANSPORT_UDP;

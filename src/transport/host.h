@@ -18,7 +18,7 @@ struct query; /* transport issue: a DNS question, see core_answer */
 /* A message from one worker of a node to another. */
 enum post_kind {
 	POST_DATAGRAM, /* `bytes` were received from `from` by another worker
-	                * but belong to this one */
+			* but belong to this one */
 	POST_FLOW,     /* a flow event whose quoted payload belongs here */
 	POST_SCRIPT    /* a Lua message: topic and payload */
 };
@@ -28,7 +28,7 @@ struct post {
 	struct hop from;
 	struct str topic; /* POST_SCRIPT */
 	struct str bytes;
-	int cause;        /* POST_FLOW: enum cause */
+	int cause; /* POST_FLOW: enum cause */
 };
 
 struct host {
@@ -42,9 +42,9 @@ struct host {
 	void (*query)(void *ctx, struct query *q);
 	/* No answer will come for q after this. */
 	void (*unquery)(void *ctx, struct query *q);
-	/* Which of our addresses would be used to reach `to` through a listener;
-	 * the one synchronous question. False: there is none now. The port is
-	 * the listener's. */
+	/* Which of our addresses would be used to reach `to` through a
+	 * listener; the one synchronous question. False: there is none now. The
+	 * port is the listener's. */
 	bool (*source)(void *ctx, unsigned listener, const struct addr *to,
 		       struct addr *out_r);
 	/* Copies the message to another worker of the same node. */
@@ -54,29 +54,29 @@ struct host {
 
 /* Why something could not be delivered or was not answered; one vocabulary
  * from ICMP to TLS (semantics 12). X(id, text) */
-#define CAUSE_LIST(X)                        \
-	X(CAUSE_NONE, "none")                \
-	X(CAUSE_SILENT, "silent")            \
-	X(CAUSE_NO_PROGRESS, "no_progress")  \
-	X(CAUSE_ICMP_PORT, "icmp_port")      \
-	X(CAUSE_ICMP_HOST, "icmp_host")      \
-	X(CAUSE_ICMP_NET, "icmp_net")        \
-	X(CAUSE_REFUSED, "refused")          \
-	X(CAUSE_CONNECT_TIMEOUT, "connect_timeout") \
-	X(CAUSE_RESET, "reset")              \
-	X(CAUSE_CLOSED, "closed")            \
-	X(CAUSE_TLS_IDENTITY, "tls_identity") \
-	X(CAUSE_TLS_HANDSHAKE, "tls_handshake") \
-	X(CAUSE_DNS_NONE, "dns_none")        \
-	X(CAUSE_DNS_TIMEOUT, "dns_timeout")  \
-	X(CAUSE_NO_SOURCE, "no_source")      \
+#define CAUSE_LIST(X)                                                          \
+	X(CAUSE_NONE, "none")                                                  \
+	X(CAUSE_SILENT, "silent")                                              \
+	X(CAUSE_NO_PROGRESS, "no_progress")                                    \
+	X(CAUSE_ICMP_PORT, "icmp_port")                                        \
+	X(CAUSE_ICMP_HOST, "icmp_host")                                        \
+	X(CAUSE_ICMP_NET, "icmp_net")                                          \
+	X(CAUSE_REFUSED, "refused")                                            \
+	X(CAUSE_CONNECT_TIMEOUT, "connect_timeout")                            \
+	X(CAUSE_RESET, "reset")                                                \
+	X(CAUSE_CLOSED, "closed")                                              \
+	X(CAUSE_TLS_IDENTITY, "tls_identity")                                  \
+	X(CAUSE_TLS_HANDSHAKE, "tls_handshake")                                \
+	X(CAUSE_DNS_NONE, "dns_none")                                          \
+	X(CAUSE_DNS_TIMEOUT, "dns_timeout")                                    \
+	X(CAUSE_NO_SOURCE, "no_source")                                        \
 	X(CAUSE_TOO_BIG, "too_big")
 
 enum cause {
 #define X(id, text) id,
 	CAUSE_LIST(X)
 #undef X
-	CAUSE_N
+	    CAUSE_N
 };
 
 const char *cause_text(enum cause c);
@@ -85,10 +85,10 @@ enum flow_kind { FLOW_UP, FLOW_DOWN, FLOW_ERROR };
 
 struct flow_event {
 	enum flow_kind kind;
-	enum cause cause;  /* FLOW_DOWN, FLOW_ERROR */
+	enum cause cause; /* FLOW_DOWN, FLOW_ERROR */
 	struct hop peer;
 	struct str quoted; /* FLOW_ERROR: what of our message came back (ICMP
-	                    * quotes a prefix), or the failed datagram itself */
+			    * quotes a prefix), or the failed datagram itself */
 };
 
 #endif

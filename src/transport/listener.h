@@ -12,8 +12,8 @@
 enum { LISTENER_MAX = 32, LISTENER_NAME = 64 };
 
 struct listener {
-	uint8_t transport;            /* enum transport */
-	struct addr addr;             /* bound; the IP may be 0.0.0.0 or :: */
+	uint8_t transport;             /* enum transport */
+	struct addr addr;              /* bound; the IP may be 0.0.0.0 or :: */
 	char advertise[LISTENER_NAME]; /* host or host:port for Via; "" none */
 };
 

@@ -10,37 +10,43 @@
 #include "util/str.h"
 
 /* X(id, metric, label text or "") */
-#define COUNTER_LIST(X)                                                       \
-	X(CNT_RECV_REQUEST, "tandem_messages_total", "direction=in,kind=request") \
-	X(CNT_RECV_RESPONSE, "tandem_messages_total", "direction=in,kind=response") \
-	X(CNT_SENT_REQUEST, "tandem_messages_total", "direction=out,kind=request") \
-	X(CNT_SENT_RESPONSE, "tandem_messages_total", "direction=out,kind=response") \
-	X(CNT_RETRANS_IN, "tandem_retransmissions_total", "direction=in")     \
-	X(CNT_RETRANS_OUT, "tandem_retransmissions_total", "direction=out")   \
-	X(CNT_KEEPALIVE, "tandem_dropped_total", "reason=keepalive")          \
-	X(CNT_PARSE, "tandem_dropped_total", "reason=parse")                  \
+#define COUNTER_LIST(X)                                                        \
+	X(CNT_RECV_REQUEST, "tandem_messages_total",                           \
+	  "direction=in,kind=request")                                         \
+	X(CNT_RECV_RESPONSE, "tandem_messages_total",                          \
+	  "direction=in,kind=response")                                        \
+	X(CNT_SENT_REQUEST, "tandem_messages_total",                           \
+	  "direction=out,kind=request")                                        \
+	X(CNT_SENT_RESPONSE, "tandem_messages_total",                          \
+	  "direction=out,kind=response")                                       \
+	X(CNT_RETRANS_IN, "tandem_retransmissions_total", "direction=in")      \
+	X(CNT_RETRANS_OUT, "tandem_retransmissions_total", "direction=out")    \
+	X(CNT_KEEPALIVE, "tandem_dropped_total", "reason=keepalive")           \
+	X(CNT_PARSE, "tandem_dropped_total", "reason=parse")                   \
 	X(CNT_STRAY_RESPONSE, "tandem_dropped_total", "reason=stray_response") \
-	X(CNT_STRAY_ACK, "tandem_dropped_total", "reason=stray_ack")          \
-	X(CNT_VIA_NOT_OURS, "tandem_dropped_total", "reason=via_not_ours")    \
-	X(CNT_BAD_SOURCE, "tandem_dropped_total", "reason=bad_source")        \
-	X(CNT_NOMEM, "tandem_dropped_total", "reason=no_memory")              \
-	X(CNT_REPLY_LIMITED, "tandem_dropped_total", "reason=error_reply_limit") \
-	X(CNT_SCRIPT_DROP, "tandem_dropped_total", "reason=script")           \
-	X(CNT_LATE_FINAL, "tandem_dropped_total", "reason=late_final")        \
-	X(CNT_NONINVITE_TIMEOUT, "tandem_dropped_total", "reason=noninvite_timeout") \
-	X(CNT_BAD_COOKIE, "tandem_bad_cookies_total", "")                     \
-	X(CNT_BAD_REQUEST, "tandem_parse_errors_total", "")                   \
-	X(CNT_LATE_2XX_FORWARD, "tandem_late_2xx_total", "action=forward")    \
-	X(CNT_LATE_2XX_BYE, "tandem_late_2xx_total", "action=bye")            \
-	X(CNT_LOOP, "tandem_loops_total", "")                                 \
-	X(CNT_AFTER_DECIDED, "tandem_verbs_after_decision_total", "")         \
-	X(CNT_ICMP_MATCHED, "tandem_icmp_total", "result=matched")            \
-	X(CNT_ICMP_STRAY, "tandem_icmp_total", "result=stray")                \
-	X(CNT_SEND_ERROR, "tandem_send_errors_total", "")                     \
-	X(CNT_STRAY_ANSWER, "tandem_dropped_total", "reason=stray_answer")    \
-	X(CNT_HANDOVER, "tandem_handovers_total", "")                         \
-	X(CNT_LUA_ERROR, "tandem_lua_errors_total", "")                       \
-	X(CNT_LUA_KILL_CPU, "tandem_lua_kills_total", "reason=cpu")           \
+	X(CNT_STRAY_ACK, "tandem_dropped_total", "reason=stray_ack")           \
+	X(CNT_VIA_NOT_OURS, "tandem_dropped_total", "reason=via_not_ours")     \
+	X(CNT_BAD_SOURCE, "tandem_dropped_total", "reason=bad_source")         \
+	X(CNT_NOMEM, "tandem_dropped_total", "reason=no_memory")               \
+	X(CNT_REPLY_LIMITED, "tandem_dropped_total",                           \
+	  "reason=error_reply_limit")                                          \
+	X(CNT_SCRIPT_DROP, "tandem_dropped_total", "reason=script")            \
+	X(CNT_LATE_FINAL, "tandem_dropped_total", "reason=late_final")         \
+	X(CNT_NONINVITE_TIMEOUT, "tandem_dropped_total",                       \
+	  "reason=noninvite_timeout")                                          \
+	X(CNT_BAD_COOKIE, "tandem_bad_cookies_total", "")                      \
+	X(CNT_BAD_REQUEST, "tandem_parse_errors_total", "")                    \
+	X(CNT_LATE_2XX_FORWARD, "tandem_late_2xx_total", "action=forward")     \
+	X(CNT_LATE_2XX_BYE, "tandem_late_2xx_total", "action=bye")             \
+	X(CNT_LOOP, "tandem_loops_total", "")                                  \
+	X(CNT_AFTER_DECIDED, "tandem_verbs_after_decision_total", "")          \
+	X(CNT_ICMP_MATCHED, "tandem_icmp_total", "result=matched")             \
+	X(CNT_ICMP_STRAY, "tandem_icmp_total", "result=stray")                 \
+	X(CNT_SEND_ERROR, "tandem_send_errors_total", "")                      \
+	X(CNT_STRAY_ANSWER, "tandem_dropped_total", "reason=stray_answer")     \
+	X(CNT_HANDOVER, "tandem_handovers_total", "")                          \
+	X(CNT_LUA_ERROR, "tandem_lua_errors_total", "")                        \
+	X(CNT_LUA_KILL_CPU, "tandem_lua_kills_total", "reason=cpu")            \
 	X(CNT_LUA_KILL_INSTR, "tandem_lua_kills_total", "reason=instructions") \
 	X(CNT_LUA_KILL_MEM, "tandem_lua_kills_total", "reason=memory")
 
@@ -48,7 +54,7 @@ enum counter {
 #define X(id, metric, label) id,
 	COUNTER_LIST(X)
 #undef X
-	COUNTER_N
+	    COUNTER_N
 };
 
 struct counters {
