@@ -102,6 +102,7 @@ struct sim_node_conf {
 	const char *path;     /* of the script; NULL: none, `listen` instead */
 	const char *listen;   /* "udp:0.0.0.0:5060" */
 	unsigned workers;     /* 0: what the script says */
+	bool own_listeners;   /* the machine has the addresses it listens on */
 	const uint8_t *key;   /* of the cluster, 16 bytes; NULL: the world's */
 };
 
@@ -119,6 +120,8 @@ int sim_node_start(struct sim *s, unsigned node,
  * changed. The same results. */
 int sim_node_reload(struct sim *s, unsigned node,
 		    const struct sim_node_conf *conf, char *err, size_t errlen);
+/* Has the machine this address now? */
+bool sim_node_owns(const struct sim *s, unsigned node, const struct addr *ip);
 bool sim_node_runs(const struct sim *s, unsigned node);
 /* Ends the process: as SIGKILL does, or so that open requests are answered. */
 void sim_node_kill(struct sim *s, unsigned node);

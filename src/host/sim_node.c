@@ -99,6 +99,20 @@ void sim_node_drop(struct sim *s, unsigned id, const struct addr *ip)
 	tell_own(n);
 }
 
+bool sim_node_owns(const struct sim *s, unsigned id, const struct addr *ip)
+{
+	return sim_owner(s, ip) == node_of(s, id)->host;
+}
+
+static void take_listeners(struct sim *s, unsigned id)
+{
+	const struct listeners *ls = &node_of(s, id)->shared->listeners;
+
+	for (unsigned i = 0; i < ls->n; i++)
+		if (!addr_is_any(&ls->l[i].addr))
+			sim_node_take(s, id, &ls->l[i].addr);
+}
+
 /* ---- starting --------------------------------------------------------- */
 
 static void random_bytes(struct sim *s, uint8_t out[16])
@@ -258,6 +272,8 @@ int sim_node_start(struct sim *s, unsigned id, const struct sim_node_conf *conf,
 	else
 		err = listen_bare(n->shared, conf, &why);
 	tell_own(n);
+	if (!err && conf->own_listeners)
+		take_listeners(s, id);
 	if (!err)
 		err = make_cores(s, id, &l, n->shared->workers);
 	if (!err)

@@ -62,6 +62,8 @@ static struct sim_node_conf check_conf(lua_State *L)
 	conf.workers = (unsigned)lua_tointeger(L, -1);
 	luaL_argcheck(L, conf.workers <= NODE_MAX_WORKERS, 3,
 		      "too many workers");
+	lua_getfield(L, 3, "own_listeners");
+	conf.own_listeners = lua_toboolean(L, -1);
 	lua_getfield(L, 3, "key");
 	conf.key = (const uint8_t *)lua_tolstring(L, -1, &n);
 	luaL_argcheck(L, !conf.key || n == 16, 3, "the key has 16 bytes");
@@ -146,6 +148,38 @@ static int l_drop(lua_State *L)
 	struct addr ip = simlib_addr(L, 3);
 
 	sim_node_drop(simlib_world(L), simlib_node(L, 2), &ip);
+	return 0;
+}
+
+/* owns(node, addr) -> boolean */
+static int l_owns(lua_State *L)
+{
+	struct addr ip = simlib_addr(L, 3);
+
+	lua_pushboolean(L,
+			sim_node_owns(simlib_world(L), simlib_node(L, 2), &ip));
+	return 1;
+}
+
+/* listener(node, ip) -> where phones find it: the first UDP listener, with the
+ * machine's address for a wildcard | nil */
+static int l_listener(lua_State *L)
+{
+	struct node *shared =
+	    sim_node_shared(simlib_world(L), simlib_node(L, 2));
+	struct addr ip = simlib_addr(L, 3);
+
+	for (unsigned i = 0; shared && i < shared->listeners.n; i++) {
+		const struct listener *l = &shared->listeners.l[i];
+
+		if (l->transport != TRANSPORT_UDP)
+			continue;
+		if (!addr_is_any(&l->addr))
+			ip = l->addr;
+		ip.port = l->addr.port;
+		simlib_push_addr(L, &ip);
+		return 1;
+	}
 	return 0;
 }
 
@@ -339,6 +373,8 @@ const luaL_Reg simlib_node_methods[] = {
     {"stop", l_stop},
     {"take", l_take},
     {"drop", l_drop},
+    {"owns", l_owns},
+    {"listener", l_listener},
     {"skew", l_skew},
     {"workers", l_workers},
     {"quiesce", l_quiesce},

@@ -1,0 +1,277 @@
+-- A proxy in a simulation: a machine with addresses and, while it runs, a process
+-- with the real core and the script.
+local message = require "tandem.sim.message"
+local error, io, ipairs, math = error, io, ipairs, math
+local package, table, tostring, type = package, table, tostring, type
+
+local _ENV = nil
+
+local node = {}
+
+---@class tandem.sim.Node
+local methods = {}
+local properties = {}
+
+local class = {
+  __index = function(self, key)
+    local property = properties[key]
+    if property then
+      return property(self)
+    end
+    return methods[key]
+  end,
+}
+
+-- ---- files ---------------------------------------------------------------
+
+local function read(path)
+  local file = io.open(path, "rb")
+  local bytes = file and file:read "a"
+  if file then
+    file:close()
+  end
+  return bytes
+end
+
+local function candidates(name, is_module, dir)
+  if not is_module then
+    return { dir .. name, name }
+  end
+  local file = name:gsub("%.", "/") .. ".lua"
+  local found = package.searchpath(name, package.path)
+  return { dir .. file, dir .. "lua/" .. file, found }
+end
+
+-- What the script sees of the disk: `files` first, then the script's folder, then
+-- where this Lua finds its modules.
+local function loader(opts)
+  local dir = opts.script and opts.script:match "^(.*/)" or ""
+  local files = opts.files or {}
+  return function(name, is_module)
+    if opts.source and not is_module and name == opts.path then
+      return opts.source, opts.path
+    end
+    local file = is_module and name:gsub("%.", "/") .. ".lua" or name
+    if files[file] or files[name] then
+      return files[file] or files[name], file
+    elseif not is_module and name == opts.script then
+      return read(name), name
+    end
+    local paths = candidates(name, is_module, dir)
+    for i = 1, 3 do
+      local bytes = paths[i] and read(paths[i])
+      if bytes then
+        return bytes, paths[i]
+      end
+    end
+  end
+end
+
+local function conf(opts)
+  return {
+    path = (opts.script or opts.source) and opts.path, listen = opts.listen,
+    workers = opts.workers, key = opts.key, own_listeners = opts.own_listeners,
+    load = loader(opts),
+  }
+end
+
+-- ---- life ----------------------------------------------------------------
+
+---@return tandem.sim.Node
+function node.new(net, opts)
+  local self = message.class({ net = net, opts = opts, name = opts.name }, class)
+  self.id = net.world:node(table.unpack(opts.addrs))
+  self.ip = opts.addrs[1]
+  self:start()
+  return self
+end
+
+local function since_start(self)
+  self.baseline = {}
+  for worker = 1, self.workers do
+    self.baseline[worker] = self:stats(worker)
+  end
+end
+
+local function fail(self, why)
+  error(("%s\n(seed %d)"):format(why, self.net.seed), 0)
+end
+
+-- Starts the process again, after crash or stop.
+function methods:start()
+  local ok, why = self.net.world:start(self.id, conf(self.opts))
+  if not ok then
+    fail(self, why)
+  end
+  self.net.world:power(self.ip, true)
+  self.addr = self.net.world:listener(self.id, self.ip) or self.ip .. ":5060"
+  since_start(self)
+  return self
+end
+
+-- As SIGKILL: no goodbye.
+function methods:crash()
+  self.net.world:kill(self.id)
+end
+
+-- As SIGTERM in the end: open requests are answered.
+function methods:stop()
+  self.net.world:stop(self.id)
+end
+
+-- The machine goes: what it is sent vanishes without ICMP.
+function methods:power_off()
+  self.net.world:kill(self.id)
+  self.net.world:power(self.ip, false)
+end
+
+-- A VIP comes or goes.
+function methods:take(ip)
+  self.net.world:take(self.id, ip)
+end
+
+function methods:drop(ip)
+  self.net.world:drop(self.id, ip)
+end
+
+-- Moves the wall clock of the machine.
+function methods:skew(seconds)
+  self.net.world:skew(self.id, math.floor(seconds * 1e6))
+end
+
+-- Loads another script (a path, { source = ... } or nothing: the same again).
+-- Returns true, or nil and the errors; then nothing has changed.
+function methods:reload(what)
+  local opts = message.copy(self.opts)
+  if type(what) == "string" then
+    opts.script, opts.source, opts.path = what, nil, what
+  elseif what then
+    for name in message.sorted(what) do
+      opts[name] = what[name]
+    end
+  end
+  local ok, why = self.net.world:reload(self.id, conf(opts))
+  if ok then
+    self.opts = opts
+  end
+  return ok, why
+end
+
+-- ---- inside --------------------------------------------------------------
+
+function properties.workers(self)
+  return self.net.world:workers(self.id)
+end
+
+-- Calls a function of the module tandem.inspect in the script's state.
+function methods:inspect(name, argument, worker)
+  local ok, value = self.net.world:eval(self.id, (worker or 1) - 1, name, argument)
+  if not ok then
+    error(value, 2)
+  end
+  return value
+end
+
+function methods:stats(worker)
+  return self.net.world:stats(self.id, worker - 1)
+end
+
+-- node.pools.pbx.a.status: asked for when used, never kept.
+function properties.pools(self)
+  return message.class({}, {
+    __index = function(_, pool)
+      return message.class({}, {
+        __index = function(_, name)
+          local facts = self:inspect("pool", pool)
+          if not facts then
+            error("no pool " .. pool, 2)
+          end
+          for _, server in ipairs(facts.servers) do
+            if server.name == name then
+              return server
+            end
+          end
+          return facts[name]
+        end,
+      })
+    end,
+  })
+end
+
+local function has_labels(label, wanted)
+  for name in message.sorted(wanted or {}) do
+    local pair = name .. "=" .. tostring(wanted[name])
+    if not ("," .. label .. ","):find("," .. pair .. ",", 1, true) then
+      return false
+    end
+  end
+  return true
+end
+
+-- The sum of the counters of that name whose labels are as wanted.
+function methods:metric(name, labels)
+  local sum, known = 0, false
+  for _, counter in ipairs(self.net.world:counters(self.id)) do
+    if counter.metric == name then
+      known = true
+      if has_labels(counter.label, labels) then
+        sum = sum + counter.value
+      end
+    end
+  end
+  if known then
+    return sum
+  end
+  return self:inspect("metric", { name = name, labels = labels })
+end
+
+-- Makes the n-th allocation from now on fail (0: none), and `row` in all. which:
+-- "core", "lua" or "node". Returns how many there were so far.
+function methods:fail_alloc(n, opts)
+  opts = opts or {}
+  return self.net.world:fail_alloc(self.id, (opts.worker or 1) - 1, opts.which or "core",
+    n, opts.row)
+end
+
+-- ---- the end -------------------------------------------------------------
+
+local counted = { "requests", "servers", "clients", "tasks", "script_timers", "timers" }
+
+-- What is still alive in a worker that should be at rest.
+local function leftovers(self, worker, list)
+  local stats, before = self:stats(worker), self.baseline[worker]
+  for _, what in ipairs(counted) do
+    if stats[what] > 0 then
+      list[#list + 1] = ("%s worker %d: %d %s"):format(self.name, worker, stats[what], what)
+    end
+  end
+  if stats.blocks > before.blocks then
+    list[#list + 1] = ("%s worker %d: %d blocks of memory more than after start"):format(
+      self.name, worker, stats.blocks - before.blocks)
+  end
+end
+
+---@return string[] problems
+function methods:leftovers()
+  local list = {}
+  for worker = 1, self.workers do
+    leftovers(self, worker, list)
+  end
+  return list
+end
+
+function methods:errors()
+  local sum = 0
+  for worker = 1, self.workers do
+    sum = sum + self:stats(worker).errors
+  end
+  return sum
+end
+
+function methods:quiesce()
+  if self.workers > 0 then
+    self.net.world:quiesce(self.id)
+  end
+end
+
+return node
