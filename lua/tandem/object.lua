@@ -1,0 +1,79 @@
+-- Objects that scripts hold: read-only handles with methods and computed fields.
+-- What is behind a handle is a plain table, its state; only our modules see it.
+local misuse = require "tandem.misuse"
+local suggest = require "tandem.suggest"
+local ipairs, pairs, setmetatable, table = ipairs, pairs, setmetatable, table
+local tostring, type = tostring, type
+
+local _ENV = nil
+
+local object = {}
+
+local function words_of(...)
+  local words = {}
+  for _, set in ipairs { ... } do
+    for word in pairs(set) do
+      words[#words + 1] = word
+    end
+  end
+  table.sort(words)
+  return words
+end
+
+-- `methods` and `fields` hold functions that get the state, not the handle; they may
+-- be filled after this call.
+---@param name string for messages: "pool"
+---@param methods table<string, function>
+---@param fields table<string, fun(state: table): any>
+function object.class(name, methods, fields)
+  local class = { methods = methods, fields = fields }
+  local states, bound = {}, {}
+
+  local function bind(key)
+    bound[key] = function(handle, ...)
+      local state = states[handle]
+      if not state then
+        misuse("%s:%s(...): call it with a colon", name, key)
+      end
+      return methods[key](state, ...)
+    end
+    return bound[key]
+  end
+
+  local meta = { __name = "tandem." .. name, __metatable = "tandem." .. name }
+
+  function meta.__index(handle, key)
+    if fields[key] then
+      return fields[key](states[handle])
+    elseif methods[key] then
+      return bound[key] or bind(key)
+    end
+    misuse("a %s has no field '%s'%s", name, tostring(key),
+      suggest.hint(key, words_of(methods, fields)))
+  end
+
+  function meta.__newindex(_, key)
+    misuse("the fields of a %s are read-only ('%s')", name, tostring(key))
+  end
+
+  function meta.__tostring(handle)
+    return ("%s %s"):format(name, states[handle].full)
+  end
+
+  -- Makes the handle of a state; state.full is its name, state.handle is set.
+  function class.new(state)
+    local handle = setmetatable({}, meta)
+    states[handle] = state
+    state.handle = handle
+    return handle
+  end
+
+  -- The state behind a handle, nil for any other value.
+  function class.state(value)
+    return type(value) == "table" and states[value] or nil
+  end
+
+  return class
+end
+
+return object

@@ -1,0 +1,629 @@
+-- A tandem.core for unit specs of the Lua half: no C, a clock that stands still
+-- until it is told to move, and servers that do what a spec says.
+--
+--   local world = fake.new()
+--   local sip = world:require "tandem"       -- fresh modules, phase "load"
+--   world:start()                            -- phase "run", checks begin
+--   world:server("pbx/a", "INVITE", "silent")
+--   world:run(5)
+--   local req = world:request { method = "INVITE" }
+--   local ok, why = world:call(function() return req:relay(pool) end)
+--
+-- A second worker of the same node: fake.new { worker = 1, beside = world }.
+local cjson = require "cjson"
+
+local fake = {}
+
+local fact_names = {}
+for name in ([[health admin hold_until failback_until trial since up_since streak falls
+  inflight calls latency failures]]):gmatch "%S+" do
+  fact_names[name] = true
+end
+
+-- ---- the clock and tasks ----
+
+local Node = {}
+Node.__index = Node
+
+local function new_node()
+  return setmetatable({
+    now = 0, queue = {}, serial = 0, facts = {}, shared = {}, sticky = {}, servers = {},
+    worlds = {}, checks = {},
+  }, Node)
+end
+
+-- Runs fn at a time; entries of the same time run in the order they were made.
+function Node:at(time, fn)
+  self.serial = self.serial + 1
+  local entry = { time = time, serial = self.serial, fn = fn }
+  table.insert(self.queue, entry)
+  return entry
+end
+
+function Node:pop(until_time)
+  local best
+  for i, entry in ipairs(self.queue) do
+    local first = self.queue[best]
+    if entry.time <= until_time and (not first or entry.time < first.time
+      or (entry.time == first.time and entry.serial < first.serial)) then
+      best = i
+    end
+  end
+  return best and table.remove(self.queue, best)
+end
+
+function Node:run_to(time)
+  for _ = 1, 1e6 do
+    local entry = self:pop(time)
+    if not entry then
+      self.now = math.max(self.now, time)
+      return
+    end
+    self.now = math.max(self.now, entry.time)
+    if not entry.cancelled then
+      entry.fn()
+    end
+  end
+  error "the clock does not get on: something repeats itself at once"
+end
+
+local World = {}
+World.__index = World
+
+local function step(world, task, ...)
+  local result = table.pack(coroutine.resume(task.co, ...))
+  if not result[1] then
+    task.failed = result[2]
+    local message = debug.traceback(task.co, tostring(result[2]))
+    if not task.expects_error then
+      table.insert(world.errors, message)
+    end
+  end
+  if coroutine.status(task.co) == "dead" then
+    task.done, task.result = true, result
+    for _, wake in ipairs(task.waiters) do
+      wake(table.unpack(result, 2, result.n))
+    end
+    return
+  end
+  local register = result[2]
+  register(function(...)
+    local values = table.pack(...)
+    world.node:at(world.node.now, function()
+      step(world, task, table.unpack(values, 1, values.n))
+    end)
+  end)
+end
+
+-- Waits in a task: register(wake) is called, and wake(...) ends the wait.
+local function suspend(register)
+  assert(coroutine.isyieldable(), "this waits; use world:call")
+  return coroutine.yield(register)
+end
+
+function World:task(fn)
+  local task = { co = coroutine.create(fn), waiters = {} }
+  self.node:at(self.node.now, function()
+    step(self, task)
+  end)
+  function task.wait()
+    if not task.done then
+      return suspend(function(wake)
+        table.insert(task.waiters, wake)
+      end)
+    end
+    return table.unpack(task.result, 2, task.result.n)
+  end
+  return task
+end
+
+-- Runs fn in a task and the clock until it has ended; raises what it raises.
+function World:call(fn)
+  local task = self:task(fn)
+  task.expects_error = true
+  for _ = 1, 1e5 do
+    if task.done then
+      break
+    end
+    local entry = assert(self.node:pop(math.huge), "the task waits for nothing")
+    self.node.now = math.max(self.node.now, entry.time)
+    if not entry.cancelled then
+      entry.fn()
+    end
+  end
+  if task.failed then
+    error(task.failed, 0)
+  end
+  return table.unpack(task.result, 2, task.result.n)
+end
+
+-- Lets so many seconds pass.
+function World:run(seconds)
+  self.node:run_to(self.node.now + seconds)
+end
+
+-- ---- facts ----
+
+local Facts = {}
+Facts.__index = Facts
+
+local function checked(name)
+  return assert(fact_names[name] and name, "there is no fact " .. tostring(name))
+end
+
+function Facts:get(name)
+  return self.values[checked(name)] or 0
+end
+
+function Facts:set(name, value)
+  self.values[checked(name)] = assert(math.tointeger(value), name .. ": not an integer")
+end
+
+function Facts:add(name, n)
+  self:set(name, self:get(name) + n)
+  return self:get(name)
+end
+
+function Facts:name()
+  return self.full
+end
+
+-- ---- messages ----
+
+local function response(world, spec)
+  local res = setmetatable({}, {
+    __index = function(self, key)
+      if key == "server" then
+        return rawget(self, "server_facts") and world.server_of(self.server_facts.full)
+      end
+      return world.core.Response[key]
+    end,
+  })
+  for key, value in pairs(spec) do
+    res[key] = value
+  end
+  return res
+end
+
+-- What a server does with a request: a code, "silent", "refuse", "hang" (100 and
+-- nothing more), "ring" (until the ring timeout), { code =, after =, retry_after = }
+-- or a function that gives one of these.
+local function behaviour(node, full, method)
+  local acts = node.servers[full] or {}
+  local act = acts[method] or acts["*"] or 200
+  return type(act) == "function" and act() or act
+end
+
+local function at_most(opts)
+  local by_count = opts.retransmits and 0.5 * (2 ^ (opts.retransmits + 1) - 1)
+  return math.min(opts.timeout or math.huge, by_count or math.huge, 32)
+end
+
+-- Seconds and outcome of one attempt.
+local function outcome(world, full, method, opts)
+  local act = behaviour(world.node, full, method)
+  local facts = world.node.facts[full]
+  if act == "silent" then
+    return at_most(opts), nil, "timeout", { cause = "silent", address = full }
+  elseif act == "refuse" then
+    return 0.001, nil, "transport", { cause = "refused", address = full }
+  elseif act == "no_source" or act == "too_big" then
+    return 0, nil, "transport", { cause = act, address = full }
+  elseif act == "hang" then
+    return opts.progress_timeout, nil, "timeout",
+      { cause = "no_progress", address = full, provisional = true }
+  elseif act == "ring" then
+    return opts.ring_timeout, response(world, { code = 408, is_local = true, server_facts = facts })
+  end
+  local spec = type(act) == "table" and act or { code = act }
+  local after = spec.after or 0.01
+  if after > at_most(opts) then
+    return at_most(opts), nil, "timeout", { cause = "silent", address = full }
+  end
+  return after, response(world, {
+    code = spec.code, retry_after = spec.retry_after, contacts = spec.contacts,
+    server_facts = world.node.facts[spec.from or full],
+  })
+end
+
+local function request_methods(world)
+  local Request = {}
+
+  function Request:_try(targets, opts)
+    assert(not self.trying, "one try at a time")
+    assert(not self.verb, "a try after a verb")
+    self.trying = true
+    table.insert(self.attempts, { at = world.node.now, targets = targets, opts = opts })
+    local took, res, err, detail = math.huge, nil, "cancelled", nil
+    for _, target in ipairs(targets) do
+      local full = target.facts and target.facts.full or target.uri
+      table.insert(self.tried, full)
+      local t, r, e, d = outcome(world, full, self.method, opts)
+      local better = (r and not res) or ((r ~= nil) == (res ~= nil) and t < took)
+      if better or took == math.huge then
+        took, res, err, detail = t, r, e, d
+      end
+    end
+    local now = world.node.now
+    if self.cancel_at and now + took >= self.cancel_at then
+      took, res, err, detail = math.max(self.cancel_at - now, 0), nil, "cancelled", nil
+    end
+    suspend(function(wake)
+      world.node:at(now + took, wake)
+    end)
+    self.trying = false
+    self.final = res and res.code < 300 and res or self.final
+    return res, err, detail
+  end
+
+  local function verb(self, what)
+    assert(not self.verb, "a second verb")
+    self.verb = what
+  end
+
+  function Request:_reply(code, reason, headers, body)
+    if code >= 200 then
+      verb(self, "reply")
+    end
+    self.code, self.reason, self.headers, self.body = code, reason, headers, body
+  end
+
+  function Request:drop(why)
+    verb(self, "drop")
+    self.dropped = why
+  end
+
+  function Request:age()
+    return world.node.now - self.received + (self.older or 0)
+  end
+
+  function Request:decided()
+    return self.final ~= nil or (self.cancel_at ~= nil and world.node.now >= self.cancel_at)
+  end
+
+  return Request
+end
+
+local function response_methods()
+  local Response = {}
+  function Response:_forward(keep_503)
+    local req = assert(self.req, "which request was it?")
+    assert(not req.verb, "a second verb")
+    req.verb, req.forwarded = "forward", self
+    req.code = (self.code == 503 and not keep_503) and 500 or self.code
+  end
+  return Response
+end
+
+-- A request that a caller sent. `fields`: method, call_id, older (seconds since it
+-- was received), cancel_at (time).
+function World:request(fields)
+  local req = {
+    method = "INVITE", call_id = "call-1", vars = {}, received = self.node.now,
+    tried = {}, attempts = {},
+  }
+  for key, value in pairs(fields or {}) do
+    req[key] = value
+  end
+  local methods = setmetatable({}, { __index = self.core.Request })
+  methods._try = function(r, ...)
+    local result = table.pack(self.core.Request._try(r, ...))
+    if result[1] then
+      result[1].req = r
+    end
+    return table.unpack(result, 1, result.n)
+  end
+  return setmetatable(req, { __index = methods })
+end
+
+-- ---- tandem.core ----
+
+local function parse_uri(text)
+  local scheme, rest = text:match "^(sips?):(.+)$"
+  if not scheme then
+    return nil, "no sip: or sips: in front"
+  end
+  local user, address = rest:match "^([^@;]*)@(.*)$"
+  address = address or rest
+  local host, port, params = address:match "^(%[[%x:]+%]):?(%d*)(.*)$"
+  if not host then
+    host, port, params = address:match "^([%w.-]+):?(%d*)(.*)$"
+  end
+  if not host then
+    return nil, "no host"
+  end
+  return {
+    scheme = scheme, user = user, host = host, port = math.tointeger(tonumber(port)),
+    transport = params:match ";transport=(%w+)", params = {}, text = text,
+    ip = host:find "^[%d.]+$" ~= nil or host:find "^%[" ~= nil or nil,
+  }
+end
+
+local function timer(node, fn_at)
+  local handle = {}
+  handle.entry = fn_at(handle)
+  function handle.cancel()
+    handle.cancelled = true
+    handle.entry.cancelled = true
+  end
+  node.timers = (node.timers or 0) + 1
+  return handle
+end
+
+local function add_time(world, core)
+  local node = world.node
+  function core.now()
+    return world.phase == "load" and 0 or node.now
+  end
+  function core.wall()
+    return 1700000000 + node.now
+  end
+  function core.after(seconds, fn)
+    return timer(node, function()
+      return node:at(node.now + seconds, function()
+        world:task(fn)
+      end)
+    end)
+  end
+  function core.every(seconds, fn)
+    return timer(node, function(handle)
+      local function again()
+        if not (handle.task and not handle.task.done) then
+          handle.task = world:task(fn)
+        end
+        handle.entry = node:at(node.now + seconds, again)
+      end
+      return node:at(node.now + seconds, again)
+    end)
+  end
+  function core.sleep(seconds)
+    suspend(function(wake)
+      node:at(node.now + seconds, wake)
+    end)
+  end
+  function core.spawn(fn)
+    assert(world.phase == "run", "nothing runs while loading")
+    return world:task(fn)
+  end
+  function core.us(seconds)
+    return math.floor(seconds * 1e6 + 0.5)
+  end
+  function core.seconds(us)
+    return us / 1e6
+  end
+end
+
+local function add_node(world, core)
+  local node = world.node
+  function core.member(pool, name, conf)
+    local full = pool .. "/" .. name
+    world.members[full] = conf
+    node.facts[full] = node.facts[full] or setmetatable({ full = full, values = {} }, Facts)
+    return node.facts[full]
+  end
+  function core.shared(name)
+    node.shared[name] = node.shared[name] or {}
+    local values = node.shared[name]
+    return {
+      get = function(_, key)
+        return values[key]
+      end,
+      set = function(_, key, value)
+        values[key] = value
+      end,
+      incr = function(_, key, by, init)
+        values[key] = (values[key] or init or 0) + (by or 1)
+        return values[key]
+      end,
+    }
+  end
+  function core.sticky_get(pool, key)
+    local entry = node.sticky[pool .. "|" .. key]
+    return entry and entry[2] > node.now and entry[1] or nil
+  end
+  function core.sticky_set(pool, key, name, ttl)
+    node.sticky[pool .. "|" .. key] = { name, node.now + ttl }
+  end
+  function core.post(worker, topic, payload)
+    assert(type(payload) == "string")
+    table.insert(world.posted, { worker, topic, payload })
+    node:at(node.now, function()
+      local other = node.worlds[worker]
+      if other and other.receive then
+        other.receive(topic, payload)
+      end
+    end)
+  end
+  -- Only checks: sent to the server of `facts`.
+  function core.request(spec)
+    local full = spec.facts and spec.facts.full or spec.uri
+    local flying = (node.flying and node.flying[full] or 0) + 1
+    node.flying = node.flying or {}
+    node.flying[full] = flying
+    node.most_flying = math.max(node.most_flying or 0, flying)
+    table.insert(node.checks, { at = node.now, server = full, spec = spec })
+    local took, res, err, detail = outcome(world, full, spec.method, { timeout = spec.timeout })
+    suspend(function(wake)
+      node:at(node.now + took, wake)
+    end)
+    node.flying[full] = node.flying[full] - 1
+    return res, err, detail
+  end
+end
+
+local function add_loading(world, core)
+  function core.where()
+    return world.where
+  end
+  function core.phase()
+    return world.phase
+  end
+  function core.worker()
+    return world.worker
+  end
+  function core.workers()
+    return 2
+  end
+  function core.handler(kind, method, fn)
+    table.insert(world.handlers, { kind = kind, method = method, fn = fn })
+  end
+  function core.load_data(name)
+    return world.files[name] or error("no such file: " .. name, 0)
+  end
+  function core.finish(fn)
+    world.finish_fn = fn
+  end
+  function core.start(fn)
+    world.start_fn = fn
+  end
+  function core.stop(fn)
+    world.stop_fn = fn
+  end
+  function core.on_post(fn)
+    world.receive = fn
+  end
+  function core.server_object(fn)
+    world.server_of = fn
+  end
+  function core.parse_addr(text)
+    local transport, host, port = text:match "^(%a+):(.-):?(%d*)$"
+    if transport ~= "udp" or host == "" then
+      return nil, "no transport that can be listened on"
+    end
+    return { transport = transport, host = host, port = math.tointeger(tonumber(port)) or 5060 }
+  end
+  function core.net(text)
+    return text:find "^[%x.:]+/%d+$" and true or nil, "no prefix length"
+  end
+end
+
+local function add_rest(world, core)
+  local state = 1
+  function core.random()
+    state = (state * 1103515245 + 12345) % 2147483648
+    return state / 2147483648
+  end
+  function core.hash(...)
+    local sum = 5381
+    for _, text in ipairs { ... } do
+      for i = 1, #text do
+        sum = (sum * 33 + text:byte(i)) & 0x7fffffffffffffff
+      end
+    end
+    return sum
+  end
+  function core.event(level, key, fields)
+    local event = { at = world.node.now, level = level, key = key, order = {} }
+    for i, field in ipairs(fields) do
+      local kind = type(field[2])
+      assert(kind == "string" or kind == "number" or kind == "boolean",
+        ("%s of %s is a %s"):format(field[1], key, kind))
+      event[field[1]] = field[2]
+      event.order[i] = field[1]
+    end
+    table.insert(world.events, event)
+  end
+  function core.counter(name, help, labels)
+    local counter = { name = name, help = help, labels = labels, value = 0 }
+    function counter:add(n)
+      self.value = self.value + (n or 1)
+    end
+    return counter
+  end
+  function core.better(a, b)
+    return (b.code >= 600 and a.code < 600 or b.code // 100 < a.code // 100) and b or a
+  end
+  core.parse_uri = parse_uri
+  core.json_encode = cjson.encode
+  core.json_decode = cjson.decode
+end
+
+-- `options`: worker (0), beside (another world: the same node), where, files.
+function fake.new(options)
+  options = options or {}
+  local world = setmetatable({
+    node = options.beside and options.beside.node or new_node(),
+    worker = options.worker or 0, where = options.where or "route.lua:14",
+    files = options.files or {}, phase = "load",
+    events = {}, errors = {}, posted = {}, handlers = {}, members = {},
+  }, World)
+  world.node.worlds[world.worker] = world
+  local core = {}
+  world.core = core
+  add_time(world, core)
+  add_node(world, core)
+  add_loading(world, core)
+  add_rest(world, core)
+  core.Request = request_methods(world)
+  core.Response = response_methods()
+  return world
+end
+
+-- ---- what specs use ----
+
+-- A module of ours in this world; loaded once per world.
+function World:require(name)
+  if not self.loaded then
+    self.loaded = { ["tandem.core"] = self.core }
+  end
+  for key in pairs(package.loaded) do
+    if key:find "^tandem" then
+      package.loaded[key] = nil
+    end
+  end
+  for key, value in pairs(self.loaded) do
+    package.loaded[key] = value
+  end
+  local result = require(name)
+  for key, value in pairs(package.loaded) do
+    if key:find "^tandem" then
+      self.loaded[key], package.loaded[key] = value, nil
+    end
+  end
+  return result
+end
+
+-- The end of loading: the plan.
+function World:finish()
+  return self.finish_fn()
+end
+
+function World:start()
+  self.plan = self:finish()
+  self.phase = "run"
+  self.start_fn()
+end
+
+function World:stop()
+  self.stop_fn()
+end
+
+-- What server `full` ("pbx/a") does from now on; method may be "*".
+function World:server(full, method, act)
+  self.node.servers[full] = self.node.servers[full] or {}
+  self.node.servers[full][method] = act
+end
+
+-- The log events of a key, those with these fields.
+function World:logged(key, match)
+  local found = {}
+  for _, event in ipairs(self.events) do
+    local fits = event.key == key
+    for name, value in pairs(match or {}) do
+      fits = fits and event[name] == value
+    end
+    if fits then
+      found[#found + 1] = event
+    end
+  end
+  return found
+end
+
+-- The message of the error that fn must raise.
+function fake.message(fn, ...)
+  local ok, err = pcall(fn, ...)
+  assert(not ok, "no error was raised")
+  return type(err) == "table" and ("%s: %s"):format(err.where, err.message) or tostring(err)
+end
+
+return fake
