@@ -101,6 +101,26 @@ TEST(cancel_that_nobody_answers_fails_after_64_t1)
 	world_fini(&w);
 }
 
+/* However late the 1xx: the owner does not wait any longer for it. */
+TEST(cancel_delayed_by_a_late_1xx)
+{
+	struct world w;
+	struct client *c;
+
+	world_init(&w);
+	c = invite(&w);
+	client_cancel(c, STR_NONE, w.now);
+	world_run(&w, SECONDS(20));
+	world_answer(&w, '1', "INVITE", 180);
+	world_run(&w, SECONDS(32) - 1000);
+	CHECK_TOLD(&w, "r180");
+	world_run(&w, SECONDS(32));
+	CHECK_TOLD(&w, "r180 fsilent c");
+	world_answer(&w, '1', "CANCEL", 200);
+	world_run(&w, SECONDS(60));
+	world_fini(&w);
+}
+
 TEST(cancel_crossed_by_a_2xx)
 {
 	struct world w;
@@ -214,6 +234,32 @@ TEST(a_cancel_without_memory_is_tried_again)
 	world_answer(&w, '1', "INVITE", 487);
 	world_run(&w, SECONDS(100));
 	CHECK_INT(w.n, 3);
+	world_fini(&w);
+}
+
+TEST(a_cancel_without_memory_goes_with_the_next_1xx)
+{
+	struct world w;
+	struct client *c;
+
+	world_init(&w);
+	c = invite(&w);
+	world_answer(&w, '1', "INVITE", 180);
+	world_clear(&w);
+	fail_next(&w, 1);
+	client_cancel(c, STR("Reason: SIP;cause=200\r\n"), w.now);
+	CHECK_INT(w.n, 0);
+	world_run(&w, MILLIS(200));
+	world_answer(&w, '1', "INVITE", 183);
+	CHECK_SENT(&w, "CANCEL ", 200);
+	CHECK(strstr(w.sent[0].text, "Reason: SIP;cause=200\r\n") != NULL);
+	world_answer(&w, '1', "CANCEL", 200);
+	/* Not once more when the next try would have been due. */
+	world_run(&w, SECONDS(3));
+	CHECK_INT(w.n, 1);
+	CHECK_INT(w.t.n_clients, 2);
+	world_answer(&w, '1', "INVITE", 487);
+	world_run(&w, SECONDS(100));
 	world_fini(&w);
 }
 

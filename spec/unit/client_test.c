@@ -51,6 +51,25 @@ TEST(unknown_methods_are_compared_as_text)
 	world_fini(&w);
 }
 
+TEST(the_hop_is_copied)
+{
+	struct hop hop = hop_to(TRANSPORT_TLS, "10.0.0.2:5061");
+	char name[] = "callee.example.org";
+	struct world w;
+	struct client *c;
+
+	world_init(&w);
+	hop.tls_name = name;
+	c = client_new(&w.t, NULL, NULL, METHOD_OPTIONS, &hop,
+		       "z9hG4bK1"
+		       "00000000000000000000000000000000000000000000000001",
+		       STR("OPTIONS"), w.now);
+	memset(name, 'x', sizeof(name) - 1);
+	CHECK_STR(str_from(c->hop.tls_name), "callee.example.org");
+	world_run(&w, SECONDS(32));
+	world_fini(&w);
+}
+
 /* ---- schedules (I13) ---- */
 
 TEST(timer_a_doubles_until_timer_b)

@@ -259,6 +259,8 @@ TEST(timer_j_repeats_for_64_t1)
 	world_run(&w, SECONDS(30));
 	CHECK(receive(&w, "OPTIONS", TRANSPORT_UDP) == s);
 	CHECK_SENT(&w, "SIP/2.0 404", 1000, 30000);
+	CHECK_INT(world_respond(&w, s, 200), ERR_STATE);
+	CHECK_INT(s->code, 404);
 	world_run(&w, SECONDS(33) - 1000);
 	CHECK_INT(w.t.n_servers, 1);
 	world_run(&w, SECONDS(33));
@@ -328,6 +330,8 @@ TEST(a_late_2xx_moves_to_accepted)
 	CHECK(!world_match(&w, request_text(&w, "ACK", UP_VIA, "other")));
 	receive_ack(&w);
 	CHECK_INT(w.counters.v[CNT_STRAY_ACK], 1);
+	/* Nor is the 408 repeated any more. */
+	receive(&w, "INVITE", TRANSPORT_UDP);
 	world_run(&w, MILLIS(700) + SECONDS(32));
 	CHECK_INT(w.n, 3); /* 408, its repetition, 200 */
 	CHECK_TOLD(&w, "");

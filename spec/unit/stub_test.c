@@ -195,6 +195,32 @@ TEST(the_user_cancels_and_then_lets_go)
 	world_fini(&w);
 }
 
+TEST(giving_up_again_does_not_make_it_longer)
+{
+	struct world w;
+	struct client *c;
+
+	world_init(&w);
+	c = stub(&w, 0, NULL);
+	world_run(&w, SECONDS(10));
+	client_abandon(c, STR_NONE, w.now);
+	client_disown(c, w.now);
+	world_run(&w, SECONDS(33));
+	CHECK_INT(w.t.n_clients, 0);
+	world_fini(&w);
+	/* From the CANCEL on, whoever wanted it. */
+	world_init(&w);
+	c = world_client(&w, NULL, '1', "INVITE", TRANSPORT_UDP);
+	world_answer(&w, '1', "INVITE", 180);
+	client_cancel(c, STR_NONE, w.now);
+	world_answer(&w, '1', "CANCEL", 200);
+	world_run(&w, SECONDS(10));
+	client_abandon(c, STR_NONE, w.now);
+	world_run(&w, SECONDS(32));
+	CHECK_INT(w.t.n_clients, 0);
+	world_fini(&w);
+}
+
 TEST(a_non_invite_given_up_absorbs_its_answer)
 {
 	struct world w;

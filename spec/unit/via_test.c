@@ -82,9 +82,9 @@ TEST(other_parameters_stay_as_they_are)
 
 	world_init(&w);
 	CHECK_STR(mark(&w,
-		       "SIP/2.0/UDP a;branch=b;q=\"x;received=1\\\";y\";ttl=3",
+		       "SIP/2.0/UDP a;branch=b;q=\"x\\\";received=1;y\";ttl=3",
 		       "192.0.2.9:1"),
-		  "SIP/2.0/UDP a;branch=b;q=\"x;received=1\\\";y\";ttl=3"
+		  "SIP/2.0/UDP a;branch=b;q=\"x\\\";received=1;y\";ttl=3"
 		  ";received=192.0.2.9;rport=1");
 	/* Only the first value of a list. */
 	CHECK_STR(mark(&w, "SIP/2.0/UDP a;branch=b, SIP/2.0/UDP c;branch=d",

@@ -152,28 +152,23 @@ static void fail(struct client *c, enum cause cause, struct now now)
 {
 	struct txns *t = c->txns;
 
-	txns_enter(t);
 	retire(c);
 	if (c->owner)
 		t->user.on_failure(t->user.ctx, c, cause, now);
 	client_bury(c);
-	txns_leave(t);
 }
 
 /* Timers B, D, F, K, M, and the end of a stub. */
 static void on_end(struct timer *timer, struct now now)
 {
 	struct client *c = container_of(timer, struct client, end);
-	struct txns *t = c->txns;
 
 	if (c->state <= CLIENT_PROCEEDING) {
 		fail(c, CAUSE_SILENT, now);
 		return;
 	}
-	txns_enter(t);
 	retire(c);
 	client_bury(c);
-	txns_leave(t);
 }
 
 void client_on_error(struct client *c, enum cause cause, struct now now)
@@ -284,14 +279,11 @@ static void repeat(struct client *c, struct now now)
 static void on_retransmit(struct timer *timer, struct now now)
 {
 	struct client *c = container_of(timer, struct client, retransmit);
-	struct txns *t = c->txns;
 
-	txns_enter(t);
 	if (c->cancel_wanted)
 		send_cancel(c, STR_NONE, now);
 	else
 		repeat(c, now);
-	txns_leave(t);
 }
 
 /* ---- responses ---- */
@@ -394,10 +386,7 @@ static void on_final(struct client *c, struct msg *m, const struct msg_key *key,
 void client_on_response(struct client *c, struct msg *m,
 			const struct msg_key *key, struct now now)
 {
-	struct txns *t = c->txns;
-
 	assert(!m->is_request && c->state != CLIENT_TERMINATED);
-	txns_enter(t);
 	if (m->status < 200)
 		on_1xx(c, m, key, now);
 	else if (!c->invite)
@@ -406,5 +395,4 @@ void client_on_response(struct client *c, struct msg *m,
 		on_invite_2xx(c, m, key, now);
 	else
 		on_invite_failure(c, m, key, now);
-	txns_leave(t);
 }

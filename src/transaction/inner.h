@@ -8,13 +8,13 @@
 
 /* ---- txns.c: the lives of blocks ---- */
 
-/* Every entry that may call the user or end a transaction is between these two:
- * a block that ends meanwhile is freed when the outermost one is left, so that
- * nothing disappears under a function that is still running. */
-void txns_enter(struct txns *t);
-void txns_leave(struct txns *t);
-void server_bury(struct server *s); /* unlinked from everything before */
-void client_bury(struct client *c); /* the same */
+/* Frees a client that is TERMINATED and in no map, and its server when that
+ * only waited for it; the owner is told. Timer functions and client_on_error do
+ * so, after the last callback about it; of what the user may call only
+ * server_disown frees anything, namely that server. */
+void client_bury(struct client *c);
+/* Frees a server that is TERMINATED when its last client is gone. */
+void server_settle(struct server *s);
 
 /* The scratch arena's failed flag as it was before; a failure of our own is
  * handled on the spot and must not look like one of the message's. */
@@ -50,11 +50,6 @@ uint64_t server_key_id(const struct server_key *k, struct sipkey key);
 size_t server_key_size(const struct server_key *k);
 void server_key_write(const struct server_key *k, char *out);
 bool server_key_eq(const struct server_key *k, struct str stored);
-
-/* ---- server.c ---- */
-
-/* Its last client is gone, or its matching has ended. */
-void server_settle(struct server *s);
 
 /* ---- record.c: what a client keeps of its request ---- */
 

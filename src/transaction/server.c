@@ -99,12 +99,6 @@ static void retire(struct server *s)
 	owned_free(t->mem, &s->last);
 }
 
-void server_settle(struct server *s)
-{
-	if (s->state == SERVER_TERMINATED && list_empty(&s->clients))
-		server_bury(s);
-}
-
 static void send_last(struct server *s)
 {
 	if (!s->last.p)
@@ -134,12 +128,10 @@ static void on_end(struct timer *timer, struct now now)
 	struct txns *t = s->txns;
 	bool no_ack = s->invite && s->state == SERVER_COMPLETED;
 
-	txns_enter(t);
 	retire(s);
 	if (no_ack)
 		t->user.on_no_ack(t->user.ctx, s, now);
 	server_settle(s);
-	txns_leave(t);
 }
 
 /* The key and the name of the TLS peer are in the block, behind the struct. */
@@ -289,14 +281,10 @@ int server_respond(struct server *s, struct str bytes, int code, struct now now)
 
 void server_disown(struct server *s, struct now now)
 {
-	struct txns *t = s->txns;
-
 	(void)now;
 	s->owner = NULL;
 	if (s->state > SERVER_PROCEEDING)
 		return;
-	txns_enter(t);
 	retire(s);
 	server_settle(s);
-	txns_leave(t);
 }

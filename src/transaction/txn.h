@@ -141,8 +141,6 @@ struct txns {
 	struct txn_user user;
 	struct map servers, clients;
 	size_t n_servers, n_clients; /* blocks alive */
-	unsigned depth; /* of entries; blocks that have ended are */
-	struct map_node *dead_servers, *dead_clients; /* freed at 0 */
 };
 
 int txns_init(struct txns *t, struct mem *m); /* others set by the caller */
@@ -176,7 +174,8 @@ void server_on_request(struct server *s, enum method method, struct now now);
  * of 0 fires at the next run of the timers. */
 int server_respond(struct server *s, struct str bytes, int code,
 		   struct now now);
-/* The user lets go: owner = NULL; without a final sent it is terminated. */
+/* The user lets go: owner = NULL; without a final sent it is terminated, and
+ * freed unless it has clients. */
 void server_disown(struct server *s, struct now now);
 
 /* ---- client side ---- */

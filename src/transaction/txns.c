@@ -8,8 +8,6 @@ int txns_init(struct txns *t, struct mem *m)
 {
 	t->mem = m;
 	t->n_servers = t->n_clients = 0;
-	t->depth = 0;
-	t->dead_servers = t->dead_clients = NULL;
 	if (map_init(&t->servers, m) < 0)
 		return ERR_NOMEM;
 	if (map_init(&t->clients, m) < 0) {
@@ -69,7 +67,6 @@ void txns_fini(struct txns *t)
 {
 	struct map_node *node;
 
-	assert(t->depth == 0);
 	/* Clients first: they may hold the last servers outside the map. */
 	for (size_t i = 0; i < t->clients.buckets; i++) {
 		while ((node = t->clients.bucket[i])) {
@@ -95,39 +92,16 @@ void txns_send(struct txns *t, const struct hop *to, struct str bytes,
 	t->host->send(t->host->ctx, to, bytes);
 }
 
-void txns_enter(struct txns *t)
-{
-	t->depth++;
-}
-
-void txns_leave(struct txns *t)
-{
-	struct map_node *node;
-
-	assert(t->depth > 0);
-	if (--t->depth)
-		return;
-	while ((node = t->dead_clients)) {
-		t->dead_clients = node->next;
-		client_free(container_of(node, struct client, node));
-	}
-	while ((node = t->dead_servers)) {
-		t->dead_servers = node->next;
-		server_free(container_of(node, struct server, node));
-	}
-}
-
-/* A block that has ended is in no map: its node links it among the dead. */
-void server_bury(struct server *s)
+void server_settle(struct server *s)
 {
 	struct txns *t = s->txns;
 
-	assert(t->depth && s->state == SERVER_TERMINATED);
+	if (s->state != SERVER_TERMINATED || !list_empty(&s->clients))
+		return;
 	if (s->owner)
 		t->user.on_server_end(t->user.ctx, s);
 	s->owner = NULL;
-	s->node.next = t->dead_servers;
-	t->dead_servers = &s->node;
+	server_free(s);
 }
 
 void client_bury(struct client *c)
@@ -135,13 +109,12 @@ void client_bury(struct client *c)
 	struct txns *t = c->txns;
 	struct server *up = c->up;
 
-	assert(t->depth && c->state == CLIENT_TERMINATED);
+	assert(c->state == CLIENT_TERMINATED);
 	if (c->owner)
 		t->user.on_client_end(t->user.ctx, c);
 	c->owner = NULL;
 	list_remove(&c->up_link);
-	c->node.next = t->dead_clients;
-	t->dead_clients = &c->node;
+	client_free(c);
 	if (up)
 		server_settle(up);
 }
