@@ -176,24 +176,33 @@ function methods:stats(worker)
   return self.net.world:stats(self.id, worker - 1)
 end
 
--- node.pools.pbx.a.status: asked for when used, never kept.
+local function by_name(list, name)
+  for _, entry in ipairs(list) do
+    if entry.name == name then
+      return entry
+    end
+  end
+end
+
+-- A pool by name: its servers by theirs, and what is said about it (state,
+-- active_tier, servers). Asked for when used, never kept.
+local function view(self, pool)
+  return message.class({}, {
+    __index = function(_, name)
+      local facts = by_name(self:inspect "pools", pool)
+      if not facts then
+        error("there is no pool " .. pool, 2)
+      end
+      return by_name(facts.servers, name) or facts[name]
+    end,
+  })
+end
+
+-- node.pools.pbx.a.status, node.pools.pbx.state
 function properties.pools(self)
   return message.class({}, {
     __index = function(_, pool)
-      return message.class({}, {
-        __index = function(_, name)
-          local facts = self:inspect("pool", pool)
-          if not facts then
-            error("no pool " .. pool, 2)
-          end
-          for _, server in ipairs(facts.servers) do
-            if server.name == name then
-              return server
-            end
-          end
-          return facts[name]
-        end,
-      })
+      return view(self, pool)
     end,
   })
 end
@@ -219,10 +228,7 @@ function methods:metric(name, labels)
       end
     end
   end
-  if known then
-    return sum
-  end
-  return self:inspect("metric", { name = name, labels = labels })
+  return known and sum or self:inspect("metric", { name = name, labels = labels })
 end
 
 -- Makes the n-th allocation from now on fail (0: none), and `row` in all. which:
