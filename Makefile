@@ -11,7 +11,7 @@ SRC_transport   := hop listener via
 SRC_transaction := branch key txns server client record
 SRC_proxy       := attempt cancel cookie dialog forward late members own proxy request response route settings stateless trying validate
 SRC_core        := core node shared
-SRC_lua         :=
+SRC_lua         := base box env limit load order oslib sched strlib strmatch strpat tablib vm
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
 SRC_host        :=
 SRC_sim         :=

@@ -70,8 +70,8 @@ struct vm_conf {
 	size_t memory_entry;   /* bytes, net growth in one entry */
 	uint64_t instructions; /* per entry. One VM instruction is 1; library
 				* functions charge by the work they do, large
-				* allocations 1 per 16 bytes. Checked every
-				* 1000. */
+				* allocations 1 per 16 bytes. Checked about
+				* every 1000. */
 	uint64_t load_instructions; /* the same while loading */
 	int64_t cpu_us;             /* per entry; not while loading */
 	uint32_t match_steps; /* per find/match/gmatch step/gsub; 0: 1e6 */
@@ -86,6 +86,9 @@ struct vm *vm_new(const struct vm_conf *conf);
  * the state, and so sets the slots of all handles to NULL. Not from inside
  * Lua. *vm becomes NULL; NULL inside is fine. */
 void vm_free(struct vm **vm);
+
+/* After loading, when the script itself says how much it may have. */
+void vm_set_limits(struct vm *vm, size_t memory, int64_t cpu_us);
 
 /* Runs the script: the loader is asked for `name`. 0, or ERR_CONFIG (see
  * vm_error), or ERR_NOMEM. A state whose loading failed is only good for
@@ -113,6 +116,7 @@ const char *vm_error(const struct vm *vm);
 enum vm_limit vm_error_limit(const struct vm *vm); /* NONE: not a limit */
 
 struct vm *vm_of(lua_State *L); /* any thread of the state */
+void *vm_ctx(lua_State *L);     /* host.ctx of its conf */
 /* The main thread, to hand to functions that say so. Not protected. */
 lua_State *vm_main(const struct vm *vm);
 bool vm_inside(const struct vm *vm);  /* is Lua running? */
@@ -123,7 +127,7 @@ bool vm_full(const struct vm *vm);
 size_t vm_bytes(const struct vm *vm); /* held by Lua now */
 /* Lua's memory: for failure injection and leak checks in specs. */
 struct mem *vm_mem(struct vm *vm);
-/* VM instructions and charges of the running or last entry (to 1000). */
+/* Instructions (to about 1000) and charges of the running or last entry. */
 uint64_t vm_spent(const struct vm *vm);
 /* Runs garbage collection for a little; from the host's idle time. */
 void vm_idle(struct vm *vm);

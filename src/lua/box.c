@@ -1,0 +1,227 @@
+#include "lua/box.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "lua/vm_int.h"
+
+struct box {
+	void *ptr;         /* NULL: emptied */
+	struct box **slot; /* where C keeps us; NULL with ptr */
+	uint64_t id;
+};
+
+/* Registry: light userdata of the box -> its userdata, weak: how C gets from
+ * its box to a value it can push. */
+static const char values_key = 0;
+
+static void push_values(lua_State *L)
+{
+	if (lua_rawgetp(L, LUA_REGISTRYINDEX, &values_key) == LUA_TTABLE)
+		return;
+	lua_pop(L, 1);
+	lua_newtable(L);
+	lua_newtable(L);
+	lua_pushliteral(L, "v");
+	lua_setfield(L, -2, "__mode");
+	lua_setmetatable(L, -2);
+	lua_pushvalue(L, -1);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, &values_key);
+}
+
+/* ---- metamethods --------------------------------------------------------- */
+
+static int on_collect(lua_State *L)
+{
+	struct box *b = lua_touserdata(L, 1);
+
+	if (b->slot)
+		*b->slot = NULL;
+	b->slot = NULL;
+	b->ptr = NULL;
+	return 0;
+}
+
+static int on_tostring(lua_State *L)
+{
+	struct box *b = lua_touserdata(L, 1);
+
+	luaL_getmetafield(L, 1, "__name");
+	lua_pushfstring(L, "%s: #%I%s", lua_tostring(L, -1), (LUAI_UACINT)b->id,
+			b->ptr ? "" : " (gone)");
+	return 1;
+}
+
+/* Upvalues: the methods, the getter or nil. */
+static int on_index(lua_State *L)
+{
+	lua_CFunction get;
+
+	lua_pushvalue(L, 2);
+	if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+		return 1;
+	lua_pop(L, 1);
+	get = lua_tocfunction(L, lua_upvalueindex(2));
+	if (get)
+		return get(L);
+	luaL_getmetafield(L, 1, "__name");
+	return luaL_error(L, "%s has no field '%s'", lua_tostring(L, -1),
+			  env_tolstring(L, 2, NULL));
+}
+
+static int on_newindex(lua_State *L)
+{
+	luaL_getmetafield(L, 1, "__name");
+	return luaL_error(L, "field '%s' of %s cannot be set",
+			  env_tolstring(L, 2, NULL), lua_tostring(L, -1));
+}
+
+static void set_index(lua_State *L, const struct box_type *type)
+{
+	static const luaL_Reg none[] = {{NULL, NULL}};
+
+	lua_newtable(L);
+	luaL_setfuncs(L, type->methods ? type->methods : none, 0);
+	if (type->get)
+		lua_pushcfunction(L, type->get);
+	else
+		lua_pushnil(L);
+	lua_pushcclosure(L, on_index, 2);
+	lua_setfield(L, -2, "__index");
+}
+
+void box_register(lua_State *L, const struct box_type *type)
+{
+	lua_newtable(L);
+	lua_pushstring(L, type->name);
+	lua_setfield(L, -2, "__name");
+	lua_pushboolean(L, 0);
+	lua_setfield(L, -2, "__metatable");
+	lua_pushcfunction(L, on_collect);
+	lua_setfield(L, -2, "__gc");
+	lua_pushcfunction(L, on_tostring);
+	lua_setfield(L, -2, "__tostring");
+	lua_pushcfunction(L, type->set ? type->set : on_newindex);
+	lua_setfield(L, -2, "__newindex");
+	set_index(L, type);
+	/* box_order asks for this one. */
+	lua_pushlightuserdata(L, (void *)&values_key);
+	lua_rawsetp(L, -2, &values_key);
+	lua_pushvalue(L, -1);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, type);
+}
+
+/* ---- handles ------------------------------------------------------------- */
+
+/* The handle an object has, pushed; false when it has none. */
+static bool push_old(lua_State *L, struct box *b)
+{
+	if (!b)
+		return false;
+	push_values(L);
+	lua_rawgetp(L, -1, b);
+	lua_remove(L, -2);
+	if (lua_touserdata(L, -1) == b)
+		return true;
+	/* Found dead by the collector, its finalizer has yet to run. */
+	lua_pop(L, 1);
+	return false;
+}
+
+void box_push(lua_State *L, void *ptr, struct box **slot,
+	      const struct box_type *type)
+{
+	struct box *b;
+
+	assert(ptr);
+	luaL_checkstack(L, 5, NULL);
+	if (push_old(L, *slot))
+		return;
+	b = lua_newuserdatauv(L, sizeof(*b), type->values);
+	*b = (struct box){.id = ++vm_of(L)->serial};
+	lua_rawgetp(L, LUA_REGISTRYINDEX, type);
+	assert(lua_istable(L, -1)); /* box_register was called */
+	lua_setmetatable(L, -2);
+	push_values(L);
+	lua_pushvalue(L, -2);
+	lua_rawsetp(L, -2, b);
+	lua_pop(L, 1);
+	/* From here on nothing can fail. */
+	if (*slot)
+		(*slot)->slot = NULL;
+	b->ptr = ptr;
+	b->slot = slot;
+	*slot = b;
+}
+
+static struct box *find(lua_State *L, int idx, const struct box_type *type)
+{
+	struct box *b = lua_touserdata(L, idx);
+	bool same;
+
+	if (!b || !lua_getmetatable(L, idx))
+		return NULL;
+	lua_rawgetp(L, LUA_REGISTRYINDEX, type);
+	same = lua_rawequal(L, -1, -2) && lua_istable(L, -1);
+	lua_pop(L, 2);
+	return same ? b : NULL;
+}
+
+void *box_test(lua_State *L, int idx, const struct box_type *type)
+{
+	struct box *b = find(L, idx, type);
+
+	return b ? b->ptr : NULL;
+}
+
+void *box_peek(lua_State *L, int idx, const struct box_type *type)
+{
+	struct box *b = find(L, idx, type);
+
+	if (!b)
+		luaL_typeerror(L, idx, type->name);
+	return b->ptr;
+}
+
+void *box_get(lua_State *L, int idx, const struct box_type *type)
+{
+	void *ptr = box_peek(L, idx, type);
+
+	if (!ptr)
+		luaL_error(L, "%s", type->gone);
+	return ptr;
+}
+
+void box_empty(struct box **slot)
+{
+	struct box *b = *slot;
+
+	if (!b)
+		return;
+	b->ptr = NULL;
+	b->slot = NULL;
+	*slot = NULL;
+}
+
+bool box_order(lua_State *L, int idx, uint64_t *id_r)
+{
+	bool is_box;
+
+	if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx))
+		return false;
+	lua_rawgetp(L, -1, &values_key);
+	is_box = lua_touserdata(L, -1) == &values_key;
+	lua_pop(L, 2);
+	if (is_box)
+		*id_r = ((struct box *)lua_touserdata(L, idx))->id;
+	return is_box;
+}
+
+uint64_t box_id(lua_State *L, int idx)
+{
+	uint64_t id = 0;
+
+	if (!box_order(L, idx, &id))
+		luaL_argerror(L, idx, "handle expected");
+	return id;
+}

@@ -1,0 +1,364 @@
+#include "lua/vm_int.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util/err.h"
+
+/* ---- messages ------------------------------------------------------------ */
+
+void vm_log(struct vm *vm, enum log_level level, const char *message,
+	    const char *trace)
+{
+	if (vm->conf.host.log)
+		vm->conf.host.log(vm->conf.host.ctx, level, str_from(message),
+				  str_from(trace));
+}
+
+/* A copy, cut to fit. */
+static void put(char *text, size_t cap, const char *s, size_t n)
+{
+	size_t at = strlen(text);
+
+	if (n > cap - 1 - at)
+		n = cap - 1 - at;
+	memcpy(text + at, s, n);
+	text[at + n] = '\0';
+}
+
+static int to_text(lua_State *L)
+{
+	env_tolstring(L, 1, NULL);
+	return 1;
+}
+
+/* The error value at the top of L becomes a string. */
+static void stringify(lua_State *L)
+{
+	const char *type = luaL_typename(L, -1);
+
+	if (lua_type(L, -1) == LUA_TSTRING)
+		return;
+	if (!vm_condemned(L)) {
+		lua_pushcfunction(L, to_text);
+		lua_insert(L, -2);
+		if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+			return;
+	}
+	lua_pop(L, 1);
+	lua_pushfstring(L, "(error object is a %s value)", type);
+}
+
+void vm_describe(lua_State *L, lua_State *of, int level, char *text, size_t cap)
+{
+	int top = lua_gettop(L);
+	size_t n;
+	const char *s;
+
+	text[0] = '\0';
+	if (!lua_checkstack(L, LUA_MINSTACK) || !lua_checkstack(of, 1)) {
+		put(text, cap, "(no room on the stack to say more)", 34);
+		return;
+	}
+	lua_pushvalue(of, -1);
+	if (of != L)
+		lua_xmove(of, L, 1);
+	stringify(L);
+	s = lua_tolstring(L, -1, &n);
+	put(text, cap, s, n);
+	luaL_traceback(L, of, NULL, level);
+	s = lua_tolstring(L, -1, &n);
+	put(text, cap, "\n", 1);
+	put(text, cap, s, n);
+	lua_settop(L, top);
+}
+
+/* An error that is passed on keeps the traceback it was first seen with. */
+static bool is_described(lua_State *L, const struct vm *vm)
+{
+	size_t n;
+	const char *s;
+
+	if (lua_type(L, -1) != LUA_TSTRING)
+		return false;
+	s = lua_tolstring(L, -1, &n);
+	return strncmp(vm->err, s, n) == 0 && vm->err[n] == '\n';
+}
+
+int vm_on_error(lua_State *L)
+{
+	struct vm *vm = vm_of(L);
+
+	if (!is_described(L, vm))
+		vm_describe(L, L, 1, vm->err, sizeof(vm->err));
+	return 1;
+}
+
+const char *vm_error(const struct vm *vm)
+{
+	return vm->err;
+}
+
+enum vm_limit vm_error_limit(const struct vm *vm)
+{
+	return vm->err_limit;
+}
+
+/* ---- entries ------------------------------------------------------------- */
+
+struct place {
+	const char *where, *instead;
+};
+
+static struct place enter(struct vm *vm, lua_State *L, struct place p)
+{
+	struct place before = {vm->where, vm->instead};
+
+	if (vm->depth == 0) {
+		limit_begin(vm, L);
+	} else {
+		assert(vm->e.running == L);
+		vm->depth++;
+	}
+	vm->where = p.where;
+	vm->instead = p.instead;
+	vm->err[0] = '\0';
+	vm->err_limit = VM_LIMIT_NONE;
+	return before;
+}
+
+/* What lua_pcall said, as one of ours. The text may be missing. */
+static int leave(struct vm *vm, struct place before, int status)
+{
+	vm->where = before.where;
+	vm->instead = before.instead;
+	if (status != LUA_OK) {
+		vm->err_limit = vm->e.limit;
+		if (!vm->err[0])
+			snprintf(vm->err, sizeof(vm->err), "%s",
+				 status == LUA_ERRMEM ? "not enough memory"
+						      : "error in an error");
+	}
+	if (vm->depth == 1)
+		limit_end(vm);
+	else
+		vm->depth--;
+	if (status == LUA_OK)
+		return 0;
+	return vm->err_limit ? ERR_LIMIT : ERR_STATE;
+}
+
+int vm_do(struct vm *vm, lua_CFunction fn, void *arg, const char *where,
+	  const char *instead)
+{
+	lua_State *L = vm->depth > 0 ? vm->e.running : vm->L;
+	struct place before;
+	int status;
+
+	before = enter(vm, L, (struct place){where, instead});
+	if (!lua_checkstack(L, 4))
+		return leave(vm, before, LUA_ERRMEM);
+	lua_pushcfunction(L, vm_on_error);
+	lua_pushcfunction(L, fn);
+	lua_pushlightuserdata(L, arg);
+	status = lua_pcall(L, 1, 0, -3);
+	lua_pop(L, status == LUA_OK ? 1 : 2);
+	return leave(vm, before, status);
+}
+
+int vm_call(lua_State *L, int nargs, int nresults, const char *where,
+	    const char *instead)
+{
+	struct vm *vm = vm_of(L);
+	int base = lua_gettop(L) - nargs;
+	struct place before;
+	int status;
+
+	luaL_checkstack(L, 4, "in a callback");
+	lua_pushcfunction(L, vm_on_error);
+	lua_insert(L, base);
+	before = enter(vm, L, (struct place){where, instead});
+	status = lua_pcall(L, nargs, nresults, base);
+	if (status != LUA_OK)
+		lua_pop(L, 1);
+	lua_remove(L, base);
+	return leave(vm, before, status);
+}
+
+/* ---- the state ----------------------------------------------------------- */
+
+static int on_panic(lua_State *L)
+{
+	const char *s = lua_tostring(L, -1);
+
+	/* Unreachable as long as the rule in vm.h is kept; Lua aborts. */
+	vm_log(vm_of(L), LOG_ERROR, s ? s : "unprotected error in Lua", "");
+	return 0;
+}
+
+static void on_warn(void *ud, const char *message, int more)
+{
+	(void)more;
+	vm_log(ud, LOG_WARN, message, "");
+}
+
+static int set_up(lua_State *L)
+{
+	struct vm *vm = vm_of(L);
+
+	lua_newtable(L);
+	vm->refs_table = luaL_ref(L, LUA_REGISTRYINDEX);
+	env_open(L);
+	return 0;
+}
+
+/* Pauses grow with the live set, which is small: state is kept in C. */
+static void tune(lua_State *L)
+{
+	lua_gc(L, LUA_GCINC, 180, 200, 0);
+}
+
+struct vm *vm_new(const struct vm_conf *conf)
+{
+	struct vm *vm = mem_zalloc(conf->mem, sizeof(*vm));
+	int err;
+
+	if (!vm)
+		return NULL;
+	vm->conf = *conf;
+	if (!vm->conf.match_steps)
+		vm->conf.match_steps = 1000000;
+	if (!vm->conf.tasks_max)
+		vm->conf.tasks_max = 100000;
+	if (!vm->conf.pool_max)
+		vm->conf.pool_max = 256;
+	mem_init(&vm->mem);
+	vm->mem.limit = conf->memory;
+	sched_init(vm);
+	vm->L = lua_newstate(limit_alloc, vm);
+	if (!vm->L) {
+		mem_free(conf->mem, vm);
+		return NULL;
+	}
+	*(struct vm **)lua_getextraspace(vm->L) = vm;
+	lua_atpanic(vm->L, on_panic);
+	lua_setwarnf(vm->L, on_warn, vm);
+	tune(vm->L);
+	vm->loading = true;
+	err = vm_do(vm, set_up, NULL, "the set-up", NULL);
+	vm->loading = false;
+	if (err)
+		vm_free(&vm);
+	return vm;
+}
+
+void vm_free(struct vm **slot)
+{
+	struct vm *vm = *slot;
+
+	*slot = NULL;
+	if (!vm)
+		return;
+	assert(!vm_inside(vm));
+	sched_fini(vm);
+	lua_close(vm->L);
+	assert(vm->mem.bytes == 0 && vm->mem.blocks == 0);
+	mem_free(vm->conf.mem, vm);
+}
+
+struct vm *vm_of(lua_State *L)
+{
+	return *(struct vm **)lua_getextraspace(L);
+}
+
+void *vm_ctx(lua_State *L)
+{
+	return vm_of(L)->conf.host.ctx;
+}
+
+void vm_set_limits(struct vm *vm, size_t memory, int64_t cpu_us)
+{
+	vm->mem.limit = memory;
+	vm->conf.cpu_us = cpu_us;
+}
+
+lua_State *vm_main(const struct vm *vm)
+{
+	return vm->L;
+}
+
+bool vm_inside(const struct vm *vm)
+{
+	return vm->depth > 0 || vm->sched.draining;
+}
+
+bool vm_loading(const struct vm *vm)
+{
+	return vm->loading;
+}
+
+bool vm_full(const struct vm *vm)
+{
+	return vm->full;
+}
+
+size_t vm_bytes(const struct vm *vm)
+{
+	return vm->mem.bytes;
+}
+
+struct mem *vm_mem(struct vm *vm)
+{
+	return &vm->mem;
+}
+
+void vm_idle(struct vm *vm)
+{
+	assert(!vm_inside(vm));
+	lua_gc(vm->L, LUA_GCSTEP, 0);
+}
+
+/* ---- references ---------------------------------------------------------- */
+
+int vm_ref(lua_State *L)
+{
+	struct vm *vm = vm_of(L);
+	int ref;
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->refs_table);
+	lua_insert(L, -2);
+	ref = luaL_ref(L, -2);
+	lua_pop(L, 1);
+	if (ref != LUA_REFNIL)
+		vm->refs++;
+	return ref;
+}
+
+void vm_push_ref(lua_State *L, int ref)
+{
+	lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->refs_table);
+	lua_rawgeti(L, -1, ref);
+	lua_remove(L, -2);
+}
+
+void vm_unref(struct vm *vm, int ref)
+{
+	lua_State *L = vm->depth > 0 ? vm->e.running : vm->L;
+
+	if (ref == LUA_NOREF || ref == LUA_REFNIL)
+		return;
+	/* Writes only to slots that exist, so it cannot raise; the room it
+	 * needs is what every C function has left over. */
+	if (!lua_checkstack(L, 4))
+		return;
+	lua_rawgeti(L, LUA_REGISTRYINDEX, vm->refs_table);
+	luaL_unref(L, -1, ref);
+	lua_pop(L, 1);
+	vm->refs--;
+}
+
+size_t vm_refs(const struct vm *vm)
+{
+	return vm->refs;
+}
