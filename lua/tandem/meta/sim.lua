@@ -1,0 +1,357 @@
+---@meta tandem.sim
+
+-- The simulator: specs for policies. `require "tandem.sim"` works in any stock
+-- lua5.4; busted is the documented runner. Times are seconds of virtual time.
+
+---@class tandem.sim
+local sim = {}
+
+---@class tandem.sim.Options
+---@field script string? path of the policy
+---@field source string? or its text
+---@field seed integer? decides loss, jitter and identifiers; 1
+---@field addr string|string[]|nil addresses of the proxy; what it listens on, else "10.0.0.100"
+---@field workers integer? instead of what the script says
+---@field files table<string, string>? data files and modules, found before the disk
+---@field link tandem.sim.Link? of all hosts: net:link { ... }
+---@field start number? wall time at 0, seconds since 1970; 2026-01-01T00:00:00Z
+---@field hosts table<string, string>? host name to IP, for the endpoints
+---@field key string? 16 bytes shared by the nodes of a cluster
+---@field name string? in call flows; "proxy"
+---@field listen string? a node without a script: "udp:0.0.0.0:5060"
+---@field t1 number? of the endpoints; 0.5
+---@field t2 number? of the endpoints; 4
+
+-- A network, with a proxy when script or source is given.
+---@param opts tandem.sim.Options?
+---@return tandem.sim.Net
+function sim.new(opts) end
+
+-- The parser the endpoints use.
+---@param bytes string
+---@return tandem.sim.Message? message
+---@return string? why
+function sim.parse(bytes) end
+
+---@class tandem.sim.Link
+---@field loss number? 0 to 1
+---@field delay number? seconds one way; 0.001
+---@field jitter number? up to so many seconds more
+---@field duplicate number? 0 to 1
+---@field reorder number? 0 to 1: held back up to 20 ms, others may overtake
+---@field mtu integer? bytes; a longer datagram comes back as too_big
+---@field oneway boolean? only from a to b
+
+---@alias tandem.sim.Machine tandem.sim.Endpoint|tandem.sim.Node|string
+
+---@class tandem.sim.Net
+---@field now number
+---@field seed integer
+---@field proxy string? where requests go when nothing else is said: the first node
+---@field nodes tandem.sim.Node[]
+---@field pools table<string, table<string, table>> net.pools.pbx.a.status, net.pools.pbx.state
+---@field events table[] log events: time, level, event, node, worker and their fields
+---@field logs string[] the same as an operator sees them
+local net = {}
+
+---@param addr string "10.0.0.1:5060"; the port may be missing
+---@param opts string|{ name: string?, proxy: string?, from: string? }|nil
+---@return tandem.sim.Endpoint
+function net:uas(addr, opts) end
+
+---@param addr string
+---@param opts string|{ name: string?, proxy: string?, from: string? }|nil
+---@return tandem.sim.Endpoint
+function net:uac(addr, opts) end
+
+-- Another proxy; without script or source it runs what the first one runs.
+---@param opts tandem.sim.Options?
+---@return tandem.sim.Node
+function net:node(opts) end
+
+---@param seconds number
+function net:run(seconds) end
+
+---@param pred fun(): any
+---@param max number? 60
+---@param slice number? the longest time between two looks; 0.01
+---@return boolean
+function net:run_until(pred, max, slice) end
+
+---@param seconds number
+---@param fn fun()
+---@return { cancel: fun() }
+function net:after(seconds, fn) end
+
+-- net:link(a, b, {...}), or net:link {...} for all that have none of their own.
+---@param a tandem.sim.Machine|tandem.sim.Link
+---@param b tandem.sim.Machine?
+---@param opts tandem.sim.Link?
+function net:link(a, b, opts) end
+
+---@param a tandem.sim.Machine
+---@param b tandem.sim.Machine
+---@param opts { oneway: boolean }?
+function net:partition(a, b, opts) end
+
+---@param a tandem.sim.Machine?
+---@param b tandem.sim.Machine?
+function net:heal(a, b) end
+
+---@param event string
+---@param match table? field to value, or to a function of it
+---@return integer
+function net:count(event, match) end
+
+---@param name string
+---@param labels table<string, string>?
+---@return number
+function net:metric(name, labels) end
+
+---@param what string|table|nil a path, or options; nothing: the same script again
+---@return true? ok
+---@return string? why
+function net:reload(what) end
+
+-- time, from, to, bytes, fate, node, icmp of every packet.
+---@return table[]
+function net:packets() end
+
+---@param what tandem.sim.Call|{ call: tandem.sim.Call?, methods: string[]?, all: boolean? }|nil
+---@return string
+function net:ladder(what) end
+
+---@return string hash 16 hex digits
+function net:trace_hash() end
+
+-- Fails when anything is left or a script failed.
+---@param opts { errors: integer }? script errors the test caused on purpose
+function net:finish(opts) end
+
+---@class tandem.sim.Node
+---@field addr string where it is reached
+---@field pools table
+---@field workers integer 0 when it does not run
+local node = {}
+
+function node:crash() end
+function node:stop() end
+function node:start() end
+function node:power_off() end
+
+---@param ip string
+function node:take(ip) end
+
+---@param ip string
+function node:drop(ip) end
+
+---@param seconds number of its wall clock
+function node:skew(seconds) end
+
+---@param what string|table|nil
+---@return true? ok
+---@return string? why
+function node:reload(what) end
+
+---@param name string
+---@param labels table<string, string>?
+---@return number
+function node:metric(name, labels) end
+
+-- A function of the module tandem.inspect, called in the script's Lua state.
+---@param name string
+---@param argument any plain data
+---@param worker integer? from 1
+---@return any
+function node:inspect(name, argument, worker) end
+
+-- What is alive in a worker.
+---@param worker integer from 1
+---@return table<string, integer>
+function node:stats(worker) end
+
+-- The n-th allocation from now on fails (0: none).
+---@param n integer
+---@param opts { worker: integer?, which: "core"|"lua"|"node"|nil, row: integer? }?
+---@return integer calls so far
+function node:fail_alloc(n, opts) end
+
+---@class tandem.sim.Endpoint
+---@field name string
+---@field addr string
+---@field received tandem.sim.Message[] with time and source
+---@field garbage table[] what was no SIP message: bytes, why, time
+---@field icmp table[] errors that came back: from, quoted, time
+---@field unacked integer finals of its INVITE transactions that nobody acknowledged
+local endpoint = {}
+
+---@param method string "*": those without a rule
+---@param code integer
+---@param headers table<string, string>?
+---@param after number?
+function endpoint:answer(method, code, headers, after) end
+
+-- The next one only.
+---@param method string
+---@param code integer
+---@param headers table<string, string>?
+---@param after number?
+function endpoint:once(method, code, headers, after) end
+
+---@alias tandem.sim.Reply fun(code: integer, opts: { headers: table?, body: string?, reason: string?, tag: string?, reliable: boolean? }?)
+
+---@param method string
+---@param fn fun(request: tandem.sim.Message, reply: tandem.sim.Reply)? nil: the default
+function endpoint:on(method, fn) end
+
+---@param after number? seconds until it answers
+function endpoint:ring(after) end
+
+-- Hears, does not answer.
+function endpoint:silence() end
+-- ICMP port unreachable.
+function endpoint:refuse() end
+-- The same, and its calls are forgotten.
+function endpoint:crash() end
+-- No ICMP either.
+function endpoint:power_off() end
+function endpoint:resume() end
+
+---@param what string|integer method or code
+---@return tandem.sim.Message[]
+function endpoint:got(what) end
+
+---@param other tandem.sim.Endpoint
+function endpoint:share_dialogs(other) end
+
+---@param bytes string
+---@param to string? address; the proxy
+function endpoint:send(bytes, to) end
+
+---@param seconds number
+---@param fn fun()
+function endpoint:after(seconds, fn) end
+
+---@class tandem.sim.RequestOptions
+---@field headers table<string, string|string[]>|string[][]|nil
+---@field body string?
+---@field from string? URI
+---@field to string? URI
+---@field route string[]? values of Route
+---@field proxy string? address it is sent to
+---@field call_id string?
+---@field cseq integer?
+---@field from_tag string?
+---@field branch string?
+---@field via string? the whole value
+---@field ack boolean? false: finals are not acknowledged (endpoint:ack does it)
+---@field prack boolean? false: reliable provisionals are not confirmed
+---@field again tandem.sim.Call? an earlier try of the same, as after a 407
+
+-- These return at once.
+---@param uri string
+---@param opts tandem.sim.RequestOptions?
+---@return tandem.sim.Call
+function endpoint:invite(uri, opts) end
+
+---@param method string
+---@param uri string
+---@param opts tandem.sim.RequestOptions?
+---@return tandem.sim.Call
+function endpoint:request(method, uri, opts) end
+
+-- These run the network until the final response is in.
+---@param uri string
+---@param opts tandem.sim.RequestOptions?
+---@return tandem.sim.Call
+function endpoint:call(uri, opts) end
+
+---@param method string
+---@param uri string
+---@param opts tandem.sim.RequestOptions?
+---@return tandem.sim.Call
+function endpoint:ask(method, uri, opts) end
+
+-- In the dialog of a call, by whichever side; these return at once.
+---@param call tandem.sim.Call
+---@param method string
+---@param opts tandem.sim.RequestOptions?
+---@return tandem.sim.Call
+function endpoint:in_dialog(call, method, opts) end
+
+---@param call tandem.sim.Call
+---@param opts tandem.sim.RequestOptions?
+---@return tandem.sim.Call
+function endpoint:bye(call, opts) end
+
+---@param call tandem.sim.Call
+---@param opts tandem.sim.RequestOptions?
+---@return tandem.sim.Call
+function endpoint:reinvite(call, opts) end
+
+---@param call tandem.sim.Call
+---@param opts { headers: table?, body: string? }?
+function endpoint:ack(call, opts) end
+
+---@param call tandem.sim.Call
+function endpoint:cancel(call) end
+
+---@class tandem.sim.Call
+---@field id string Call-ID
+---@field method string
+---@field cseq integer
+---@field from_tag string
+---@field code integer? of the final response
+---@field reason string?
+---@field error "timeout"|nil no response came
+---@field done boolean
+---@field state "calling"|"ringing"|"up"|"failed"|"ended"
+---@field headers table<string, string> of the final response
+---@field response tandem.sim.Message? the final one
+---@field responses tandem.sim.Message[] all of them, repetitions too
+---@field provisionals integer[]
+---@field server string? whose final response it is; nil: the proxy's own
+---@field tried string[] servers the proxy sent it to, once per attempt
+---@field elapsed number seconds until the final, or until now
+---@field extra integer further answers, acknowledged and hung up
+---@field cancelled boolean
+---@field cancel tandem.sim.Call? the CANCEL
+local call = {}
+
+---@param max number? 400
+---@return tandem.sim.Call self
+function call:wait(max) end
+
+---@return string
+function call:ladder() end
+
+---@class tandem.sim.Message
+---@field method string? of a request
+---@field uri string?
+---@field code integer? of a response
+---@field reason string?
+---@field body string
+---@field bytes string
+---@field time number when it came
+---@field source string from where
+---@field call_id string
+---@field cseq integer
+---@field cseq_method string
+---@field from_tag string?
+---@field to_tag string?
+---@field branch string?
+local message = {}
+
+---@param name string
+---@return string?
+function message:header(name) end
+
+---@param name string
+---@return string[]
+function message:all(name) end
+
+---@param name string
+---@return string[]
+function message:list(name) end
+
+return sim
