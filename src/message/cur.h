@@ -12,7 +12,9 @@ struct cur {
 
 static inline struct cur cur_of(struct str s)
 {
-	return (struct cur){s.p, s.p + s.n};
+	const char *p = s.p ? s.p : "";
+
+	return (struct cur){p, p + s.n};
 }
 
 static inline bool cur_end(const struct cur *c)

@@ -269,11 +269,14 @@ static void clear(struct msg *m, struct arena *a)
 
 enum msg_bad msg_index(struct msg *m, struct arena *a, struct str raw)
 {
-	struct walk w = {.m = m, .p = raw.p, .end = raw.p + raw.n};
+	struct walk w = {.m = m, .p = raw.p};
 	const char *eol;
 	bool clean;
 
 	clear(m, a);
+	if (!raw.n)
+		return MSG_EMPTY;
+	w.end = raw.p + raw.n;
 	while (w.p < w.end && (*w.p == '\r' || *w.p == '\n'))
 		w.p++;
 	if (w.p == w.end)
