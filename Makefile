@@ -20,8 +20,9 @@ SRC_simmod      :=
 # spec/unit/<name>.c and spec/fuzz/<name>.c
 UNIT            := addr_test arena_test buf_test log_test map_test mem_test rand_test siphash_test str_test timer_test core_test \
 		   listener_test via_test branch_test server_match_test \
-		   server_test client_test client_cancel_test stub_test txn_world
-FUZZ            :=
+		   server_test client_test client_cancel_test stub_test txn_world \
+		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test
+FUZZ            := fuzz_msg
 
 # ---- what it needs from Debian
 DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \

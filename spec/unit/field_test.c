@@ -1,0 +1,272 @@
+#include "message/field.h"
+
+#include "unit/message.h"
+
+#define REQUEST                                                                \
+	"INVITE sip:b%6fb:pw@[2001:db8::1]:5061;transport=tcp;lr SIP/2.0\r\n"  \
+	"Via: SIP/2.0/UDP h;branch=z9hG4bK1\r\n"                               \
+	"From: \"A \\\"x\\\" B\"\r\n <sip:a@b>;tag=1;y=\"q;r\"\r\n"            \
+	"To: Bob  B <sip:c@d>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\n"             \
+	"Route: <sip:r1;lr>, <sip:r2;lr>\r\nMax-Forwards: 0070\r\n"            \
+	"Route: <sip:r3;lr>\r\nContact: <sip:a@10.0.0.1;x=y>;expires=60\r\n"
+
+static void setup(struct fixture *f, struct str text)
+{
+	fixture_init(f);
+	CHECK_INT(fixture_index(f, text), MSG_OK);
+}
+
+TEST(the_request_uri)
+{
+	struct fixture f;
+	const struct field_uri *u;
+	bool found;
+
+	setup(&f, STR(REQUEST "\r\n"));
+	u = field_ruri(&f.m);
+	CHECK(u != NULL);
+	CHECK_STR(u->scheme, "sip");
+	CHECK_STR(u->user, "bob");
+	CHECK_STR(u->password, "pw");
+	CHECK_STR(u->host, "2001:db8::1");
+	CHECK_INT(u->port, 5061);
+	CHECK_INT(u->n, 2);
+	CHECK_STR(field_param_get(u->param, u->n, STR("Transport"), &found),
+		  "tcp");
+	CHECK(found);
+	CHECK(!field_param_get(u->param, u->n, STR("lr"), &found).p);
+	CHECK(found);
+	CHECK(!field_param_get(u->param, u->n, STR("no"), &found).p);
+	CHECK(!found);
+	CHECK(field_ruri(&f.m) == u);
+	fixture_fini(&f);
+}
+
+TEST(addresses)
+{
+	struct fixture f;
+	const struct field_addr *a;
+	bool found;
+
+	setup(&f, STR(REQUEST "\r\n"));
+	a = field_addr(&f.m, HDR_FROM, 0);
+	CHECK(a != NULL);
+	CHECK_STR(a->display, "A \"x\" B");
+	CHECK_STR(a->uri.user, "a");
+	CHECK_INT(a->n, 2);
+	CHECK_STR(field_param_get(a->param, a->n, STR("TAG"), &found), "1");
+	CHECK_STR(a->param[1].value, "\"q;r\"");
+	CHECK(field_addr(&f.m, HDR_FROM, 0) == a);
+	CHECK(!field_addr(&f.m, HDR_FROM, 1));
+	a = field_addr(&f.m, HDR_TO, 0);
+	CHECK_STR(a->display, "Bob  B");
+	CHECK_INT(a->n, 0);
+	a = field_addr(&f.m, HDR_CONTACT, 0);
+	CHECK_STR(a->uri.host, "10.0.0.1");
+	CHECK_INT(a->uri.n, 1);
+	CHECK_INT(a->n, 1);
+	CHECK(!a->star);
+	fixture_fini(&f);
+}
+
+TEST(lists_over_all_lines)
+{
+	struct fixture f;
+
+	setup(&f, STR(REQUEST "Supported:\r\nSupported: a,,b\r\n c ,\r\n\r\n"));
+	CHECK_INT(field_count(&f.m, HDR_ROUTE), 3);
+	CHECK_STR(field_value(&f.m, HDR_ROUTE, 1), "<sip:r2;lr>");
+	CHECK_STR(field_addr(&f.m, HDR_ROUTE, 2)->uri.host, "r3");
+	CHECK(!field_value(&f.m, HDR_ROUTE, 3).p);
+	CHECK(!field_addr(&f.m, HDR_ROUTE, 3));
+	CHECK_INT(field_count(&f.m, HDR_SUPPORTED), 2);
+	CHECK_STR(field_value(&f.m, HDR_SUPPORTED, 1), "b c");
+	CHECK_INT(field_count(&f.m, HDR_PATH), 0);
+	CHECK_INT(field_count(&f.m, HDR_FROM), 1);
+	fixture_fini(&f);
+}
+
+TEST(star)
+{
+	struct fixture f;
+
+	setup(&f, STR("REGISTER sip:a SIP/2.0\r\nContact: *\r\nTo: *\r\n\r\n"));
+	CHECK(field_addr(&f.m, HDR_CONTACT, 0)->star);
+	CHECK(!field_addr(&f.m, HDR_TO, 0));
+	fixture_fini(&f);
+}
+
+static bool uri_ok(const char *text)
+{
+	struct fixture f;
+	bool ok;
+
+	fixture_init(&f);
+	ok = field_uri(f.arena, str_from(text)) != NULL;
+	fixture_fini(&f);
+	return ok;
+}
+
+/* Where the library alone would mislead. */
+TEST(not_what_libosip2_says)
+{
+	struct fixture f;
+	const struct field_uri *u;
+
+	fixture_init(&f);
+	u = field_uri(f.arena, STR("sip:null-%00-null@y"));
+	CHECK_STR(u->user, "null-\0-null");
+	u = field_uri(f.arena, STR("sip:h;x=;lr"));
+	CHECK_INT(u->n, 2);
+	CHECK_STR(u->param[1].name, "lr");
+	u = field_uri(f.arena, STR("sip:h;x-obr=1;lr"));
+	CHECK_INT(u->n, 2);
+	u = field_uri(f.arena, STR("tel:+1-201;ext=5"));
+	CHECK_STR(u->user, "+1-201");
+	CHECK_INT(u->n, 1);
+	CHECK(!u->host.p);
+	u = field_uri(f.arena, STR("sipfoo:a@b"));
+	CHECK_STR(u->scheme, "sipfoo");
+	CHECK(!u->host.p);
+	fixture_fini(&f);
+	CHECK(!uri_ok("sip:a%zz@h"));
+	CHECK(!uri_ok("sip:a%4@h"));
+	CHECK(!uri_ok("sip:a@::1"));
+	CHECK(!uri_ok("sip:a@[::1"));
+	CHECK(!uri_ok("sip:h;;lr"));
+	CHECK(!uri_ok("sip:a@h:99999"));
+	CHECK(!uri_ok(""));
+}
+
+TEST(caps)
+{
+	static char text[MSG_MAX_LINE + 64];
+	size_t n;
+
+	for (int params = MSG_MAX_LIST; params <= MSG_MAX_LIST + 1; params++) {
+		n = (size_t)snprintf(text, sizeof(text), "sip:h");
+		for (int i = 0; i < params; i++, n += 2)
+			memcpy(text + n, ";p", 3);
+		CHECK_INT(uri_ok(text), params == MSG_MAX_LIST);
+	}
+	memset(text, 'a', sizeof(text));
+	memcpy(text, "sip:", 4);
+	memcpy(text + MSG_MAX_LINE - 1, "@b", 3);
+	CHECK(!uri_ok(text));
+}
+
+TEST(cap_of_a_list)
+{
+	static char text[4096];
+	struct fixture f;
+	size_t n;
+
+	for (int values = MSG_MAX_LIST; values <= MSG_MAX_LIST + 2; values++) {
+		n = (size_t)snprintf(text, sizeof(text),
+				     "SIP/2.0 200\r\nf: sip:a\r\nt: sip:b\r\n"
+				     "m: <sip:c>");
+		for (int i = 1; i < values; i++)
+			n += (size_t)snprintf(text + n, sizeof(text) - n,
+					      ",<sip:c>");
+		strcpy(text + n, "\r\n\r\n");
+		setup(&f, str_from(text));
+		CHECK_INT(field_count(&f.m, HDR_CONTACT), values > MSG_MAX_LIST
+							      ? MSG_MAX_LIST + 1
+							      : MSG_MAX_LIST);
+		CHECK_INT(field_check(&f.m),
+			  values > MSG_MAX_LIST ? MSG_BAD_CONTACT : MSG_OK);
+		fixture_fini(&f);
+	}
+}
+
+static enum msg_bad check_of(struct str text)
+{
+	struct fixture f;
+	enum msg_bad bad;
+
+	setup(&f, text);
+	bad = field_check(&f.m);
+	CHECK_INT(field_check(&f.m), bad); /* now out of the cache */
+	fixture_fini(&f);
+	return bad;
+}
+
+TEST(checks)
+{
+#define LINE(uri)           "OPTIONS " uri " SIP/2.0\r\n"
+#define FT                  "From: sip:a@b;tag=1\r\nTo: <sip:c@d>\r\n"
+#define CHECKED(text, want) CHECK_INT(check_of(STR(text "\r\n")), want)
+	CHECKED(REQUEST, MSG_OK);
+	CHECKED(LINE("sip:a") FT, MSG_OK);
+	CHECKED(LINE("x:a") FT, MSG_OK); /* 416, not 400 */
+	CHECKED(LINE("sip:a@") FT, MSG_BAD_URI);
+	CHECKED(LINE("sip:a%z@b") FT, MSG_BAD_URI);
+	CHECKED(LINE("sip:a") "To: sip:a\r\n", MSG_BAD_FROM);
+	CHECKED(LINE("sip:a") "To: sip:a\r\nFrom: <sip:a@-b>\r\n",
+		MSG_BAD_FROM);
+	CHECKED(LINE("sip:a") "From: sip:a\r\n", MSG_BAD_TO);
+	CHECKED(LINE("sip:a") "From: sip:a\r\nTo: \"x <sip:b>\r\n", MSG_BAD_TO);
+	CHECKED(LINE("sip:a") FT "Max-Forwards: 255\r\n", MSG_OK);
+	CHECKED(LINE("sip:a") FT "Max-Forwards: 256\r\n", MSG_BAD_MAX_FORWARDS);
+	CHECKED(LINE("sip:a") FT "Max-Forwards: -1\r\n", MSG_BAD_MAX_FORWARDS);
+	CHECKED(LINE("sip:a") FT "Max-Forwards:\r\n", MSG_BAD_MAX_FORWARDS);
+	CHECKED(LINE("sip:a") FT "Route: <sip:a;lr>, x\r\n", MSG_BAD_ROUTE);
+	CHECKED(LINE("sip:a") FT "Route: <sip:a;lr>,,\r\n", MSG_OK);
+	CHECKED(LINE("sip:a") FT "Record-Route: sip\r\n", MSG_BAD_ROUTE);
+	CHECKED(LINE("sip:a") FT "m: <sip:a>;;\r\n", MSG_BAD_CONTACT);
+	CHECKED(LINE("sip:a") FT "m: *\r\n", MSG_OK);
+	CHECKED(LINE("sip:a") FT "m:\r\n", MSG_OK);
+	CHECKED(LINE("sip:a") FT "m: <sip:b>;q=1, <tel:0>\r\n", MSG_OK);
+	CHECKED(LINE("sip:a") FT "m: <sip:->\r\n", MSG_BAD_CONTACT);
+	CHECKED("SIP/2.0 180\r\n" FT, MSG_OK);
+}
+
+/* Every allocation fails in turn, libosip2's own included: it would answer with
+ * parts missing and say nothing. */
+TEST(no_memory)
+{
+	struct fixture f;
+	char *text;
+	struct str raw = STR(REQUEST "\r\n");
+	int failed = 0, fine = 0;
+
+	fixture_init(&f);
+	text = malloc(raw.n);
+	CHECK(text != NULL);
+	memcpy(text, raw.p, raw.n);
+	raw.p = text;
+	for (size_t taken = 0; fixture_starve(&f, taken); taken++) {
+		enum msg_bad bad = msg_index(&f.m, f.arena, raw);
+		const struct field_uri *u;
+		const struct field_addr *a;
+
+		if (bad == MSG_NOMEM)
+			continue;
+		CHECK_INT(bad, MSG_OK);
+		u = field_ruri(&f.m);
+		a = field_addr(&f.m, HDR_FROM, 0);
+		if (u) {
+			CHECK_STR(u->user, "bob");
+			CHECK_STR(u->host, "2001:db8::1");
+			CHECK_INT(u->n, 2);
+		} else {
+			CHECK(arena_failed(f.arena));
+			CHECK(!a);
+		}
+		if (a) {
+			CHECK_STR(a->display, "A \"x\" B");
+			CHECK_STR(a->uri.host, "b");
+			CHECK_INT(a->n, 2);
+			fine++;
+		} else {
+			CHECK(arena_failed(f.arena));
+			failed++;
+		}
+		bad = field_check(&f.m);
+		CHECK(bad == MSG_NOMEM || bad == MSG_OK);
+		CHECK(bad == MSG_NOMEM || a);
+	}
+	CHECK(failed > 20 && fine > 20);
+	free(text);
+	fixture_fini(&f);
+}
