@@ -198,7 +198,14 @@ function endpoint:answer(method, code, headers, after) end
 ---@param after number?
 function endpoint:once(method, code, headers, after) end
 
----@alias tandem.sim.Reply fun(code: integer, opts: { headers: table?, body: string?, reason: string?, tag: string?, reliable: boolean? }?)
+---@class tandem.sim.ReplyOptions
+---@field headers table<string, string>?
+---@field body string?
+---@field reason string?
+---@field tag string? of To, instead of one of its own
+---@field reliable boolean? a provisional by RFC 3262
+
+---@alias tandem.sim.Reply fun(code: integer, opts: tandem.sim.ReplyOptions?)
 
 ---@param method string
 ---@param fn fun(request: tandem.sim.Message, reply: tandem.sim.Reply)? nil: the default
