@@ -251,9 +251,9 @@ local function leftovers(self, worker, list)
       list[#list + 1] = ("%s worker %d: %d %s"):format(self.name, worker, stats[what], what)
     end
   end
-  if stats.blocks > before.blocks then
-    list[#list + 1] = ("%s worker %d: %d blocks of memory more than after start"):format(
-      self.name, worker, stats.blocks - before.blocks)
+  if stats.bytes > before.bytes then
+    list[#list + 1] = ("%s worker %d: %d bytes more than after start"):format(
+      self.name, worker, stats.bytes - before.bytes)
   end
 end
 
