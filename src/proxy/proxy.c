@@ -322,9 +322,6 @@ void proxy_on_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 		return;
 	}
 	s = server_find(p->c.txns, m, key, from);
-	/* Some callers reuse the INVITE's branch in the ACK for its 2xx. */
-	if (s && m->method_id == METHOD_ACK && s->state == SERVER_ACCEPTED)
-		s = NULL;
 	if (s)
 		server_on_request(s, m->method_id, now);
 	else if (m->method_id == METHOD_ACK)
