@@ -179,6 +179,27 @@ TEST(cap_of_a_list)
 	}
 }
 
+TEST(cap_of_vias)
+{
+	static char text[8192];
+	struct fixture f;
+	size_t n;
+
+	for (int vias = MSG_MAX_VIAS; vias <= MSG_MAX_VIAS + 1; vias++) {
+		n = (size_t)snprintf(text, sizeof(text),
+				     "SIP/2.0 200\r\nf: sip:a\r\nt: sip:b\r\n"
+				     "v: SIP/2.0/UDP a\r\nVia: SIP/2.0/UDP a");
+		for (int i = 2; i < vias; i++)
+			n += (size_t)snprintf(text + n, sizeof(text) - n,
+					      ",SIP/2.0/UDP a");
+		strcpy(text + n, "\r\n\r\n");
+		setup(&f, str_from(text));
+		CHECK_INT(field_check(&f.m),
+			  vias > MSG_MAX_VIAS ? MSG_BAD_VIA : MSG_OK);
+		fixture_fini(&f);
+	}
+}
+
 static enum msg_bad check_of(struct str text)
 {
 	struct fixture f;

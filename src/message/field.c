@@ -418,6 +418,18 @@ static bool check_addrs(struct msg *m, enum hdr_id id)
 	return true;
 }
 
+/* Whoever walks them (loop detection does) walks no more than this. */
+static bool check_vias(const struct msg *m)
+{
+	struct values v = values_of(m, HDR_VIA);
+	struct str value;
+	size_t n = 0;
+
+	while (n <= MSG_MAX_VIAS && values_next(&v, &value))
+		n++;
+	return n <= MSG_MAX_VIAS;
+}
+
 static bool check_max_forwards(const struct msg *m)
 {
 	const struct hdr *h = msg_first(m, HDR_MAX_FORWARDS);
@@ -439,6 +451,8 @@ static enum msg_bad check(struct msg *m)
 {
 	if (!check_ruri(m))
 		return MSG_BAD_URI;
+	if (!check_vias(m))
+		return MSG_BAD_VIA;
 	if (field_count(m, HDR_FROM) != 1 || !check_addrs(m, HDR_FROM))
 		return MSG_BAD_FROM;
 	if (field_count(m, HDR_TO) != 1 || !check_addrs(m, HDR_TO))

@@ -58,9 +58,9 @@ struct str field_value(const struct msg *m, enum hdr_id id, size_t i);
 struct str field_param_get(const struct field_param *p, size_t n,
 			   struct str name, bool *found_r);
 /* MSG_OK when libosip2 and our caps accept the message's From, To, Contacts,
- * Routes and R-URI, and Max-Forwards is 0-255 if it is there; else what is
- * wrong. For request validation (16.3 step 1). An R-URI of an unknown scheme is
- * fine here: the answer to that is 416. */
+ * Routes and R-URI, there are at most MSG_MAX_VIAS, and Max-Forwards is 0-255
+ * if it is there; else what is wrong. For request validation (16.3 step 1). An
+ * R-URI of an unknown scheme is fine here: the answer to that is 416. */
 enum msg_bad field_check(struct msg *m);
 
 #endif
