@@ -486,8 +486,11 @@ local function add_loading(world, core)
     world.server_of = fn
   end
   function core.parse_addr(text)
-    local transport, host, port = text:match "^(%a+):(.-):?(%d*)$"
-    if transport ~= "udp" or host == "" then
+    local transport, host, port = text:match "^(%a+):(.+):(%d+)$"
+    if not transport then
+      transport, host = text:match "^(%a+):(.+)$"
+    end
+    if transport ~= "udp" then
       return nil, "no transport that can be listened on"
     end
     return { transport = transport, host = host, port = math.tointeger(tonumber(port)) or 5060 }

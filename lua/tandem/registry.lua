@@ -1,0 +1,38 @@
+-- The pools of the script by name, and their servers by "pool/server". Plain
+-- states, as pool.lua and server.lua make them.
+local ipairs = ipairs
+
+local _ENV = nil
+
+local registry = { pools = {} }
+
+local pools, servers = {}, {}
+
+function registry.add(pool)
+  registry.pools[#registry.pools + 1] = pool
+  pools[pool.name] = pool
+  for _, server in ipairs(pool.servers) do
+    servers[server.full] = server
+  end
+end
+
+---@param name string
+---@return table? pool
+function registry.pool(name)
+  return pools[name]
+end
+
+---@param full string "pool/server"
+---@return table? server
+function registry.server(full)
+  return servers[full]
+end
+
+-- The server that these facts belong to.
+---@param facts? table
+---@return table? server
+function registry.of(facts)
+  return facts and servers[facts:name()]
+end
+
+return registry

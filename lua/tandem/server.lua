@@ -1,0 +1,155 @@
+-- A server of a pool, as scripts see it. What changes its state goes to worker 0.
+local core = require "tandem.core"
+local link = require "tandem.link"
+local misuse = require "tandem.misuse"
+local object = require "tandem.object"
+local pool_state = require "tandem.state"
+local setmetatable, type = setmetatable, type
+
+local _ENV = nil
+
+local server = {}
+
+local methods, fields = {}, {}
+local class = object.class("server", methods, fields)
+server.class = class
+
+local function reason(verb, why, otherwise)
+  if why ~= nil and type(why) ~= "string" then
+    misuse("server:%s: why: a string expected, got %s", verb, type(why))
+  end
+  return why or otherwise
+end
+
+local function who()
+  return "script " .. (core.where() or "?")
+end
+
+-- No new requests for so many seconds. Holds are kept by reason and the latest end
+-- counts; 0 ends the hold of that reason.
+function methods.hold(self, seconds, why)
+  if type(seconds) ~= "number" or not (seconds >= 0 and seconds < 1e9) then
+    misuse("server:hold: a number of seconds expected, got %s", seconds)
+  end
+  link.send("hold", self, { seconds = seconds, why = reason("hold", why, "script") })
+end
+
+function methods.mark_down(self, why)
+  link.send("mark", self, { to = "down", why = reason("mark_down", why, "script") })
+end
+
+function methods.mark_up(self, why)
+  link.send("mark", self, { to = "up", why = reason("mark_up", why, "script") })
+end
+
+local function admin(word)
+  return function(self, why)
+    link.send("admin", self, { to = word, why = reason(word, why, "script"), who = who() })
+  end
+end
+
+methods.drain = admin "drain"
+methods.ready = admin "ready"
+methods.maint = admin "maint"
+
+function fields.name(self)
+  return self.name
+end
+
+function fields.uri(self)
+  return self.uri
+end
+
+function fields.tier(self)
+  return self.tier
+end
+
+function fields.weight(self)
+  return self.weight
+end
+
+function fields.inflight(self)
+  return self.facts:get "inflight"
+end
+
+fields.health = pool_state.health
+fields.admin = pool_state.admin
+
+function fields.status(self)
+  return (pool_state.status(self, core.now()))
+end
+
+-- When the health last changed, as sip.now() counts.
+function fields.since(self)
+  return core.seconds(self.facts:get "since")
+end
+
+-- For how many seconds it has been up; 0 when it is not.
+function fields.up_for(self)
+  local health = pool_state.health(self)
+  if health ~= "up" and health ~= "falling" then
+    return 0
+  end
+  return core.now() - core.seconds(self.facts:get "up_since")
+end
+
+-- Smoothed time to a response, in seconds; nil before the first.
+function fields.latency(self)
+  local latency = self.facts:get "latency"
+  return latency > 0 and core.seconds(latency) or nil
+end
+
+local function host_port(uri)
+  local host = uri.host
+  if host:find(":", 1, true) and host:sub(1, 1) ~= "[" then
+    host = "[" .. host .. "]"
+  end
+  return ("%s:%d"):format(host, uri.port or (uri.scheme == "sips" and 5061 or 5060))
+end
+
+local function address(uri)
+  local transport = uri.transport or (uri.scheme == "sips" and "tls" or "udp")
+  return host_port(uri) .. ";transport=" .. transport
+end
+
+-- Values for <close>: what an attempt counted in is counted out however it ends.
+local busy = {
+  __close = function(server_of)
+    server_of.facts:add("inflight", -1)
+  end,
+}
+local on_trial = {
+  __close = function(server_of)
+    if server_of.facts:get "trial" > 1 then -- it may have been decided meanwhile
+      server_of.facts:add("trial", -1)
+    end
+  end,
+}
+
+-- Makes the state of a server of its checked options.
+---@param options table
+---@param pool table state of the pool, with name and record_route
+function server.new(options, pool)
+  local facts = core.member(pool.name, options.name, {
+    addr = address(core.parse_uri(options.uri)),
+    record_route = pool.record_route,
+  })
+  local self = {
+    name = options.name,
+    full = pool.name .. "/" .. options.name,
+    pool = pool,
+    uri = options.uri,
+    tier = options.tier,
+    weight = options.weight,
+    facts = facts,
+    busy = setmetatable({ facts = facts }, busy),
+    on_trial = setmetatable({ facts = facts }, on_trial),
+    record = nil, -- what is remembered (record.lua); in worker 0
+    evidence = 0, -- a check that began under an older number says nothing
+    probe = {}, -- check.lua's
+  }
+  class.new(self)
+  return self
+end
+
+return server

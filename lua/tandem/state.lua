@@ -1,0 +1,115 @@
+-- The state of a server, read from its facts: two axes (health, admin), the holds,
+-- and one word for all of it. Facts are shared by the workers; worker 0 alone
+-- writes the ones read here (health.lua), except `trial`, which is a counter.
+local core = require "tandem.core"
+
+local _ENV = nil
+
+local state = {}
+
+local health_word = { [0] = "unknown", "up", "falling", "down", "rising" }
+local admin_word = { [0] = "ready", "drain", "maint" }
+
+state.health_code = { unknown = 0, up = 1, falling = 2, down = 3, rising = 4 }
+state.admin_code = { ready = 0, drain = 1, maint = 2 }
+
+---@return "unknown"|"up"|"falling"|"down"|"rising"
+function state.health(server)
+  return health_word[server.facts:get "health"]
+end
+
+---@return "ready"|"drain"|"maint"
+function state.admin(server)
+  return admin_word[server.facts:get "admin"]
+end
+
+-- The end of the holds: of the failback hold, and of all the others.
+---@return number others
+---@return number failback
+function state.held_until(server)
+  local facts = server.facts
+  return core.seconds(facts:get "hold_until"), core.seconds(facts:get "failback_until")
+end
+
+-- The first that applies.
+---@return "maint"|"drain"|"down"|"held"|"up" status
+---@return boolean failback_only held, and only because it came back recently
+function state.status(server, now)
+  local admin = state.admin(server)
+  if admin ~= "ready" then
+    return admin, false
+  end
+  local health = state.health(server)
+  if health == "down" or health == "rising" then
+    return "down", false
+  end
+  local others, failback = state.held_until(server)
+  if others > now then
+    return "held", false
+  elseif failback > now then
+    return "held", true
+  end
+  return "up", false
+end
+
+-- After a passive fall without checks one request at a time is the trial: 1 says
+-- that a trial is wanted, more that one is under way.
+local function on_trial(server)
+  return server.facts:get "trial" > 1
+end
+
+-- May take this new request.
+---@return boolean
+function state.usable(server, now)
+  return state.status(server, now) == "up" and not on_trial(server)
+end
+
+-- May take this new request if nothing else may.
+---@return boolean
+function state.on_failback(server, now)
+  local _, failback_only = state.status(server, now)
+  return failback_only and not on_trial(server)
+end
+
+-- Is there for new requests in general, if need be in spite of a failback hold.
+---@return boolean
+function state.available(server, now)
+  local status, failback_only = state.status(server, now)
+  return status == "up" or failback_only
+end
+
+local function is_up(server, now)
+  return state.status(server, now) == "up"
+end
+
+-- Goes through the servers of a pool.
+---@param pool table
+---@param is fun(server: table, now: number): boolean
+---@return table? first the first of the lowest tier
+---@return integer count
+function state.find(pool, is, now)
+  local first, count = nil, 0
+  for i = 1, #pool.servers do
+    local server = pool.servers[i]
+    if is(server, now) then
+      count = count + 1
+      if not first or server.tier < first.tier then
+        first = server
+      end
+    end
+  end
+  return first, count
+end
+
+-- What the pool is as a whole, and the tier that takes new requests now.
+---@return "up"|"backup"|"down" word
+---@return integer? tier
+function state.pool(pool, now)
+  local first = state.find(pool, is_up, now) or state.find(pool, state.available, now)
+  if not first then
+    return "down", nil
+  end
+  return first.tier == pool.first_tier and "up" or "backup", first.tier
+end
+
+return state
