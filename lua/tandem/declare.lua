@@ -1,0 +1,92 @@
+-- The declaring half of a script: what is declared while it loads, where, and all
+-- of it as the plan and the canonical dump for the proxy.
+local core = require "tandem.core"
+local dump = require "tandem.dump"
+local misuse = require "tandem.misuse"
+local schema = require "tandem.schema"
+local ipairs = ipairs
+
+local _ENV = nil
+
+local declare = {}
+
+local declared = { listen = {}, pools = {}, netsets = {}, data = {}, routes = {} }
+local places = {} -- what -> where it was declared
+
+-- Raises when the script has been loaded.
+---@param verb string "sip.pool"
+function declare.loading(verb)
+  if core.phase() ~= "load" then
+    misuse("%s declares, which is only possible while the script loads", verb)
+  end
+end
+
+-- Raises with the message of the schema.
+---@param title string
+---@param item table a type of schema.lua
+---@param value any
+---@return any
+function declare.check(title, item, value)
+  local result, message = schema.validate(title, item, value)
+  if message then
+    misuse("%s", message)
+  end
+  return result
+end
+
+-- Raises when this was declared before.
+---@param what string "pool 'pbx'"
+function declare.once(what)
+  if places[what] then
+    misuse("%s has been declared before, at %s", what, places[what])
+  end
+  places[what] = core.where() or "?"
+end
+
+-- Keeps a declaration for the dump: `key` in the part `part`, or the next of it.
+---@param part "listen"|"pools"|"netsets"|"data"|"routes"
+---@param value any plain data
+---@param key? string
+function declare.keep(part, value, key)
+  local list = declared[part]
+  list[key or #list + 1] = value
+end
+
+---@param settings table
+function declare.settings(settings)
+  declared.settings = settings
+end
+
+-- One of the settings; nil when it was not given.
+---@param name string
+function declare.setting(name)
+  return declared.settings and declared.settings[name]
+end
+
+local function flat(settings)
+  local timers, lua = settings.timers or {}, settings.lua or {}
+  return {
+    workers = settings.workers,
+    log_level = settings.log_level,
+    state_dir = settings.state_dir,
+    key_file = settings.key_file,
+    t1 = timers.t1, t2 = timers.t2, t4 = timers.t4,
+    trying = settings.trying,
+    late_answer = settings.late_answer,
+    domains = settings.domains,
+    trust = settings.trust,
+    lua_memory = lua.memory,
+    lua_burst = lua.burst,
+  }
+end
+
+-- What the proxy needs to know once the script is loaded.
+function declare.plan()
+  local listen = {}
+  for i, item in ipairs(declared.listen) do
+    listen[i] = item
+  end
+  return { listen = listen, settings = flat(declared.settings or {}), dump = dump(declared) }
+end
+
+return declare

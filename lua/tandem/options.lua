@@ -1,0 +1,240 @@
+-- The options of every declaration and of the verbs, with their defaults.
+local core = require "tandem.core"
+local headers = require "tandem.headers"
+local netset = require "tandem.netset"
+local schema = require "tandem.schema"
+local ipairs, math, pairs, type = ipairs, math, pairs, type
+
+local _ENV = nil
+
+local options = {}
+
+local seconds, integer, word = schema.seconds, schema.integer, schema.word
+local default, required, record = schema.default, schema.required, schema.record
+local duration = seconds { above = 0 }
+
+-- What servers and pools are called: part of log lines, metrics and paths.
+options.name = schema.matching("[%w_.-]+", "a name of letters, digits, '_', '.' and '-'")
+
+options.uri = schema.custom(function(value)
+  if type(value) ~= "string" then
+    return false, ("a SIP URI expected, got %s"):format(type(value))
+  end
+  local uri, why = core.parse_uri(value)
+  if not uri then
+    return false, ("'%s' is no SIP URI: %s"):format(value, why)
+  end
+  return true, value
+end)
+
+-- A policy by name, or a function (req, servers) -> server or list.
+options.policies = { "ordered" }
+local policy_name = word(options.policies)
+local policy = schema.custom(function(value)
+  if type(value) == "function" then
+    return true, value
+  end
+  return policy_name.check(value, "")
+end)
+
+-- Which answers to a check are good: "any" but 5xx, a list of codes, or a
+-- function(res) -> boolean.
+local codes = schema.list(integer { min = 200, max = 699 }, { min = 1 })
+local expect = schema.custom(function(value)
+  if value == "any" or type(value) == "function" then
+    return true, value
+  elseif type(value) == "table" then
+    return codes.check(value, "")
+  end
+  return false, "\"any\", a list of response codes or a function expected"
+end)
+
+local check = record({
+  method = default(word { "OPTIONS" }, "OPTIONS"),
+  interval = default(duration, 2),
+  fast_interval = duration,
+  timeout = default(duration, 1),
+  fall = default(integer { min = 1 }, 3),
+  rise = default(integer { min = 1 }, 2),
+  jitter = default(schema.number { min = 0, max = 0.5 }, 0.1),
+  expect = default(expect, "any"),
+  from = options.uri,
+}, function(out)
+  if out.timeout >= out.interval then
+    return ("timeout (%s) must be shorter than interval (%s)"):format(out.timeout, out.interval)
+  end
+  -- Never two in flight: a check cannot be repeated faster than it may take.
+  out.fast_interval = out.fast_interval or math.min(out.interval, math.max(1, out.timeout))
+  if out.fast_interval > out.interval then
+    return ("fast_interval (%s) must not be longer than interval (%s)")
+      :format(out.fast_interval, out.interval)
+  elseif out.fast_interval < out.timeout then
+    return ("timeout (%s) must not be longer than fast_interval (%s)")
+      :format(out.timeout, out.fast_interval)
+  end
+end)
+
+local failback = record({
+  hold = default(seconds(), 30),
+  hold_max = seconds(),
+}, function(out)
+  out.hold_max = out.hold_max or math.max(600, out.hold)
+  if out.hold_max < out.hold then
+    return ("hold_max (%s) must not be less than hold (%s)"):format(out.hold_max, out.hold)
+  end
+end)
+
+local passive = record {
+  fall = default(integer { min = 1 }, 3),
+  hold = default(duration, 30),
+}
+
+-- "local": no usable answer (timeout, transport); numbers: answers.
+local retry_code = integer { min = 300, max = 699 }
+local retry_on = schema.list(schema.custom(function(value)
+  if value == "local" then
+    return true, value
+  elseif type(value) == "number" then
+    return retry_code.check(value, "")
+  end
+  return false, "\"local\" or a response code expected"
+end))
+
+local function one_limit(out)
+  if out.timeout and out.retransmits then
+    return "timeout and retransmits exclude each other"
+  end
+end
+
+-- The limits of one attempt, and what else a verb takes.
+local function attempt(more)
+  local fields = {
+    timeout = duration,
+    retransmits = integer { min = 0, max = 10 },
+    progress_timeout = duration,
+    ring_timeout = duration,
+  }
+  for name, item in pairs(more) do
+    fields[name] = item
+  end
+  return record(fields, one_limit)
+end
+
+options.attempt = attempt {
+  last_timeout = duration,
+  attempts = integer { min = 1 },
+  budget = duration,
+}
+
+options.try = attempt {
+  key = schema.string,
+  on_response = schema.func,
+}
+
+options.relay = attempt {
+  key = schema.string,
+  on_response = schema.func,
+  last_timeout = duration,
+  attempts = integer { min = 1 },
+  budget = duration,
+  retry_on = retry_on,
+}
+
+options.each = record { key = schema.string }
+options.forward = record { keep_503 = default(schema.boolean, false) }
+
+local server = record {
+  name = required(options.name),
+  uri = required(options.uri),
+  tier = default(integer { min = 1 }, 1),
+  weight = default(integer { min = 0 }, 1),
+}
+
+options.pool = record({
+  servers = required(schema.list(server)),
+  policy = default(policy, "ordered"),
+  check = default(schema.off_or(check), {}),
+  passive = default(schema.off_or(passive), {}),
+  failback = default(failback, {}),
+  keep = default(integer { min = 0 }, 1),
+  all_down = default(word { "try", "fail" }, "try"),
+  attempt = default(options.attempt, {}),
+  retry_on = default(retry_on, { "local", 503 }),
+  record_route = default(schema.boolean, true),
+}, function(out)
+  local seen = {}
+  for i, item in ipairs(out.servers) do
+    if seen[item.name] then
+      return ("servers[%d]: there is a server '%s' already"):format(i, item.name)
+    end
+    seen[item.name] = true
+  end
+end)
+
+local host = schema.matching("[%w.:%[%]-]+", "a host name or an IP address")
+
+options.listener = record {
+  address = required(schema.string),
+  advertise = host,
+}
+
+options.settings = record {
+  workers = integer { min = 1, max = 64 },
+  log_level = word { "debug", "info", "warn", "error" },
+  state_dir = schema.string,
+  key_file = schema.string,
+  timers = record { t1 = duration, t2 = duration, t4 = duration },
+  domains = schema.list(host),
+  trust = netset.type,
+  trying = word { "commit", "rfc" },
+  late_answer = word { "bye", "forward" },
+  lua = record {
+    memory = schema.number { min = 1e6 },
+    burst = seconds { min = 0.001, max = 10 },
+  },
+}
+
+options.every = record {
+  jitter = default(schema.number { min = 0, max = 0.5 }, 0),
+  per_worker = default(schema.boolean, false),
+}
+options.on = record { per_worker = default(schema.boolean, false) }
+
+-- Names as Prometheus wants them.
+options.metric = schema.matching("[%l_][%l%d_]*", "a name of small letters, digits and '_'")
+options.labels = schema.custom(function(given)
+  if type(given) ~= "table" then
+    return false, ("a table { label = \"value\" } expected, got %s"):format(type(given))
+  end
+  local out = {}
+  for name, value in pairs(given) do
+    if type(name) ~= "string" or not name:find "^[%l_][%l%d_]*$" then
+      return false, ("'%s' is no label name"):format(name)
+    elseif type(value) ~= "string" then
+      return false, ("%s: a string expected, got %s"):format(name, type(value))
+    end
+    out[name] = value
+  end
+  return true, out
+end)
+
+options.request = record {
+  method = required(schema.matching("[%w%-.!%%*_+`'~]+", "a method")),
+  uri = required(options.uri),
+  from = options.uri,
+  to = options.uri,
+  headers = headers.type,
+  body = schema.string,
+  timeout = duration,
+}
+
+options.reply = record({
+  headers = headers.type,
+  body = schema.string,
+}, function(out)
+  if out.body and not headers.has(out.headers, "Content-Type") then
+    return "a body needs a Content-Type header"
+  end
+end)
+
+return options

@@ -1,0 +1,125 @@
+-- A pool: servers in tiers, and the way to go through them for a request.
+local core = require "tandem.core"
+local custom = require "tandem.policy.custom"
+local declare = require "tandem.declare"
+local frozen = require "tandem.frozen"
+local object = require "tandem.object"
+local options = require "tandem.options"
+local ordered = require "tandem.policy.ordered"
+local pool_state = require "tandem.state"
+local select = require "tandem.select"
+local server = require "tandem.server"
+local ipairs, table, type = ipairs, table, type
+
+local _ENV = nil
+
+local pool = {}
+
+local policies = { ordered = ordered }
+
+local methods, fields = {}, {}
+local class = object.class("pool", methods, fields)
+pool.class = class
+
+local function cursor(self, verb, req, opts)
+  local key
+  if opts ~= nil then
+    key = declare.check(verb, options.each, opts).key
+  end
+  return select.cursor(self, key or (req and req.call_id) or "", req)
+end
+
+-- The usable servers, best first, for a loop. Looks again before every step.
+function methods.each(self, req, opts)
+  local walk = cursor(self, "pool:each", req, opts)
+  return function()
+    local found = walk:next(core.now())
+    return found and found.handle
+  end
+end
+
+-- The best server, or nil, "down"|"empty".
+function methods.pick(self, req, opts)
+  local walk = cursor(self, "pool:pick", req, opts)
+  local found = walk:next(core.now())
+  if not found then
+    return nil, walk:why()
+  end
+  return found.handle
+end
+
+-- The server of that name, or nil.
+function methods.server(self, name)
+  local found = self.by_name[name]
+  return found and found.handle
+end
+
+function fields.name(self)
+  return self.name
+end
+
+function fields.servers(self)
+  return self.view
+end
+
+function fields.state(self)
+  return (pool_state.pool(self, core.now()))
+end
+
+-- The tier that takes new requests; nil when the state is "down".
+function fields.active_tier(self)
+  local _, tier = pool_state.pool(self, core.now())
+  return tier
+end
+
+local function by_tier(servers)
+  local tiers, known = {}, {}
+  for _, item in ipairs(servers) do
+    local tier = known[item.tier]
+    if not tier then
+      tier = { number = item.tier }
+      known[item.tier] = tier
+      tiers[#tiers + 1] = tier
+    end
+    tier[#tier + 1] = item
+  end
+  table.sort(tiers, function(a, b)
+    return a.number < b.number
+  end)
+  return tiers
+end
+
+local function policy_of(choice, name)
+  if type(choice) == "function" then
+    return custom.new(choice, name)
+  end
+  return policies[choice].new()
+end
+
+-- Makes the state of a pool of its checked options.
+---@param name string
+---@param conf table
+function pool.new(name, conf)
+  local self = {
+    name = name, full = name,
+    check = conf.check, passive = conf.passive, failback = conf.failback,
+    keep = conf.keep, all_down = conf.all_down,
+    attempt = conf.attempt, retry_on = conf.retry_on, record_route = conf.record_route,
+    policy = policy_of(conf.policy, name),
+    servers = {}, by_name = {},
+  }
+  local handles = {}
+  for i, item in ipairs(conf.servers) do
+    local made = server.new(item, self)
+    self.servers[i] = made
+    self.by_name[made.name] = made
+    handles[i] = made.handle
+  end
+  self.view = frozen(handles)
+  self.tiers = by_tier(self.servers)
+  self.first_tier = self.tiers[1] and self.tiers[1].number
+  class.new(self)
+  return self
+end
+
+return pool

@@ -1,0 +1,277 @@
+-- What a script may declare, and what it is told when it is wrong.
+local fake = require "support.fake_core"
+
+describe("declaring", function()
+  local world, sip
+  before_each(function()
+    world = fake.new { files = {
+      ["servers.json"] = '[{"name":"a","uri":"sip:10.0.0.1"},{"name":"b","uri":"sip:10.0.0.2"}]',
+      ["broken.json"] = '{"a":',
+      ["nets.txt"] = "10.0.0.0/8  # office\n\n# home\n192.0.2.0/24\n",
+    } }
+    sip = world:require "tandem"
+  end)
+
+  local function pool_error(opts)
+    return fake.message(sip.pool, "pbx", opts)
+  end
+
+  local function with(extra)
+    local opts = { servers = { { name = "a", uri = "sip:10.0.0.1" } } }
+    for key, value in pairs(extra) do
+      opts[key] = value
+    end
+    return opts
+  end
+
+  describe("pools", function()
+    it("names file, line, option and what was meant", function()
+      assert.equal("route.lua:14: pool 'pbx': unknown option 'servres'; did you mean 'servers'?",
+        pool_error { servres = {} })
+      assert.equal("route.lua:14: pool 'pbx': check.interval: "
+        .. "a number of seconds expected, got string",
+        pool_error(with { check = { interval = "2" } }))
+    end)
+
+    it("raises a table with the place while loading", function()
+      local ok, err = pcall(sip.pool, "pbx", {})
+      assert.is_false(ok)
+      assert.same({ where = "route.lua:14", message = "pool 'pbx': 'servers' is missing" }, err)
+    end)
+
+    it("wants a check that ends before the next begins", function()
+      assert.matches("check: timeout %(2%) must be shorter than interval %(2%)",
+        pool_error(with { check = { timeout = 2 } }))
+      assert.matches("check: fast_interval %(3%) must not be longer than interval %(2%)",
+        pool_error(with { check = { fast_interval = 3 } }))
+      assert.matches("check: timeout %(1%) must not be longer than fast_interval %(0.5%)",
+        pool_error(with { check = { fast_interval = 0.5 } }))
+      sip.pool("pbx", with { check = { interval = 3, timeout = 1.5 } }) -- fast_interval 1.5
+    end)
+
+    it("checks every other option", function()
+      for text, extra in pairs {
+        ["policy: 'ordered' expected, got 'orderd'; did you mean 'ordered'?"] =
+          { policy = "orderd" },
+        ["all_down: 'try' or 'fail' expected, got 'tri'; did you mean 'try'?"] =
+          { all_down = "tri" },
+        ["keep: at least 0 expected, got -1"] = { keep = -1 },
+        ["passive.fall: at least 1 expected, got 0"] = { passive = { fall = 0 } },
+        ["passive.hold: more than 0 expected, got 0"] = { passive = { hold = 0 } },
+        ["failback: hold_max (10) must not be less than hold (30)"] =
+          { failback = { hold_max = 10 } },
+        ["check.expect: \"any\", a list of response codes or a function expected"] =
+          { check = { expect = "all" } },
+        ["check.expect: [1]: at least 200 expected, got 100"] = { check = { expect = { 100 } } },
+        ["check.jitter: at most 0.5 expected, got 1"] = { check = { jitter = 1 } },
+        ["check.method: 'OPTIONS' expected, got 'PING'"] = { check = { method = "PING" } },
+        ["check.from: 'me' is no SIP URI: no sip: or sips: in front"] =
+          { check = { from = "me" } },
+        ["retry_on[2]: \"local\" or a response code expected"] = { retry_on = { 503, "remote" } },
+        ["retry_on[1]: at least 300 expected, got 200"] = { retry_on = { 200 } },
+        ["attempt: timeout and retransmits exclude each other"] =
+          { attempt = { timeout = 1, retransmits = 2 } },
+        ["record_route: true or false expected, got number"] = { record_route = 1 },
+        ["servers[1].uri: '10.0.0.1' is no SIP URI: no sip: or sips: in front"] =
+          { servers = { { name = "a", uri = "10.0.0.1" } } },
+        ["servers[1].name: a name of letters, digits, '_', '.' and '-' expected, got 'a/b'"] =
+          { servers = { { name = "a/b", uri = "sip:10.0.0.1" } } },
+        ["servers[1].tier: at least 1 expected, got 0"] =
+          { servers = { { name = "a", uri = "sip:10.0.0.1", tier = 0 } } },
+        ["servers[2]: there is a server 'a' already"] =
+          { servers = {
+            { name = "a", uri = "sip:10.0.0.1" }, { name = "a", uri = "sip:10.0.0.2" },
+          } },
+      } do
+        assert.equal("route.lua:14: pool 'pbx': " .. text, pool_error(with(extra)))
+      end
+    end)
+
+    it("are declared once", function()
+      world.where = "route.lua:3"
+      sip.pool("pbx", with {})
+      world.where = "route.lua:9"
+      assert.equal("route.lua:9: pool 'pbx' has been declared before, at route.lua:3",
+        pool_error(with {}))
+      assert.matches("sip.pool: name: a name of letters", fake.message(sip.pool, "p b x", with {}))
+    end)
+
+    it("give objects that are read-only", function()
+      local pool = sip.pool("pbx", with {})
+      assert.equal("pbx", pool.name)
+      assert.equal(1, #pool.servers)
+      local a = pool.servers[1]
+      assert.equal(a, pool:server "a")
+      assert.is_nil(pool:server "z")
+      assert.equal("a", a.name)
+      assert.equal("sip:10.0.0.1", a.uri)
+      assert.equal(1, a.tier)
+      assert.equal(1, a.weight)
+      assert.equal("pool pbx", tostring(pool))
+      assert.equal("server pbx/a", tostring(a))
+      assert.equal("route.lua:14: the fields of a server are read-only ('tier')",
+        fake.message(function() a.tier = 2 end))
+      assert.error(function() pool.servers[1] = nil end)
+      assert.equal("route.lua:14: a server has no field 'wieght'; did you mean 'weight'?",
+        fake.message(function() return a.wieght end))
+      assert.equal("route.lua:14: server:hold(...): call it with a colon",
+        fake.message(function() a.hold(5) end))
+    end)
+
+    it("tell the core where servers are", function()
+      sip.pool("pbx", { record_route = false, servers = {
+        { name = "a", uri = "sip:10.0.0.1" },
+        { name = "b", uri = "sip:[2001:db8::1]:5070;transport=tcp" },
+        { name = "c", uri = "sips:10.0.0.3" },
+      } })
+      assert.same({ addr = "10.0.0.1:5060;transport=udp", record_route = false },
+        world.members["pbx/a"])
+      assert.equal("[2001:db8::1]:5070;transport=tcp", world.members["pbx/b"].addr)
+      assert.equal("10.0.0.3:5061;transport=tls", world.members["pbx/c"].addr)
+    end)
+
+    it("take servers from a data file", function()
+      local pool = sip.pool("pbx", { servers = sip.data "servers.json" })
+      assert.equal("b", pool.servers[2].name)
+    end)
+  end)
+
+  describe("listeners", function()
+    it("end up in the plan, in order", function()
+      sip.listen { "udp:0.0.0.0:5060", { "udp:10.0.0.9", advertise = "203.0.113.5" } }
+      assert.same({
+        { transport = "udp", host = "0.0.0.0", port = 5060 },
+        { transport = "udp", host = "10.0.0.9", port = 5060, advertise = "203.0.113.5" },
+      }, world:finish().listen)
+    end)
+
+    it("complain of what is wrong", function()
+      assert.equal("route.lua:14: sip.listen: item 2: 'sctp:1.2.3.4': "
+        .. "no transport that can be listened on",
+        fake.message(sip.listen, { "udp:0.0.0.0:5060", "sctp:1.2.3.4" }))
+      assert.equal("route.lua:14: sip.listen: item 1: unknown option 'advertize'; "
+        .. "did you mean 'advertise'?",
+        fake.message(sip.listen, { { "udp:1.2.3.4", advertize = "x" } }))
+      assert.matches("it goes with its address",
+        fake.message(sip.listen, { "udp:1.2.3.4", advertise = "x" }))
+      assert.matches("listener 'udp:0.0.0.0:5060' has been declared before",
+        fake.message(sip.listen, { "udp:0.0.0.0:5060" }))
+      assert.matches("a list of addresses expected, got number", fake.message(sip.listen, 5060))
+    end)
+  end)
+
+  describe("settings", function()
+    it("go to the plan flat", function()
+      sip.settings {
+        workers = 2, log_level = "warn", timers = { t1 = 0.25 }, domains = { "example.com" },
+        trust = sip.netset { "10.0.0.0/8" }, trying = "rfc", lua = { burst = 0.1 },
+      }
+      assert.same({
+        workers = 2, log_level = "warn", t1 = 0.25, domains = { "example.com" },
+        trust = { "10.0.0.0/8" }, trying = "rfc", lua_burst = 0.1,
+      }, world:finish().settings)
+    end)
+
+    it("are given once, and checked", function()
+      sip.settings { workers = 1 }
+      assert.matches("sip.settings has been declared before", fake.message(sip.settings, {}))
+      assert.equal("route.lua:14: sip.settings: unknown option 'timers.t3'; "
+        .. "did you mean 'timers.t1'?", fake.message(sip.settings, { timers = { t3 = 1 } }))
+      assert.equal("route.lua:14: sip.settings: trust: [1]: '10.0.0.1' is no network: "
+        .. "no prefix length", fake.message(sip.settings, { trust = { "10.0.0.1" } }))
+    end)
+  end)
+
+  describe("data", function()
+    it("is read-only, and in the dump by its hash only", function()
+      local data = sip.data "servers.json"
+      assert.equal("a", data[1].name)
+      assert.error(function() data[1].name = "z" end)
+      local dumped = world:finish().dump
+      assert.matches('"data":{"servers.json":"%x+"}', dumped)
+      assert.is_nil(dumped:find("10.0.0.1", 1, true))
+    end)
+
+    it("is a list of lines when it is no JSON", function()
+      assert.equal("10.0.0.0/8", sip.data("nets.txt")[1])
+      assert.equal(2, #sip.data "nets.txt")
+    end)
+
+    it("says which file is wrong", function()
+      assert.matches("sip.data: broken.json: .*T_END", fake.message(sip.data, "broken.json"))
+      assert.equal("route.lua:14: sip.data: none.json: no such file: none.json",
+        fake.message(sip.data, "none.json"))
+    end)
+  end)
+
+  it("netsets take networks and files of them", function()
+    local set = sip.netset { "198.51.100.0/24", file = "nets.txt" }
+    assert.same({ "198.51.100.0/24", "10.0.0.0/8", "192.0.2.0/24" }, { table.unpack(set.networks) })
+    assert.matches("'office' is no network", fake.message(sip.netset, { "office" }))
+    assert.matches("a list expected, got a table with 'flie'",
+      fake.message(sip.netset, { flie = "nets.txt" }))
+  end)
+
+  describe("routes", function()
+    local function fn() end
+
+    it("reach the core by kind and method", function()
+      sip.route(fn)
+      sip.route("INVITE", fn)
+      sip.route("*in_dialog", fn)
+      sip.route("*from_server", fn)
+      assert.same({
+        { kind = "initial", fn = fn }, { kind = "initial", method = "INVITE", fn = fn },
+        { kind = "in_dialog", fn = fn }, { kind = "from_server", fn = fn },
+      }, world.handlers)
+    end)
+
+    it("complain of what is wrong", function()
+      world.where = "route.lua:5"
+      sip.route("INVITE", fn)
+      world.where = "route.lua:9"
+      assert.equal("route.lua:9: the route 'INVITE' has been declared before, at route.lua:5",
+        fake.message(sip.route, "INVITE", fn))
+      assert.equal("route.lua:9: sip.route: there is no kind '*indialog'; "
+        .. "did you mean '*in_dialog'?", fake.message(sip.route, "*indialog", fn))
+      assert.matches("methods are written in capitals; did you mean 'REGISTER'?",
+        fake.message(sip.route, "Register", fn))
+      assert.matches("ACK never reaches a script", fake.message(sip.route, "ACK", fn))
+      assert.matches("a function expected, got nil", fake.message(sip.route, "INVITE"))
+      assert.matches("a function expected, got nil", fake.message(sip.route))
+    end)
+  end)
+
+  it("is over once the script has been loaded", function()
+    world:start()
+    for verb, call in pairs {
+      ["sip.pool"] = function() sip.pool("p", with {}) end,
+      ["sip.listen"] = function() sip.listen { "udp:1.2.3.4" } end,
+      ["sip.settings"] = function() sip.settings {} end,
+      ["sip.netset"] = function() sip.netset {} end,
+      ["sip.data"] = function() sip.data "servers.json" end,
+      ["sip.route"] = function() sip.route(print) end,
+    } do
+      assert.equal("route.lua:14: " .. verb
+        .. " declares, which is only possible while the script loads", fake.message(call))
+    end
+  end)
+
+  it("gives the same dump whatever the order", function()
+    local function dump(first, second)
+      local one = fake.new()
+      local tandem = one:require "tandem"
+      tandem.pool(first, with { keep = 0, check = false })
+      tandem.pool(second, with { check = false, keep = 0 })
+      return one:finish().dump
+    end
+    assert.equal(dump("x", "y"), dump("y", "x"))
+    assert.not_equal(dump("x", "y"), dump("x", "z"))
+  end)
+
+  it("tells of misspelt functions of tandem itself", function()
+    assert.equal("route.lua:14: tandem has no 'rout'; did you mean 'route'?",
+      fake.message(function() sip.rout(print) end))
+    assert.matches("tandem cannot be changed", fake.message(function() sip.route = 1 end))
+  end)
+end)
