@@ -327,20 +327,6 @@ static const struct field_addr *parse_addr(struct arena *a, struct str text)
 	return judge_addr(a, &na, &out->uri) ? out : NULL;
 }
 
-const struct field_addr *field_addr(struct msg *m, enum hdr_id id, size_t i)
-{
-	const struct cached *c = cache_find(m, id, i);
-	const struct field_addr *out;
-
-	if (c)
-		return c->value;
-	field_init();
-	out = parse_addr(m->arena, field_value(m, id, i));
-	if (out && out->star && id != HDR_CONTACT)
-		out = NULL;
-	return cache_add(m, id, i, out);
-}
-
 /* A walk over the values of a header on all its lines. */
 struct values {
 	const struct msg *m;
@@ -381,15 +367,46 @@ size_t field_count(const struct msg *m, enum hdr_id id)
 	return n;
 }
 
-struct str field_value(const struct msg *m, enum hdr_id id, size_t i)
+static struct str value_at(const struct msg *m, enum hdr_id id, size_t i)
 {
 	struct values v = values_of(m, id);
 	struct str value;
 
 	while (values_next(&v, &value))
 		if (i-- == 0)
-			return msg_unfold(m->arena, value);
+			return value;
 	return STR_NONE;
+}
+
+struct str field_value(const struct msg *m, enum hdr_id id, size_t i)
+{
+	return msg_unfold(m->arena, value_at(m, id, i));
+}
+
+/* `value` is the i-th of this header, folds and all. */
+static const struct field_addr *addr_of(struct msg *m, enum hdr_id id, size_t i,
+					struct str value)
+{
+	const struct cached *c = cache_find(m, id, i);
+	const struct field_addr *out;
+
+	if (c)
+		return c->value;
+	field_init();
+	out = parse_addr(m->arena, msg_unfold(m->arena, value));
+	if (out && out->star && id != HDR_CONTACT)
+		out = NULL;
+	return cache_add(m, id, i, out);
+}
+
+const struct field_addr *field_addr(struct msg *m, enum hdr_id id, size_t i)
+{
+	struct str value = STR_NONE;
+
+	/* cached before it is looked for in the message */
+	if (!cache_find(m, id, i))
+		value = value_at(m, id, i);
+	return addr_of(m, id, i, value);
 }
 
 struct str field_param_get(const struct field_param *p, size_t n,
@@ -408,13 +425,15 @@ struct str field_param_get(const struct field_param *p, size_t n,
 /* Every value of the header is a name-addr or addr-spec. */
 static bool check_addrs(struct msg *m, enum hdr_id id)
 {
-	size_t n = field_count(m, id);
+	struct values v = values_of(m, id);
+	struct str value;
+	size_t i = 0;
 
-	if (n > MSG_MAX_LIST)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (!field_addr(m, id, i))
+	while (values_next(&v, &value)) {
+		if (i == MSG_MAX_LIST || !addr_of(m, id, i, value))
 			return false;
+		i++;
+	}
 	return true;
 }
 
