@@ -13,7 +13,7 @@ SRC_proxy       := attempt cancel cookie dialog forward late members own proxy r
 SRC_core        := core node shared
 SRC_lua         := base box env limit load order oslib sched strlib strmatch strpat tablib vm
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
-SRC_host        :=
+SRC_host        := args dgram files icmp keyfile logsink mailbox source udp
 SRC_sim         :=
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
 SRC_simmod      :=
@@ -21,7 +21,8 @@ SRC_simmod      :=
 UNIT            := addr_test arena_test buf_test log_test map_test mem_test rand_test siphash_test str_test timer_test core_test \
 		   listener_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test stub_test txn_world \
-		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test
+		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
+		   host_test udp_test
 FUZZ            := fuzz_msg
 
 # ---- what it needs from Debian

@@ -134,6 +134,15 @@ int udp_open(struct udp *u, const struct listener *l, unsigned index,
 	if (!u->is_any)
 		u->hop.local = l->addr;
 	dgram_queue_init(&u->queue);
+	if (l->transport != TRANSPORT_UDP) {
+		u->fd = -1;
+		snprintf(why, n,
+			 "cannot listen on %s:%s: this version speaks "
+			 "UDP only",
+			 transport_name(l->transport),
+			 addr_text(&l->addr, text));
+		return EPROTONOSUPPORT;
+	}
 	u->fd = socket(v6 ? AF_INET6 : AF_INET,
 		       SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (u->fd >= 0) {

@@ -1,0 +1,339 @@
+/*
+ * The parts of the production host that need neither loop nor sockets.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/errqueue.h> /* needs <time.h> before it */
+
+#include "host/args.h"
+#include "host/files.h"
+#include "host/icmp.h"
+#include "host/keyfile.h"
+#include "host/logsink.h"
+#include "host/mailbox.h"
+#include "host/source.h"
+#include "support/unit.h"
+
+/* ---- a directory of the test ---- */
+
+struct place {
+	char dir[64], path[128];
+};
+
+static void make_place(struct place *p)
+{
+	strcpy(p->dir, "/tmp/tandem-unit-XXXXXX");
+	CHECK(mkdtemp(p->dir) != NULL);
+}
+
+static const char *in(struct place *p, const char *name)
+{
+	snprintf(p->path, sizeof(p->path), "%s/%s", p->dir, name);
+	return p->path;
+}
+
+static const char *put(struct place *p, const char *name, const char *text,
+		       mode_t mode)
+{
+	FILE *f = fopen(in(p, name), "w");
+
+	CHECK(f != NULL);
+	fputs(text, f);
+	CHECK(fclose(f) == 0 && chmod(p->path, mode) == 0);
+	return p->path;
+}
+
+static void clear(struct place *p)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -r %s", p->dir);
+	CHECK_INT(system(command), 0);
+}
+
+/* ---- causes ---- */
+
+static enum cause told(uint8_t origin, int err)
+{
+	struct sock_extended_err e = {.ee_origin = origin,
+				      .ee_errno = (uint32_t)err};
+
+	return icmp_cause(&e);
+}
+
+TEST(icmp_is_a_cause)
+{
+	CHECK_INT(told(SO_EE_ORIGIN_ICMP, ECONNREFUSED), CAUSE_ICMP_PORT);
+	CHECK_INT(told(SO_EE_ORIGIN_ICMP, EHOSTUNREACH), CAUSE_ICMP_HOST);
+	CHECK_INT(told(SO_EE_ORIGIN_ICMP, ENETUNREACH), CAUSE_ICMP_NET);
+	CHECK_INT(told(SO_EE_ORIGIN_ICMP6, ECONNREFUSED), CAUSE_ICMP_PORT);
+	CHECK_INT(told(SO_EE_ORIGIN_ICMP6, EACCES), CAUSE_ICMP_HOST);
+	/* "Fragmentation needed" is no death, and what the send call reported
+	 * is not told twice. */
+	CHECK_INT(told(SO_EE_ORIGIN_ICMP, EMSGSIZE), CAUSE_NONE);
+	CHECK_INT(told(SO_EE_ORIGIN_LOCAL, ECONNREFUSED), CAUSE_NONE);
+}
+
+TEST(send_error_is_a_cause)
+{
+	CHECK_INT(icmp_send_cause(EMSGSIZE, true), CAUSE_TOO_BIG);
+	CHECK_INT(icmp_send_cause(EADDRNOTAVAIL, true), CAUSE_NO_SOURCE);
+	CHECK_INT(icmp_send_cause(ENETUNREACH, false), CAUSE_NO_SOURCE);
+	CHECK_INT(icmp_send_cause(ENETUNREACH, true), CAUSE_ICMP_NET);
+	CHECK_INT(icmp_send_cause(EPERM, true), CAUSE_ICMP_HOST);
+	CHECK(icmp_may_be_stale(ECONNREFUSED));
+	CHECK(!icmp_may_be_stale(EAGAIN));
+	CHECK(!icmp_may_be_stale(EPERM));
+}
+
+/* ---- own addresses ---- */
+
+TEST(source_is_the_listener_or_the_route)
+{
+	struct listeners ls = {.n = 3};
+	struct source *s = source_new(&ls);
+	struct addr to, from;
+
+	CHECK(addr_parse(STR("127.0.0.1:5060"), &ls.l[0].addr));
+	CHECK(addr_parse(STR("0.0.0.0:5070"), &ls.l[1].addr));
+	CHECK(addr_parse(STR("192.0.2.77:5080"), &ls.l[2].addr));
+	CHECK_INT(source_refresh(s), 4); /* the third is elsewhere */
+	CHECK_INT(source_refresh(s), 0); /* still */
+	CHECK(source_has(s, 0) && source_has(s, 1) && !source_has(s, 2));
+	CHECK(ls.owns > 0);
+	CHECK(addr_parse(STR("127.0.0.9:99"), &to));
+	CHECK(source_find(s, 0, &to, &from) && addr_eq(&from, &ls.l[0].addr));
+	for (int cached = 0; cached < 2; cached++) {
+		CHECK(source_find(s, 1, &to, &from));
+		CHECK(addr_ip_eq(&from, &ls.l[0].addr));
+		CHECK_INT(from.port, 5070);
+	}
+	CHECK(!source_find(s, 2, &to, &from));
+	CHECK(!source_find(s, 3, &to, &from));
+	CHECK(addr_parse(STR("[::1]:99"), &to)); /* not of this family */
+	CHECK(!source_find(s, 1, &to, &from));
+	source_free(&s);
+}
+
+/* ---- the command line ---- */
+
+static bool note_option(void *ctx, const char *name, const char *value,
+			char *why, size_t n)
+{
+	char *out = ctx;
+	size_t used = strlen(out);
+
+	(void)why;
+	(void)n;
+	snprintf(out + used, 128 - used, "%s=%s;", name, value ? value : "");
+	return true;
+}
+
+/* "config=x;dump=;" or the complaint. */
+static void check_args(const char *a, const char *b, const char *want)
+{
+	static const struct args_option options[] = {
+	    {'c', "config", "FILE", ""},
+	    {'d', "dump", NULL, ""},
+	};
+	char *argv[] = {(char *)(uintptr_t)a, (char *)(uintptr_t)b};
+	char out[128] = "", why[128];
+	bool ok = args_parse(options, 2, b ? 2 : 1, argv, note_option, out, why,
+			     sizeof(why));
+
+	CHECK_INT(strcmp(ok ? out : why, want), 0);
+}
+
+TEST(options_have_many_forms)
+{
+	check_args("-c", "x", "config=x;");
+	check_args("-cx", NULL, "config=x;");
+	check_args("-dcx", NULL, "dump=;config=x;");
+	check_args("--config", "x", "config=x;");
+	check_args("--config=x", "--dump", "config=x;dump=;");
+	check_args("-c", "--dump", "config=--dump;");
+}
+
+TEST(wrong_options_get_advice)
+{
+	check_args("--confg", "x",
+		   "unknown option --confg; did you mean --config?");
+	check_args("--nothing", NULL, "unknown option --nothing");
+	check_args("-x", NULL, "unknown option -x");
+	check_args("-c", NULL, "--config needs a value: --config FILE");
+	check_args("--dump=1", NULL, "--dump takes no value");
+	check_args("a.lua", NULL,
+		   "unexpected argument 'a.lua'; did you mean -c a.lua?");
+	check_args("-", NULL, "unexpected argument '-'");
+	check_args("--", NULL, "unexpected argument '--'");
+}
+
+/* ---- files ---- */
+
+static bool find(struct files *f, const char *name, const char *want)
+{
+	struct loader l = files_loader(f);
+	char *bytes, shown[256];
+	size_t n;
+
+	if (!l.load(l.ctx, name, true, &bytes, &n, shown, sizeof(shown)))
+		return false;
+	CHECK_INT(strcmp(shown + strlen(f->dir) + 1, want), 0);
+	free(bytes);
+	return true;
+}
+
+TEST(modules_are_found_in_their_places_only)
+{
+	struct place p;
+	struct files f;
+	char why[256], script[128], dir[64];
+
+	make_place(&p);
+	CHECK(mkdir(in(&p, "tandem"), 0700) == 0);
+	CHECK(mkdir(in(&p, "lua"), 0700) == 0);
+	CHECK(mkdir(in(&p, "lua/tandem"), 0700) == 0);
+	put(&p, "tandem/init.lua", "", 0600);
+	put(&p, "lua/tandem/mine.lua", "", 0600);
+	put(&p, "lua/own.lua", "", 0600);
+	put(&p, "near.lua", "", 0600);
+	strcpy(script, put(&p, "route.lua", "x", 0600));
+	strcpy(dir, p.dir);
+	CHECK_INT(files_init(&f, script, dir, "/nowhere", why, sizeof(why)), 0);
+	CHECK(find(&f, "tandem", "tandem/init.lua"));
+	CHECK(find(&f, "own", "lua/own.lua"));
+	CHECK(find(&f, "near", "near.lua"));
+	CHECK(!find(&f, "tandem.mine", "")); /* ours are not the script's */
+	CHECK(!find(&f, "..near", ""));
+	CHECK(!find(&f, "lua..own", ""));
+	CHECK(!find(&f, "lua/own", ""));
+	CHECK(!find(&f, "", ""));
+	CHECK(files_init(&f, script, "/nowhere", dir, why, sizeof(why)) != 0);
+	CHECK(strstr(why, "--lua-dir"));
+	clear(&p);
+}
+
+/* ---- the key ---- */
+
+static int get_key(const char *file, const char *dir, uint8_t key[KEY_BYTES],
+		   char why[256])
+{
+	enum key_origin origin;
+
+	return keyfile_get(file, dir, key, &origin, why, 256);
+}
+
+TEST(key_files_hold_hexadecimal_or_bytes)
+{
+	uint8_t key[KEY_BYTES];
+	struct place p;
+	char why[256];
+
+	make_place(&p);
+	put(&p, "k", "000102030405060708090A0b0c0d0e0f\n", 0600);
+	CHECK_INT(get_key(p.path, NULL, key, why), 0);
+	for (int i = 0; i < KEY_BYTES; i++)
+		CHECK_INT(key[i], i);
+	put(&p, "k2", "sixteen bytes...", 0400);
+	CHECK_INT(get_key(p.path, NULL, key, why), 0);
+	CHECK(memcmp(key, "sixteen bytes...", KEY_BYTES) == 0);
+	put(&p, "k3", "correct horse battery staple", 0400);
+	CHECK_INT(get_key(p.path, NULL, key, why), 0);
+	CHECK(memcmp(key, "correct horse ba", KEY_BYTES) != 0);
+	put(&p, "k4", "too short\n\n\n\n\n\n\n\n\n\n\n\n", 0400);
+	CHECK(get_key(p.path, NULL, key, why) != 0);
+	put(&p, "k5", "sixteen bytes...", 0440);
+	CHECK(get_key(p.path, NULL, key, why) != 0);
+	CHECK(strstr(why, "chmod 600"));
+	CHECK(get_key(in(&p, "none"), NULL, key, why) != 0);
+	clear(&p);
+}
+
+TEST(state_directory_keeps_its_key)
+{
+	uint8_t first[KEY_BYTES], second[KEY_BYTES];
+	struct place p;
+	struct stat st;
+	char why[256], dir[128];
+
+	make_place(&p);
+	strcpy(dir, in(&p, "state"));
+	CHECK_INT(get_key(NULL, dir, first, why), 0);
+	CHECK_INT(get_key(NULL, dir, second, why), 0);
+	CHECK(memcmp(first, second, KEY_BYTES) == 0);
+	CHECK(stat(in(&p, "state/key"), &st) == 0);
+	CHECK_INT(st.st_mode & 0777, 0400);
+	CHECK_INT(get_key(NULL, NULL, second, why), 0); /* a temporary one */
+	CHECK(memcmp(first, second, KEY_BYTES) != 0);
+	clear(&p);
+}
+
+/* ---- mail ---- */
+
+TEST(mail_wakes_once_and_is_a_copy)
+{
+	char text[] = "hello";
+	struct post post = {
+	    .kind = POST_SCRIPT, .topic = STR("topic"), .bytes = {text, 5}};
+	struct mailbox box;
+	struct list mail;
+	int n = 0;
+
+	mailbox_init(&box);
+	CHECK(mailbox_put(&box, &post));
+	CHECK(!mailbox_put(&box, &post));
+	memset(text, 'x', 5);
+	mailbox_take(&box, &mail);
+	list_each_safe (it, &mail) {
+		struct letter *l = container_of(it, struct letter, link);
+
+		CHECK_STR(l->post.topic, "topic");
+		CHECK_STR(l->post.bytes, "hello");
+		free(l);
+		n++;
+	}
+	CHECK_INT(n, 2);
+	for (int i = 0; i < MAILBOX_MAX; i++)
+		CHECK_INT(mailbox_put(&box, &post), i == 0);
+	CHECK(!mailbox_put(&box, &post));
+	CHECK_INT(box.lost, 1);
+	mailbox_fini(&box);
+}
+
+/* ---- the log ---- */
+
+TEST(log_drops_rather_than_waits)
+{
+	enum { LINES = 20000 };
+	struct logsink *s;
+	char line[512];
+	int64_t kept = 0, dropped = 0;
+	int fd[2];
+	FILE *f;
+
+	CHECK(pipe(fd) == 0); /* holds 64 kB, and nobody reads yet */
+	s = logsink_new(fd[1], false, LOG_INFO);
+	for (int i = 0; i < LINES; i++)
+		logsink_say(s, LOG_INFO, "line", LOGF_INT("i", i));
+	logsink_say(s, LOG_DEBUG, "unseen", LOGF_INT("i", 1));
+	f = fdopen(fd[0], "r");
+	while (!dropped && fgets(line, sizeof(line), f)) {
+		const char *lines = strstr(line, "event=log.dropped lines=");
+
+		CHECK(!strncmp(line, "ts=", 3) && strchr(line, '\n'));
+		if (lines)
+			dropped = atoi(lines + 24);
+		else
+			kept++;
+	}
+	CHECK_INT(kept + dropped, LINES);
+	logsink_free(&s);
+	close(fd[1]);
+	CHECK(!fgets(line, sizeof(line), f));
+	fclose(f);
+}
