@@ -1,9 +1,11 @@
 /*
  * The command line of tandem: says what is wanted and calls it.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/args.h"
 #include "host/control.h"
@@ -171,6 +173,19 @@ static int unknown_command(const char *word)
 	return EXIT_CONFIG;
 }
 
+/* Whoever starts us without standard streams shall not find the log in a socket
+ * that got one of their numbers. */
+static void open_standard_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct settings_of_args s = {
@@ -184,6 +199,7 @@ int main(int argc, char **argv)
 	int words;
 	const struct command *c = find_command(argc, argv, &words);
 
+	open_standard_streams();
 	if (!c)
 		return unknown_command(argv[1]);
 	if (!args_parse(c->options, c->n_options, argc - 1 - words,

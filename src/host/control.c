@@ -245,14 +245,10 @@ static void log_start(struct control *c)
 		    LOGF_INT("workers", c->workers), LOGF_INT("pid", getpid()));
 }
 
-static void block_signals(sigset_t *set)
+static void block(sigset_t *set, int sig)
 {
-	sigemptyset(set);
-	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGINT);
-	sigaddset(set, SIGHUP);
+	sigaddset(set, sig);
 	pthread_sigmask(SIG_BLOCK, set, NULL);
-	signal(SIGPIPE, SIG_IGN);
 }
 
 /* Whoever asks twice does not want to wait: the second signal ends the process
@@ -283,9 +279,15 @@ static int serve(struct control *c)
 	sigset_t set;
 	int code;
 
-	block_signals(&set);
-	if ((code = load(c)) != EXIT_FINE ||
-	    (code = load_others(c)) != EXIT_FINE ||
+	sigemptyset(&set);
+	signal(SIGPIPE, SIG_IGN);
+	block(&set, SIGHUP);
+	if ((code = load(c)) != EXIT_FINE)
+		return code;
+	/* Not earlier: a script that loads for ever can be interrupted. */
+	block(&set, SIGTERM);
+	block(&set, SIGINT);
+	if ((code = load_others(c)) != EXIT_FINE ||
 	    (code = make_node(c)) != EXIT_FINE ||
 	    (code = make_workers(c)) != EXIT_FINE ||
 	    (code = start_workers(c)) != EXIT_FINE)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,6 +204,19 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* Signals are for the thread that waits for them. */
+static int start_thread(struct logsink *s)
+{
+	sigset_t all, before;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&s->thread, NULL, run, s);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return err;
+}
+
 struct logsink *logsink_new(int fd, bool json, enum log_level level)
 {
 	struct logsink *s = calloc(1, sizeof(*s));
@@ -216,7 +230,7 @@ struct logsink *logsink_new(int fd, bool json, enum log_level level)
 	atomic_init(&s->closing, false);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->more, NULL);
-	if (pthread_create(&s->thread, NULL, run, s) != 0) {
+	if (start_thread(s) != 0) {
 		free(s);
 		return NULL;
 	}

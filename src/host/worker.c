@@ -446,6 +446,9 @@ int worker_listen(struct worker *w, char *why, size_t n)
 		ev_io_init(&p->readable, on_readable, p->udp.fd, EV_READ);
 		ev_io_init(&p->writable, on_writable, p->udp.fd, EV_WRITE);
 		p->readable.data = p->writable.data = p;
+		logsink_say(w->conf.log, LOG_INFO, "listener.open",
+			    LOGF_ADDR("listener", &ls->l[w->ports].addr),
+			    LOGF_INT("receive_buffer", p->udp.rcvbuf));
 		w->ports++;
 	}
 	look_at_addresses(w);
