@@ -29,7 +29,7 @@ end
 
 -- The servers in the order of the policy.
 local function ordered(self, servers, now)
-  if #servers < 2 and not self.pool.policy.picky then
+  if #servers == 0 or (#servers == 1 and not self.pool.policy.picky) then
     return servers
   end
   local handles, states = {}, {}

@@ -78,6 +78,7 @@ local function step(world, task, ...)
     if not task.expects_error then
       table.insert(world.errors, message)
     end
+    coroutine.close(task.co) -- runs pending to-be-closed variables
   end
   if coroutine.status(task.co) == "dead" then
     task.done, task.result = true, result

@@ -1,0 +1,133 @@
+-- What `require "tandem"` gives to a script.
+local core = require "tandem.core"
+local data = require "tandem.data"
+local declare = require "tandem.declare"
+local events = require "tandem.events"
+local fork = require "tandem.fork"
+local life = require "tandem.life"
+local link = require "tandem.link"
+local listen = require "tandem.listen"
+local log = require "tandem.log"
+local misuse = require "tandem.misuse"
+local options = require "tandem.options"
+local pool = require "tandem.pool"
+local registry = require "tandem.registry"
+local relay = require "tandem.relay"
+local request = require "tandem.request"
+local route = require "tandem.route"
+local suggest = require "tandem.suggest"
+local timers = require "tandem.timers"
+local try = require "tandem.try"
+local verbs = require "tandem.verbs"
+local ipairs, pairs, setmetatable, table = ipairs, pairs, setmetatable, table
+local tostring, type = tostring, type
+
+local _ENV = nil
+
+local sip = {
+  listen = listen, netset = data.netset, data = data.data,
+  route = route,
+  every = timers.every, after = timers.after,
+  now = core.now, sleep = core.sleep,
+  request = request, log = log,
+}
+
+function sip.settings(opts)
+  declare.loading "sip.settings"
+  opts = declare.check("sip.settings", options.settings, opts)
+  declare.once "sip.settings"
+  declare.settings(opts)
+end
+
+function sip.pool(name, opts)
+  declare.loading "sip.pool"
+  declare.check("sip.pool: name", options.name, name)
+  local what = ("pool '%s'"):format(name)
+  local conf = declare.check(what, options.pool, opts)
+  declare.once(what)
+  declare.keep("pools", conf, name)
+  local made = pool.new(name, conf)
+  registry.add(made)
+  return made.handle
+end
+
+local function is_event(name)
+  for _, known in ipairs(events.names) do
+    if name == known then
+      return true
+    end
+  end
+  return false
+end
+
+function sip.on(name, fn, opts)
+  if not is_event(name) then
+    misuse("sip.on: there is no event '%s'%s", tostring(name), suggest.hint(name, events.names))
+  elseif type(fn) ~= "function" then
+    misuse("sip.on: a function expected, got %s", type(fn))
+  end
+  events.on(name, fn, declare.check("sip.on", options.on, opts or {}).per_worker)
+end
+
+function sip.spawn(fn)
+  if type(fn) ~= "function" then
+    misuse("sip.spawn: a function expected, got %s", type(fn))
+  elseif core.phase() == "load" then
+    misuse "sip.spawn: nothing runs while the script loads; use sip.on(\"start\", fn)"
+  end
+  return core.spawn(fn)
+end
+
+function sip.shared(name)
+  declare.check("sip.shared: name", options.name, name)
+  if name:find "^tandem%." then
+    misuse "sip.shared: names that begin with 'tandem.' are the proxy's own"
+  end
+  return core.shared(name)
+end
+
+function sip.counter(name, help, labels)
+  declare.check("sip.counter: name", options.metric, name)
+  if type(help) ~= "string" then
+    misuse("sip.counter: help: a string expected, got %s", type(help))
+  end
+  labels = declare.check("sip.counter: labels", options.labels, labels or {})
+  return core.counter(name, help, labels)
+end
+
+core.Request.try = try.method
+core.Request.relay = relay
+core.Request.fork = fork
+core.Request.reply = verbs.reply
+core.Response.forward = verbs.forward
+
+core.server_object(function(full)
+  local server = registry.server(full)
+  return server and server.handle
+end)
+core.on_post(link.receive)
+core.finish(declare.plan)
+core.start(life.start)
+core.stop(life.stop)
+
+local words = {}
+for word in pairs(sip) do
+  words[#words + 1] = word
+end
+table.sort(words)
+
+return setmetatable({}, {
+  __index = function(_, key)
+    if sip[key] == nil then
+      misuse("tandem has no '%s'%s", tostring(key), suggest.hint(key, words))
+    end
+    return sip[key]
+  end,
+  __newindex = function(_, key)
+    misuse("tandem cannot be changed ('%s')", tostring(key))
+  end,
+  __pairs = function()
+    return pairs(sip)
+  end,
+  __metatable = "tandem",
+})

@@ -1,0 +1,91 @@
+-- The pools as plain tables: for the simulator, status commands and metrics.
+local core = require "tandem.core"
+local pool_state = require "tandem.state"
+local record = require "tandem.record"
+local registry = require "tandem.registry"
+local ipairs, math, pairs, table = ipairs, math, pairs, table
+
+local _ENV = nil
+
+local inspect = {}
+
+local function holds(remembered, failback, now)
+  local list = {}
+  for reason, finish in pairs(remembered.holds) do
+    if finish > now then
+      list[#list + 1] = { reason = reason, left = finish - now }
+    end
+  end
+  if failback > now then
+    list[#list + 1] = { reason = "failback", left = failback - now }
+  end
+  table.sort(list, function(a, b)
+    return a.reason < b.reason
+  end)
+  return list
+end
+
+---@param server table
+---@param now number
+local function show(server, now)
+  local facts, remembered = server.facts, record.load(server)
+  local others, failback = pool_state.held_until(server)
+  return {
+    name = server.name, uri = server.uri, tier = server.tier, weight = server.weight,
+    status = (pool_state.status(server, now)),
+    health = pool_state.health(server), health_why = remembered.health.why,
+    admin = pool_state.admin(server), admin_why = remembered.admin.why,
+    admin_who = remembered.admin.who, admin_when = remembered.admin.when,
+    held_for = math.max(others, failback, now) - now,
+    holds = holds(remembered, failback, now),
+    since = core.seconds(facts:get "since"),
+    up_for = server.handle.up_for,
+    streak = facts:get "streak", falls = facts:get "falls", failures = facts:get "failures",
+    inflight = facts:get "inflight", calls = facts:get "calls",
+    latency = server.handle.latency,
+  }
+end
+
+-- All pools as they were declared, with their servers likewise.
+---@return table[]
+function inspect.pools()
+  local now, list = core.now(), {}
+  for i, pool in ipairs(registry.pools) do
+    local state, tier = pool_state.pool(pool, now)
+    local shown = { name = pool.name, state = state, active_tier = tier, servers = {} }
+    for j, server in ipairs(pool.servers) do
+      shown.servers[j] = show(server, now)
+    end
+    list[i] = shown
+  end
+  return list
+end
+
+local function fits(labels, pool, server)
+  return (not labels.pool or labels.pool == pool.name)
+    and (not labels.server or (server and labels.server == server.name))
+end
+
+-- A metric that is no counter: tandem_server_status (1 for the status that applies;
+-- summed over what the labels leave open) or tandem_pool_active_tier (0: none).
+---@param query { name: string, labels?: table<string, string> }
+---@return number
+function inspect.metric(query)
+  local now, labels, sum = core.now(), query.labels or {}, 0
+  for _, pool in ipairs(registry.pools) do
+    if query.name == "tandem_pool_active_tier" and fits(labels, pool) then
+      local _, tier = pool_state.pool(pool, now)
+      sum = sum + (tier or 0)
+    elseif query.name == "tandem_server_status" then
+      for _, server in ipairs(pool.servers) do
+        local status = pool_state.status(server, now)
+        if fits(labels, pool, server) and (labels.status or status) == status then
+          sum = sum + 1
+        end
+      end
+    end
+  end
+  return sum
+end
+
+return inspect
