@@ -37,6 +37,7 @@ struct rand *sim_rand(struct sim *s);
  * ports. Finds the one that has the address (its port is ignored), or makes it.
  */
 unsigned sim_host(struct sim *s, const struct addr *ip);
+unsigned sim_hosts(const struct sim *s); /* numbered from 1 */
 /* The address moves there, as a VIP does. */
 void sim_host_take(struct sim *s, unsigned host, const struct addr *ip);
 void sim_host_drop(struct sim *s, unsigned host, const struct addr *ip);

@@ -114,6 +114,11 @@ unsigned sim_host(struct sim *s, const struct addr *ip)
 	return host;
 }
 
+unsigned sim_hosts(const struct sim *s)
+{
+	return (unsigned)s->machines;
+}
+
 void sim_host_power(struct sim *s, unsigned host, bool on)
 {
 	assert(host > 0 && host <= s->machines);

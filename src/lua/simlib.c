@@ -51,11 +51,20 @@ void simlib_push_addr(lua_State *L, const struct addr *a)
 	lua_pushstring(L, addr_text(a, text));
 }
 
+/* A host is named by one of its addresses, or by its number. */
 static unsigned check_host(lua_State *L, int arg)
 {
-	struct addr ip = simlib_addr(L, arg);
+	struct sim *s = simlib_world(L);
+	struct addr ip;
+	lua_Integer id;
 
-	return sim_host(simlib_world(L), &ip);
+	if (lua_type(L, arg) != LUA_TNUMBER) {
+		ip = simlib_addr(L, arg);
+		return sim_host(s, &ip);
+	}
+	id = luaL_checkinteger(L, arg);
+	luaL_argcheck(L, id > 0 && id <= sim_hosts(s), arg, "no such host");
+	return (unsigned)id;
 }
 
 static unsigned check_endpoint(lua_State *L, int arg)
@@ -172,7 +181,7 @@ static int l_random(lua_State *L)
 
 /* ---- endpoints -------------------------------------------------------- */
 
-/* attach(addr) -> endpoint | nil when the address is taken */
+/* attach(addr) -> endpoint, host | nil when the address is taken */
 static int l_attach(lua_State *L)
 {
 	struct sim *s = simlib_world(L);
@@ -184,7 +193,8 @@ static int l_attach(lua_State *L)
 	if (!id)
 		return 0;
 	lua_pushinteger(L, id);
-	return 1;
+	lua_pushinteger(L, sim_endpoint_host(s, id));
+	return 2;
 }
 
 static int l_refuse(lua_State *L)
@@ -206,7 +216,7 @@ static int l_send(lua_State *L)
 	return 0;
 }
 
-/* ---- links; hosts are named by one of their addresses ----------------- */
+/* ---- links ------------------------------------------------------------ */
 
 static int l_link(lua_State *L)
 {

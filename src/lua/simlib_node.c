@@ -70,7 +70,7 @@ static struct sim_node_conf check_conf(lua_State *L)
 	return conf;
 }
 
-/* node(ip, ...) -> number */
+/* node(ip, ...) -> number, host */
 static int l_node(lua_State *L)
 {
 	struct sim *s = simlib_world(L);
@@ -81,7 +81,8 @@ static int l_node(lua_State *L)
 	for (int i = 0; i < n; i++)
 		ip[i] = simlib_addr(L, i + 2);
 	lua_pushinteger(L, sim_node(s, ip, (unsigned)n));
-	return 1;
+	lua_pushinteger(L, sim_node_host(s, sim_nodes(s)));
+	return 2;
 }
 
 static int finish_load(lua_State *L, int err, const char *text)

@@ -213,6 +213,11 @@ local function ip_of(what)
   return what.ip
 end
 
+-- Addresses may move, machines stay.
+local function machine(what)
+  return type(what) == "table" and what.machine or ip_of(what)
+end
+
 -- What the link between two machines does, in both directions, from now on:
 -- { loss, delay, jitter, duplicate, reorder, mtu, oneway }. net:link { ... } is for
 -- all that have no link of their own. Machines: endpoints, nodes or addresses.
@@ -220,17 +225,17 @@ function methods:link(a, b, opts)
   if b == nil then
     return self.world:link_default(a)
   end
-  self.world:link(ip_of(a), ip_of(b), opts)
+  self.world:link(machine(a), machine(b), opts)
   if not opts.oneway then
-    self.world:link(ip_of(b), ip_of(a), opts)
+    self.world:link(machine(b), machine(a), opts)
   end
 end
 
 -- Nothing passes between them; { oneway = true }: from a to b.
 function methods:partition(a, b, opts)
-  self.world:cut(ip_of(a), ip_of(b), true)
+  self.world:cut(machine(a), machine(b), true)
   if not (opts and opts.oneway) then
-    self.world:cut(ip_of(b), ip_of(a), true)
+    self.world:cut(machine(b), machine(a), true)
   end
 end
 
@@ -239,8 +244,8 @@ function methods:heal(a, b)
   if not a then
     return self.world:heal()
   end
-  self.world:cut(ip_of(a), ip_of(b), false)
-  self.world:cut(ip_of(b), ip_of(a), false)
+  self.world:cut(machine(a), machine(b), false)
+  self.world:cut(machine(b), machine(a), false)
 end
 
 -- ---- what happened -------------------------------------------------------

@@ -80,7 +80,7 @@ end
 ---@return tandem.sim.Node
 function node.new(net, opts)
   local self = message.class({ net = net, opts = opts, name = opts.name }, class)
-  self.id = net.world:node(table.unpack(opts.addrs))
+  self.id, self.machine = net.world:node(table.unpack(opts.addrs))
   self.ip = opts.addrs[1]
   self:start()
   return self
@@ -103,7 +103,7 @@ function methods:start()
   if not ok then
     fail(self, why)
   end
-  self.net.world:power(self.ip, true)
+  self.net.world:power(self.machine, true)
   self.addr = self.net.world:listener(self.id, self.ip) or self.ip .. ":5060"
   since_start(self)
   return self
@@ -122,7 +122,7 @@ end
 -- The machine goes: what it is sent vanishes without ICMP.
 function methods:power_off()
   self.net.world:kill(self.id)
-  self.net.world:power(self.ip, false)
+  self.net.world:power(self.machine, false)
 end
 
 -- A VIP comes or goes.

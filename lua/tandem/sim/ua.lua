@@ -65,7 +65,7 @@ function ua.new(net, addr, opts)
     rules = {}, queued = {}, unacked = 0,
   }
   forget(self)
-  self.id = net.world:attach(addr)
+  self.id, self.machine = net.world:attach(addr)
   if not self.id then
     error("the address " .. addr .. " is taken", 3)
   end
@@ -171,7 +171,7 @@ end
 local function set_mode(self, mode)
   self.mode = mode
   self.net.world:refuse(self.id, mode == "refuse")
-  self.net.world:power(self.ip, mode ~= "off")
+  self.net.world:power(self.machine, mode ~= "off")
 end
 
 -- It hears and does not answer, like a process that hangs.
