@@ -31,6 +31,10 @@ struct command {
 	{                                                                      \
 		'c', "config", "FILE", "the script (" DEFAULT_SCRIPT ")"       \
 	}
+#define OPTION_LISTEN                                                          \
+	{                                                                      \
+		'l', "listen", "ADDR", "udp:IP[:PORT], instead of sip.listen"  \
+	}
 #define OPTION_LUA_DIR                                                         \
 	{                                                                      \
 		0, "lua-dir", "DIR",                                           \
@@ -54,8 +58,8 @@ struct command {
 	}
 
 static const struct args_option run_options[] = {
-    OPTION_CONFIG,  OPTION_LOG_LEVEL, OPTION_LOG_FORMAT,
-    OPTION_LUA_DIR, OPTION_HELP,      OPTION_VERSION,
+    OPTION_CONFIG,  OPTION_LISTEN, OPTION_LOG_LEVEL, OPTION_LOG_FORMAT,
+    OPTION_LUA_DIR, OPTION_HELP,   OPTION_VERSION,
 };
 
 static const struct args_option check_options[] = {
@@ -77,7 +81,7 @@ static int check(const struct settings_of_args *s)
 
 /* The first is the one that is meant when none is named. */
 static const struct command commands[] = {
-    {"run", "tandem [run] [-c FILE] [-L LEVEL]",
+    {"run", "tandem [run] [-c FILE] [-l ADDR]... [-L LEVEL]",
      "route calls, in the foreground, until TERM or INT", run_options,
      ARRAY_LEN(run_options), run},
     {"check", "tandem check [-c FILE] [--dump]",
@@ -106,6 +110,21 @@ static bool set_log_format(struct settings_of_args *s, const char *value,
 	return false;
 }
 
+static bool add_listener(struct settings_of_args *s, const char *value,
+			 char *why, size_t n)
+{
+	const char *wrong = "too many";
+
+	if (s->conf.listens < LISTENER_MAX &&
+	    listener_parse(str_from(value), &s->conf.listen[s->conf.listens],
+			   &wrong)) {
+		s->conf.listens++;
+		return true;
+	}
+	snprintf(why, n, "--listen %s: %s", value, wrong);
+	return false;
+}
+
 static bool on_option(void *ctx, const char *name, const char *value, char *why,
 		      size_t n)
 {
@@ -121,6 +140,8 @@ static bool on_option(void *ctx, const char *name, const char *value, char *why,
 		s->help = true;
 	else if (strcmp(name, "version") == 0)
 		s->version = true;
+	else if (strcmp(name, "listen") == 0)
+		return add_listener(s, value, why, n);
 	else if (strcmp(name, "log-level") == 0)
 		return set_log_level(s, value, why, n);
 	else if (strcmp(name, "log-format") == 0)

@@ -115,6 +115,33 @@ static int load_others(struct control *c)
 	return EXIT_FINE;
 }
 
+static bool choose_listeners(struct control *c)
+{
+	struct listeners *ls = &c->node->listeners;
+
+	if (c->conf->listens) {
+		memcpy(ls->l, c->conf->listen, sizeof(ls->l));
+		ls->n = c->conf->listens;
+	}
+	if (!ls->n)
+		snprintf(c->why, WHY,
+			 "%s: nothing to listen on: add sip.listen { "
+			 "\"udp:0.0.0.0:5060\" }",
+			 c->conf->script);
+	for (unsigned i = 0; i < ls->n; i++) {
+		char text[ADDR_TEXT];
+
+		if (ls->l[i].transport == TRANSPORT_UDP)
+			continue;
+		snprintf(c->why, WHY,
+			 "cannot listen on %s:%s: this version speaks UDP only",
+			 transport_name(ls->l[i].transport),
+			 addr_text(&ls->l[i].addr, text));
+		return false;
+	}
+	return ls->n > 0;
+}
+
 static int make_node(struct control *c)
 {
 	uint8_t key[KEY_BYTES];
@@ -131,13 +158,8 @@ static int make_node(struct control *c)
 		snprintf(c->why, WHY, "%s: %s", c->conf->script, err_text(err));
 		return err == ERR_NOMEM ? EXIT_FAILED : EXIT_CONFIG;
 	}
-	if (!c->node->listeners.n) {
-		snprintf(c->why, WHY,
-			 "%s: nothing to listen on: add sip.listen { "
-			 "\"udp:0.0.0.0:5060\" }",
-			 c->conf->script);
+	if (!choose_listeners(c))
 		return EXIT_CONFIG;
-	}
 	c->node->key_is_temporary = origin == KEY_TEMPORARY;
 	if (origin == KEY_TEMPORARY)
 		logsink_say(
@@ -260,15 +282,26 @@ static void restore_signals(const sigset_t *set)
 	pthread_sigmask(SIG_UNBLOCK, set, NULL);
 }
 
+static void on_hup(struct control *c)
+{
+	logsink_say(
+	    c->log, LOG_WARN, "reload.ignored",
+	    LOGF_STR("hint", STR("this version cannot reload: restart it to "
+				 "apply a changed script")));
+}
+
 static void wait_for_end(struct control *c, const sigset_t *set)
 {
-	int sig;
+	int sig = 0;
 
-	while (sigwait(set, &sig) != 0 || sig == SIGHUP)
-		logsink_say(
-		    c->log, LOG_WARN, "reload.ignored",
-		    LOGF_STR("hint", STR("this version cannot reload: restart "
-					 "it to apply a changed script")));
+	while (sig != SIGTERM && sig != SIGINT) {
+		if (sigwait(set, &sig) != 0)
+			continue;
+		if (sig == SIGHUP)
+			on_hup(c);
+		for (unsigned i = 0; sig == SIGUSR1 && i < c->workers; i++)
+			worker_report(c->worker[i]);
+	}
 	logsink_say(
 	    c->log, LOG_INFO, "stop",
 	    LOGF_STR("signal", sig == SIGTERM ? STR("TERM") : STR("INT")));
@@ -282,6 +315,7 @@ static int serve(struct control *c)
 	sigemptyset(&set);
 	signal(SIGPIPE, SIG_IGN);
 	block(&set, SIGHUP);
+	block(&set, SIGUSR1);
 	if ((code = load(c)) != EXIT_FINE)
 		return code;
 	/* Not earlier: a script that loads for ever can be interrupted. */

@@ -5,7 +5,7 @@
 #ifndef HOST_CONTROL_H
 #define HOST_CONTROL_H
 
-#include <stdbool.h>
+#include "transport/listener.h"
 
 /* Exit codes; scripts and service managers rely on them. */
 enum {
@@ -19,12 +19,15 @@ struct control_conf {
 	const char *lua_dir;      /* NULL: look beside the executable */
 	const char *lua_fallback; /* and then here */
 	const char *version;
+	/* Instead of what the script declares; none: as it says. */
+	struct listener listen[LISTENER_MAX];
+	unsigned listens;
 	int log_level; /* enum log_level; -1: what the script says */
 	bool json;     /* log format */
 };
 
-/* In the foreground until TERM or INT. Errors go to standard error; returns an
- * exit code. */
+/* In the foreground until TERM or INT; USR1 logs what is alive. Errors go to
+ * standard error; returns an exit code. */
 int control_run(const struct control_conf *conf);
 /* Loads the script and nothing else: no root, no ports, no network. Writes
  * "OK", or all declarations as JSON. */

@@ -1,5 +1,6 @@
 #include "host/udp.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -128,21 +129,13 @@ int udp_open(struct udp *u, const struct listener *l, unsigned index,
 	socklen_t len = addr_to_sockaddr(&l->addr, (struct sockaddr *)&sa);
 	int err;
 
+	assert(l->transport == TRANSPORT_UDP);
 	*u = (struct udp){.is_any = addr_is_any(&l->addr), .faults = faults};
 	u->hop.listener = (uint16_t)index;
 	u->hop.transport = TRANSPORT_UDP;
 	if (!u->is_any)
 		u->hop.local = l->addr;
 	dgram_queue_init(&u->queue);
-	if (l->transport != TRANSPORT_UDP) {
-		u->fd = -1;
-		snprintf(why, n,
-			 "cannot listen on %s:%s: this version speaks "
-			 "UDP only",
-			 transport_name(l->transport),
-			 addr_text(&l->addr, text));
-		return EPROTONOSUPPORT;
-	}
 	u->fd = socket(v6 ? AF_INET6 : AF_INET,
 		       SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (u->fd >= 0) {

@@ -1,18 +1,11 @@
 #include "host/worker.h"
 
 #include <assert.h>
-#include <ev.h>
 #include <poll.h>
-#include <pthread.h>
-#include <semaphore.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-#include "host/mailbox.h"
-#include "host/source.h"
-#include "host/udp.h"
+#include "host/worker_int.h"
 #include "util/err.h"
 
 enum {
@@ -24,37 +17,6 @@ enum {
 	REFRESH_S = 5,
 	/* For the last answers, when the socket takes no more. */
 	LINGER_MS = 200,
-};
-
-struct port {
-	struct udp udp;
-	ev_io readable, writable;
-	struct worker *worker;
-	struct udp_stats told; /* what report_losses wrote last */
-};
-
-struct worker {
-	struct worker_conf conf;
-	struct host host;
-	struct core *core;
-	struct ev_loop *loop;
-	ev_timer timer, refresh;
-	ev_prepare prepare;
-	ev_async async;
-	ev_io netlink;
-	tick_t armed; /* what `timer` is set to */
-	int64_t wall_offset;
-	struct port port[LISTENER_MAX];
-	unsigned ports;
-	struct udp_batch *batch;
-	struct dgram_queue faults;
-	struct source *source;
-	struct mailbox mailbox;
-	uint64_t lost_told;
-	atomic_bool stop;
-	pthread_t thread;
-	sem_t started;
-	int error; /* of starting */
 };
 
 /* ---- time ---- */
@@ -300,65 +262,13 @@ static void on_async(struct ev_loop *loop, ev_async *a, int events)
 	(void)events;
 	turn_begin(w);
 	deliver_mail(w);
+	if (atomic_exchange(&w->report, false))
+		upkeep_report(w);
 	if (atomic_load(&w->stop))
 		ev_break(loop, EVBREAK_ALL);
 }
 
-/* ---- addresses and losses: every few seconds ---- */
-
-static void look_at_addresses(struct worker *w)
-{
-	uint32_t changed = source_refresh(w->source);
-
-	for (unsigned i = 0; i < w->ports; i++) {
-		struct udp *u = &w->port[i].udp;
-		bool here = source_has(w->source, i);
-
-		u->is_away = !here && u->hop.local.family == ADDR_V6;
-		if (!(changed >> i & 1))
-			continue;
-		logsink_say(
-		    w->conf.log, LOG_INFO, "listener.address",
-		    LOGF_ADDR("listener", &u->hop.local),
-		    LOGF_STR("state", here ? STR("here") : STR("elsewhere")));
-	}
-}
-
-static void report_losses(struct worker *w, struct port *p)
-{
-	const struct udp_stats *s = &p->udp.stats, *t = &p->told;
-	const struct addr *a =
-	    &w->conf.node->listeners.l[p->udp.hop.listener].addr;
-	struct log_field f[] = {
-	    LOGF_ADDR("listener", a),
-	    LOGF_INT("receive_buffer", (int64_t)(s->kernel - t->kernel)),
-	    LOGF_INT("truncated", (int64_t)(s->truncated - t->truncated)),
-	    LOGF_INT("send_queue", (int64_t)(s->overflow - t->overflow)),
-	    LOGF_INT("interface", (int64_t)(s->no_buffer - t->no_buffer)),
-	};
-	struct log_event e = {LOG_WARN, "udp.lost", f, ARRAY_LEN(f)};
-	int64_t sum = 0;
-
-	for (size_t i = 1; i < e.n; i++)
-		sum += f[i].u.i;
-	if (sum)
-		logsink_write(w->conf.log, &e);
-	p->told = *s;
-}
-
-static void report_lost_mail(struct worker *w)
-{
-	uint64_t lost;
-
-	pthread_mutex_lock(&w->mailbox.lock);
-	lost = w->mailbox.lost;
-	pthread_mutex_unlock(&w->mailbox.lock);
-	if (lost != w->lost_told)
-		logsink_say(w->conf.log, LOG_WARN, "worker.lost",
-			    LOGF_INT("worker", w->conf.index),
-			    LOGF_INT("n", (int64_t)(lost - w->lost_told)));
-	w->lost_told = lost;
-}
+/* ---- every few seconds ---- */
 
 static void on_refresh(struct ev_loop *loop, ev_timer *t, int events)
 {
@@ -366,10 +276,8 @@ static void on_refresh(struct ev_loop *loop, ev_timer *t, int events)
 
 	(void)loop;
 	(void)events;
-	look_at_addresses(w);
-	for (unsigned i = 0; i < w->ports; i++)
-		report_losses(w, &w->port[i]);
-	report_lost_mail(w);
+	upkeep_addresses(w);
+	upkeep_losses(w);
 }
 
 static void on_netlink(struct ev_loop *loop, ev_io *io, int events)
@@ -379,7 +287,7 @@ static void on_netlink(struct ev_loop *loop, ev_io *io, int events)
 	(void)loop;
 	(void)events;
 	source_drain(w->source);
-	look_at_addresses(w);
+	upkeep_addresses(w);
 }
 
 /* ---- life ---- */
@@ -451,7 +359,7 @@ int worker_listen(struct worker *w, char *why, size_t n)
 			    LOGF_INT("receive_buffer", p->udp.rcvbuf));
 		w->ports++;
 	}
-	look_at_addresses(w);
+	upkeep_addresses(w);
 	return 0;
 }
 
@@ -516,6 +424,12 @@ int worker_start(struct worker *w)
 void worker_stop(struct worker *w)
 {
 	atomic_store(&w->stop, true);
+	ev_async_send(w->loop, &w->async);
+}
+
+void worker_report(struct worker *w)
+{
+	atomic_store(&w->report, true);
 	ev_async_send(w->loop, &w->async);
 }
 

@@ -31,6 +31,8 @@ int worker_listen(struct worker *w, char *why, size_t n);
 int worker_start(struct worker *w);
 /* Asks it to stop; from any thread. */
 void worker_stop(struct worker *w);
+/* Asks it to log what is alive in it; from any thread. */
+void worker_report(struct worker *w);
 /* Waits for the thread to end: open requests were answered. */
 void worker_join(struct worker *w);
 void worker_free(struct worker **w);

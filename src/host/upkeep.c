@@ -1,0 +1,81 @@
+#include "host/worker_int.h"
+
+void upkeep_addresses(struct worker *w)
+{
+	uint32_t changed = source_refresh(w->source);
+
+	for (unsigned i = 0; i < w->ports; i++) {
+		struct udp *u = &w->port[i].udp;
+		bool here = source_has(w->source, i);
+
+		u->is_away = !here && u->hop.local.family == ADDR_V6;
+		if (!(changed >> i & 1))
+			continue;
+		logsink_say(
+		    w->conf.log, LOG_INFO, "listener.address",
+		    LOGF_ADDR("listener", &u->hop.local),
+		    LOGF_STR("state", here ? STR("here") : STR("elsewhere")));
+	}
+}
+
+static void report_losses(struct worker *w, struct port *p)
+{
+	const struct udp_stats *s = &p->udp.stats, *t = &p->told;
+	const struct addr *a =
+	    &w->conf.node->listeners.l[p->udp.hop.listener].addr;
+	struct log_field f[] = {
+	    LOGF_ADDR("listener", a),
+	    LOGF_INT("receive_buffer", (int64_t)(s->kernel - t->kernel)),
+	    LOGF_INT("truncated", (int64_t)(s->truncated - t->truncated)),
+	    LOGF_INT("send_queue", (int64_t)(s->overflow - t->overflow)),
+	    LOGF_INT("interface", (int64_t)(s->no_buffer - t->no_buffer)),
+	};
+	struct log_event e = {LOG_WARN, "udp.lost", f, ARRAY_LEN(f)};
+	int64_t sum = 0;
+
+	for (size_t i = 1; i < e.n; i++)
+		sum += f[i].u.i;
+	if (sum)
+		logsink_write(w->conf.log, &e);
+	p->told = *s;
+}
+
+static void report_lost_mail(struct worker *w)
+{
+	uint64_t lost;
+
+	pthread_mutex_lock(&w->mailbox.lock);
+	lost = w->mailbox.lost;
+	pthread_mutex_unlock(&w->mailbox.lock);
+	if (lost != w->lost_told)
+		logsink_say(w->conf.log, LOG_WARN, "worker.lost",
+			    LOGF_INT("worker", w->conf.index),
+			    LOGF_INT("n", (int64_t)(lost - w->lost_told)));
+	w->lost_told = lost;
+}
+
+void upkeep_losses(struct worker *w)
+{
+	for (unsigned i = 0; i < w->ports; i++)
+		report_losses(w, &w->port[i]);
+	report_lost_mail(w);
+}
+
+void upkeep_report(struct worker *w)
+{
+	struct core_stats core;
+	struct script_stats script;
+
+	core_stats(w->core, &core);
+	script_stats(w->conf.script, &script);
+	logsink_say(w->conf.log, LOG_INFO, "stats",
+		    LOGF_INT("worker", w->conf.index),
+		    LOGF_INT("bytes", (int64_t)core.bytes),
+		    LOGF_INT("requests", (int64_t)core.requests),
+		    LOGF_INT("servers", (int64_t)core.servers),
+		    LOGF_INT("clients", (int64_t)core.clients),
+		    LOGF_INT("timers", (int64_t)core.timers),
+		    LOGF_INT("tasks", (int64_t)script.tasks),
+		    LOGF_INT("lua_bytes", (int64_t)script.lua_bytes),
+		    LOGF_INT("lua_errors", (int64_t)script.errors));
+}

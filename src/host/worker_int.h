@@ -1,0 +1,56 @@
+/*
+ * What the files of the worker share: its state. Nobody else includes this.
+ */
+#ifndef HOST_WORKER_INT_H
+#define HOST_WORKER_INT_H
+
+#include <ev.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#include "host/mailbox.h"
+#include "host/source.h"
+#include "host/udp.h"
+#include "host/worker.h"
+
+struct port {
+	struct udp udp;
+	ev_io readable, writable;
+	struct worker *worker;
+	struct udp_stats told; /* what was reported last */
+};
+
+struct worker {
+	struct worker_conf conf;
+	struct host host;
+	struct core *core;
+	struct ev_loop *loop;
+	ev_timer timer, refresh;
+	ev_prepare prepare;
+	ev_async async;
+	ev_io netlink;
+	tick_t armed; /* what `timer` is set to */
+	int64_t wall_offset;
+	struct port port[LISTENER_MAX];
+	unsigned ports;
+	struct udp_batch *batch;
+	struct dgram_queue faults;
+	struct source *source;
+	struct mailbox mailbox;
+	uint64_t lost_told;
+	atomic_bool stop, report;
+	pthread_t thread;
+	sem_t started;
+	int error; /* of starting */
+};
+
+/* upkeep.c */
+/* Reads the addresses of the machine; logs which listeners came or went. */
+void upkeep_addresses(struct worker *w);
+/* Logs what was lost since the last time: one line per socket, if any. */
+void upkeep_losses(struct worker *w);
+/* Logs what is alive. */
+void upkeep_report(struct worker *w);
+
+#endif
