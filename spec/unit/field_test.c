@@ -225,6 +225,10 @@ TEST(checks)
 	CHECKED(LINE("sip:a") "To: sip:a\r\n", MSG_BAD_FROM);
 	CHECKED(LINE("sip:a") "To: sip:a\r\nFrom: <sip:a@-b>\r\n",
 		MSG_BAD_FROM);
+	/* to libosip2 this is a SIP URI with the host bcd */
+	CHECKED(LINE("sip:a") "To: sip:a\r\nFrom: <sipfoo:a@bcd>\r\n",
+		MSG_BAD_FROM);
+	CHECKED(LINE("sip:a") "To: sip:a\r\nFrom: <foo:a@bcd>\r\n", MSG_OK);
 	CHECKED(LINE("sip:a") "From: sip:a\r\n", MSG_BAD_TO);
 	CHECKED(LINE("sip:a") "From: sip:a\r\nTo: \"x <sip:b>\r\n", MSG_BAD_TO);
 	CHECKED(LINE("sip:a") FT "Max-Forwards: 255\r\n", MSG_OK);
@@ -289,5 +293,27 @@ TEST(no_memory)
 	}
 	CHECK(failed > 20 && fine > 20);
 	free(text);
+	fixture_fini(&f);
+}
+
+/* Lack of memory is no verdict that is kept. */
+TEST(no_memory_is_forgotten)
+{
+	static const char text[] = REQUEST "\r\n";
+	struct fixture f;
+	int forgotten = 0;
+
+	fixture_init(&f);
+	for (size_t taken = 0; fixture_starve(&f, taken); taken++) {
+		if (msg_index(&f.m, f.arena, STR(text)))
+			continue;
+		if (field_check(&f.m) == MSG_OK)
+			continue;
+		f.mem.fail_at = 0;
+		arena_clear_failed(f.arena);
+		CHECK_INT(field_check(&f.m), MSG_OK);
+		forgotten++;
+	}
+	CHECK(forgotten > 20);
 	fixture_fini(&f);
 }
