@@ -22,7 +22,8 @@ UNIT            := addr_test arena_test buf_test log_test map_test mem_test rand
 		   listener_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
-		   host_test udp_test
+		   host_test udp_test \
+		   vm_test sched_test env_test strlib_test
 FUZZ            := fuzz_msg
 
 # ---- what it needs from Debian

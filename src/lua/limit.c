@@ -89,18 +89,21 @@ static size_t entry_limit(const struct vm *vm)
 	return vm->e.bytes_at_start + most;
 }
 
-/* Over a limit. The first refusal makes Lua collect all garbage and ask the
- * same again; so only the second is one. */
+/* Over a limit. Mostly the first refusal makes Lua collect all garbage and ask
+ * the same again; so only the second is one. Other refusals in between are the
+ * collector's, which can do without, or those of luaL_Buffer, which raises an
+ * ordinary error: a few of them are forgiven. */
 static void refuse(struct vm *vm, const void *p, size_t n)
 {
+	bool again = vm->refused && vm->refused_p == p && vm->refused_n == n;
+
 	if (!vm->refused) {
 		vm->refused = true;
 		vm->refused_p = p;
 		vm->refused_n = n;
-		return;
 	}
-	if (vm->refused_p != p || vm->refused_n != n)
-		return; /* the collector's own; it can do without */
+	if (!again && ++vm->e.refusals < VM_REFUSALS_MAX)
+		return;
 	vm->refused = false;
 	if (over(vm->mem.bytes, n, vm->mem.limit))
 		vm->full = true;
@@ -226,8 +229,7 @@ int limit_raise(lua_State *L)
 {
 	struct vm *vm = vm_of(L);
 
-	return luaL_error(L, "stopped: over its limit of %s",
-			  vm_limit_name(vm->e.limit));
+	return luaL_error(L, VM_STOPPED, vm_limit_name(vm->e.limit));
 }
 
 void vm_charge(lua_State *L, uint64_t work)

@@ -1,6 +1,7 @@
 #include "lua/sched.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lua/vm_int.h"
@@ -279,8 +280,7 @@ static int describe(lua_State *L)
 	struct sched *s = &t->vm->sched;
 
 	if (t->end.outcome == TASK_CONDEMNED) {
-		lua_pushfstring(L, "stopped: over its limit of %s",
-				vm_limit_name(t->end.limit));
+		lua_pushfstring(L, VM_STOPPED, vm_limit_name(t->end.limit));
 		luaL_traceback(L, t->co, lua_tostring(L, -1), 0);
 		strncpy(s->trace, lua_tostring(L, -1), sizeof(s->trace) - 1);
 	} else {
@@ -307,9 +307,13 @@ static void describe_safely(lua_State *L, struct task *t)
 	if (status == LUA_OK)
 		return;
 	lua_pop(L, 1);
-	if (!s->trace[0])
-		strcpy(s->trace, t->end.limit ? vm_limit_name(t->end.limit)
-					      : "not enough memory");
+	if (s->trace[0])
+		return;
+	if (t->end.limit)
+		snprintf(s->trace, sizeof(s->trace), VM_STOPPED,
+			 vm_limit_name(t->end.limit));
+	else
+		strcpy(s->trace, "not enough memory");
 }
 
 /* The end of the end: nothing here can raise. */

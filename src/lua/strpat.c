@@ -13,8 +13,7 @@ static void set_add(uint64_t *set, unsigned char c)
 }
 
 /* The characters %c stands for in the C locale: those below 64, below 128. */
-static const struct class
-{
+static const struct char_class {
 	char c;
 	uint64_t low, high;
 } classes[] = {
@@ -28,6 +27,7 @@ static const struct class
     {'u', 0x0000000000000000, 0x0000000007fffffe},
     {'w', 0x03ff000000000000, 0x07fffffe07fffffe},
     {'x', 0x03ff000000000000, 0x0000007e0000007e},
+    {'z', 0x0000000000000001, 0x0000000000000000}, /* as Lua 5.1 */
 };
 
 /* Adds what %c stands for: a class, the rest of a class, or c itself. */
@@ -36,7 +36,7 @@ static void set_add_class(uint64_t *set, unsigned char c)
 	unsigned char lower = c >= 'A' && c <= 'Z' ? c | 0x20 : c;
 
 	for (size_t i = 0; i < ARRAY_LEN(classes); i++) {
-		const struct class *k = &classes[i];
+		const struct char_class *k = &classes[i];
 
 		if (k->c != (char)lower)
 			continue;

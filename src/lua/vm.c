@@ -16,14 +16,14 @@ void vm_log(struct vm *vm, enum log_level level, const char *message,
 				  str_from(trace));
 }
 
-/* A copy, cut to fit. */
-static void put(char *text, size_t cap, const char *s, size_t n)
+/* Adds a copy, cut to fit. */
+static void put(char *text, size_t cap, struct str s)
 {
-	size_t at = strlen(text);
+	size_t at = strlen(text), n = s.n;
 
 	if (n > cap - 1 - at)
 		n = cap - 1 - at;
-	memcpy(text + at, s, n);
+	memcpy(text + at, s.p, n);
 	text[at + n] = '\0';
 }
 
@@ -53,24 +53,23 @@ static void stringify(lua_State *L)
 void vm_describe(lua_State *L, lua_State *of, int level, char *text, size_t cap)
 {
 	int top = lua_gettop(L);
-	size_t n;
-	const char *s;
+	struct str s;
 
 	text[0] = '\0';
 	if (!lua_checkstack(L, LUA_MINSTACK) || !lua_checkstack(of, 1)) {
-		put(text, cap, "(no room on the stack to say more)", 34);
+		put(text, cap, STR("(no room on the stack to say more)"));
 		return;
 	}
 	lua_pushvalue(of, -1);
 	if (of != L)
 		lua_xmove(of, L, 1);
 	stringify(L);
-	s = lua_tolstring(L, -1, &n);
-	put(text, cap, s, n);
+	s.p = lua_tolstring(L, -1, &s.n);
+	put(text, cap, s);
 	luaL_traceback(L, of, NULL, level);
-	s = lua_tolstring(L, -1, &n);
-	put(text, cap, "\n", 1);
-	put(text, cap, s, n);
+	s.p = lua_tolstring(L, -1, &s.n);
+	put(text, cap, STR("\n"));
+	put(text, cap, s);
 	lua_settop(L, top);
 }
 
@@ -128,7 +127,19 @@ static struct place enter(struct vm *vm, lua_State *L, struct place p)
 	return before;
 }
 
-/* What lua_pcall said, as one of ours. The text may be missing. */
+/* The message handler was not called, or could not do its work. */
+static void say_briefly(struct vm *vm, int status)
+{
+	if (vm->err_limit)
+		snprintf(vm->err, sizeof(vm->err), VM_STOPPED,
+			 vm_limit_name(vm->err_limit));
+	else
+		put(vm->err, sizeof(vm->err),
+		    status == LUA_ERRMEM ? STR("not enough memory")
+					 : STR("error in an error handler"));
+}
+
+/* What lua_pcall said, as one of ours. */
 static int leave(struct vm *vm, struct place before, int status)
 {
 	vm->where = before.where;
@@ -136,9 +147,7 @@ static int leave(struct vm *vm, struct place before, int status)
 	if (status != LUA_OK) {
 		vm->err_limit = vm->e.limit;
 		if (!vm->err[0])
-			snprintf(vm->err, sizeof(vm->err), "%s",
-				 status == LUA_ERRMEM ? "not enough memory"
-						      : "error in an error");
+			say_briefly(vm, status);
 	}
 	if (vm->depth == 1)
 		limit_end(vm);

@@ -27,7 +27,10 @@ enum {
 	 * error costing more than the last. */
 	VM_PCALLS_MAX = 190,
 	VM_ERROR_COST = 100, /* of catching one */
+	VM_REFUSALS_MAX = 8,
 };
+
+#define VM_STOPPED "stopped: over its limit of %s"
 
 /* The budget of the entry that is running. */
 struct entry {
@@ -36,6 +39,7 @@ struct entry {
 	bool hurry;          /* the hook comes at the next instruction */
 	bool cpu_known;
 	int pcalls;           /* nested now */
+	int refusals;         /* of memory */
 	uint64_t spent, work; /* counted by hooks; charged since the last */
 	size_t bytes_at_start;
 	int64_t cpu_at_start;
