@@ -26,6 +26,7 @@ enum { MEMBER_NAME = 128, MEMBER_ADDRS = 8 };
 	X(FACT_SINCE, "since")                                                 \
 	X(FACT_UP_SINCE, "up_since")                                           \
 	X(FACT_STREAK, "streak")                                               \
+	X(FACT_FAILURES, "failures")                                           \
 	X(FACT_FALLS, "falls")                                                 \
 	X(FACT_INFLIGHT, "inflight")                                           \
 	X(FACT_CALLS, "calls")                                                 \
