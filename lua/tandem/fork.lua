@@ -10,7 +10,9 @@ local _ENV = nil
 local max_targets = 8
 local max_depth = 3 -- redirections of redirections
 
-local depths = setmetatable({}, { __mode = "k" }) -- request -> redirections followed
+-- Where in req.vars the redirections are counted. A string: pairs(req.vars) raises
+-- for a key that has no order.
+local depth_key = "tandem.depth"
 
 local busy = {
   __close = function(servers)
@@ -20,30 +22,30 @@ local busy = {
   end,
 }
 
--- What the targets mean to the core, which of them are servers, and whether they
--- are the contacts of a redirection.
-local function resolve(targets)
-  local raws, servers, is_redirect = {}, {}, false
-  for i, target in ipairs(targets) do
+-- What the targets mean to the core, which of them are servers, and how many are
+-- contacts of a redirection. Of those only the ones that this caller may reach.
+local function resolve(req, targets)
+  local raws, servers, contacts = {}, {}, 0
+  for _, target in ipairs(targets) do
     local raw, server = try.target("req:fork", target)
-    raws[i] = raw
-    servers[#servers + 1] = server
-    is_redirect = is_redirect or (type(target) == "table" and not server)
+    local is_contact = type(target) == "table" and not server
+    contacts = contacts + (is_contact and 1 or 0)
+    if not is_contact or req:_may_reach(raw.uri) then
+      raws[#raws + 1] = raw
+      servers[#servers + 1] = server
+    end
   end
-  return raws, servers, is_redirect
+  return raws, servers, contacts
 end
 
-local function checked(targets)
+local function check(targets)
   if type(targets) ~= "table" then
     misuse("req:fork: a list of servers or SIP URIs expected, got %s", type(targets))
-  end
-  local raws, servers, is_redirect = resolve(targets)
-  if #raws == 0 then
+  elseif #targets == 0 then
     misuse "req:fork: the list of targets is empty"
-  elseif #raws > max_targets then
-    misuse("req:fork: at most %d targets, got %d", max_targets, #raws)
+  elseif #targets > max_targets then
+    misuse("req:fork: at most %d targets, got %d", max_targets, #targets)
   end
-  return raws, servers, is_redirect
 end
 
 local function in_parallel(req, raws, servers, limits)
@@ -58,17 +60,20 @@ end
 ---@param targets (tandem.Server|tandem.Contact|string)[]
 ---@param opts? tandem.TryOptions
 ---@return tandem.Response?
----@return "timeout"|"transport"|"cancelled"|"depth"|nil
+---@return "timeout"|"transport"|"cancelled"|"depth"|"forbidden"|nil
 ---@return tandem.Detail?
 return function(req, targets, opts)
   opts = try.options("req:fork", options.try, opts)
-  local raws, servers, is_redirect = checked(targets)
-  if is_redirect then
-    local depth = (depths[req] or 0) + 1
+  check(targets)
+  local raws, servers, contacts = resolve(req, targets)
+  if #raws == 0 then
+    return nil, "forbidden"
+  elseif contacts > 0 then
+    local depth = (req.vars[depth_key] or 0) + 1
     if depth > max_depth then
       return nil, "depth"
     end
-    depths[req] = depth
+    req.vars[depth_key] = depth
   end
   local limits = try.limits(opts, servers[1] and servers[1].pool)
   local res, err, detail = in_parallel(req, raws, servers, limits)
@@ -76,8 +81,6 @@ return function(req, targets, opts)
     try.answered(req, res, opts.key)
     return res
   end
-  for _, server in ipairs(servers) do
-    try.failed(req, server, err, detail)
-  end
+  try.failed(req, servers[1], err, detail)
   return nil, err, detail
 end

@@ -10,6 +10,7 @@ local listen = require "tandem.listen"
 local log = require "tandem.log"
 local misuse = require "tandem.misuse"
 local options = require "tandem.options"
+local passive = require "tandem.passive"
 local pool = require "tandem.pool"
 local registry = require "tandem.registry"
 local relay = require "tandem.relay"
@@ -101,10 +102,23 @@ core.Request.fork = fork
 core.Request.reply = verbs.reply
 core.Response.forward = verbs.forward
 
-core.server_object(function(full)
-  local server = registry.server(full)
+-- The server that facts belong to, as scripts know it.
+local function server_of(facts)
+  local server = registry.of(facts)
   return server and server.handle
-end)
+end
+
+function core.Response_fields.server(res)
+  return server_of(res.server_facts)
+end
+
+function core.Request_fields.source(req)
+  local source = req:_source()
+  source.server, source.facts = server_of(source.facts), nil
+  return source
+end
+
+core.on_attempt(passive.on_attempt)
 core.on_post(link.receive)
 core.finish(declare.plan)
 core.start(life.start)

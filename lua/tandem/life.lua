@@ -5,7 +5,6 @@ local events = require "tandem.events"
 local health = require "tandem.health"
 local link = require "tandem.link"
 local registry = require "tandem.registry"
-local timers = require "tandem.timers"
 local watch = require "tandem.watch"
 local ipairs = ipairs
 
@@ -41,7 +40,6 @@ function life.start()
   if core.worker() == 0 then
     take_charge(core.now())
   end
-  timers.start()
   events.emit { event = "start" }
 end
 

@@ -40,7 +40,10 @@ function object.class(name, methods, fields)
     return bound[key]
   end
 
-  local meta = { __name = "tandem." .. name, __metatable = "tandem." .. name }
+  -- Handles are keys with an order: that of their raw field `_order`.
+  local meta = {
+    __name = "tandem." .. name, __metatable = "tandem." .. name, __order = "_order",
+  }
 
   function meta.__index(handle, key)
     if fields[key] then
@@ -62,7 +65,7 @@ function object.class(name, methods, fields)
 
   -- Makes the handle of a state; state.full is its name, state.handle is set.
   function class.new(state)
-    local handle = setmetatable({}, meta)
+    local handle = setmetatable({ _order = name .. " " .. state.full }, meta)
     states[handle] = state
     state.handle = handle
     return handle

@@ -1,23 +1,25 @@
 -- What requests tell of a server: local failures in a row (no answer in time, no
--- way there) are evidence, any answer is an alibi. Counted by every worker.
+-- way there) are evidence, any answer is an alibi. Every worker counts, for every
+-- attempt the core has ended, in-dialog ones included.
 local link = require "tandem.link"
+local registry = require "tandem.registry"
 
 local _ENV = nil
 
 local passive = {}
 
--- What is not the server's doing.
-local ours = { no_source = true, too_big = true }
+-- What is not the server's doing: ours, or nothing failed (a phone that rang for
+-- too long).
+local innocent = { no_source = true, too_big = true, none = true }
 
--- It answered.
+-- It answered. A trial is over with that, whatever the answer.
 ---@param server table
----@param was_trial boolean
-function passive.answered(server, was_trial)
+function passive.answered(server)
   local facts = server.facts
   if facts:get "failures" ~= 0 then
     facts:set("failures", 0)
   end
-  if was_trial then
+  if facts:get "trial" > 1 then
     facts:set("trial", 0)
   end
 end
@@ -25,15 +27,27 @@ end
 -- It did not. A trial that fails is enough.
 ---@param server table
 ---@param cause string
----@param was_trial boolean
-function passive.failed(server, cause, was_trial)
-  local conf = server.pool.passive
-  if not conf or ours[cause] then
+function passive.failed(server, cause)
+  local conf, facts = server.pool.passive, server.facts
+  if not conf or innocent[cause] then
     return
   end
-  local failures = server.facts:add("failures", 1)
-  if failures >= conf.fall or was_trial then
+  local failures = facts:add("failures", 1)
+  if failures >= conf.fall or facts:get "trial" > 1 then
     link.send("fall", server, { why = cause, failures = failures })
+  end
+end
+
+-- An attempt has ended: `code` of the answer, or the cause why there is none.
+---@param facts? table nil for what is no server
+---@param code? integer
+---@param cause? string
+function passive.on_attempt(facts, code, cause)
+  local server = registry.of(facts)
+  if server and code then
+    passive.answered(server)
+  elseif server then
+    passive.failed(server, cause)
   end
 end
 

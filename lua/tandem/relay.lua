@@ -25,13 +25,26 @@ end
 -- Options of the call, else of the pool, else the defaults.
 local function settle(req, opts, pool)
   local theirs, timers = pool and pool.attempt or {}, declare.setting "timers"
+  timers = timers or {}
   return {
+    t1 = timers.t1 or 0.5, t2 = timers.t2 or 4,
     attempts = opts.attempts or theirs.attempts or 2,
     budget = opts.budget or theirs.budget or (req.method == "INVITE" and 60 or 20),
     last_timeout = opts.last_timeout or theirs.last_timeout
-      or 64 * (timers and timers.t1 or 0.5),
+      or 64 * (timers.t1 or 0.5),
     retry_on = opts.retry_on or (pool and pool.retry_on) or default_retry,
   }
+end
+
+-- How long it takes until so many retransmissions were not answered and the next
+-- is due.
+local function retransmits_time(count, method, plan)
+  local time, gap = 0, plan.t1
+  for _ = 0, count do
+    time = time + gap
+    gap = method == "INVITE" and 2 * gap or math.min(2 * gap, plan.t2)
+  end
+  return time
 end
 
 -- The limits of one attempt: the last candidate may take longer, nobody longer
@@ -41,7 +54,10 @@ local function limits_for(req, opts, pool, plan, is_last, rest)
   if is_last then
     limits.timeout, limits.retransmits = plan.last_timeout, nil
   end
-  limits.timeout = math.min(limits.timeout or rest, rest)
+  if limits.retransmits and retransmits_time(limits.retransmits, req.method, plan) > rest then
+    limits.timeout, limits.retransmits = rest, nil
+  end
+  limits.timeout = limits.timeout and math.min(limits.timeout, rest)
   limits.progress_timeout = math.min(limits.progress_timeout, rest)
   if req.method ~= "INVITE" then
     limits.ring_timeout = math.min(limits.ring_timeout, rest)

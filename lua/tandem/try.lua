@@ -1,6 +1,5 @@
 -- req:try(target[, opts]): one attempt. Beside the outcome it does the accounts of
--- the server: requests in flight, evidence for and against it, latency, and who
--- challenged the caller.
+-- the server: requests in flight, trials, latency, and who challenged the caller.
 local core = require "tandem.core"
 local events = require "tandem.events"
 local misuse = require "tandem.misuse"
@@ -74,44 +73,36 @@ function try.target(verb, target)
   misuse("%s: a server or a SIP URI expected, got %s", verb, type(target))
 end
 
-local function tell_failed(req, server, err, detail)
-  if events.heard "branch.failed" then
+-- What is kept of an answer: who challenged this key; and a late answer speaks for
+-- the server that gave it while another one was being tried.
+---@param req tandem.Request
+---@param res tandem.Response
+---@param key? string
+---@param tried? table server
+---@return boolean from_tried
+function try.answered(req, res, key, tried)
+  local server = registry.of(res.server_facts)
+  if not server or res.is_local then
+    return false
+  end
+  if server ~= tried then
+    passive.answered(server)
+  end
+  if res.code == 401 or res.code == 407 then
+    core.sticky_set(server.pool.name, key or req.call_id, server.name, sticky_ttl)
+  end
+  return server == tried
+end
+
+-- Tells of a local failure, if anybody wants to know.
+function try.failed(req, server, err, detail)
+  if err ~= "cancelled" and events.heard "branch.failed" then
     events.emit {
       event = "branch.failed", method = req.method, call_id = req.call_id,
       pool = server and server.pool.handle, server = server and server.handle,
       reason = err, cause = detail and detail.cause, address = detail and detail.address,
     }
   end
-end
-
--- The accounts of an answer. It may be a late one, of another server than the one
--- that was being tried.
----@param req tandem.Request
----@param res tandem.Response
----@param key? string
----@param on_trial? table the server this was a trial of
----@return table? server who answered
-function try.answered(req, res, key, on_trial)
-  local server = registry.of(res.server_facts)
-  if not server or res.is_local then
-    return nil
-  end
-  passive.answered(server, server == on_trial)
-  if res.code == 401 or res.code == 407 then
-    core.sticky_set(server.pool.name, key or req.call_id, server.name, sticky_ttl)
-  end
-  return server
-end
-
--- The accounts of a local failure.
-function try.failed(req, server, err, detail, was_trial)
-  if err ~= "timeout" and err ~= "transport" then
-    return -- cancelled: nobody's failure
-  end
-  if server then
-    passive.failed(server, detail and detail.cause or err, was_trial)
-  end
-  tell_failed(req, server, err, detail)
 end
 
 local function note_latency(req, facts, began)
@@ -122,17 +113,16 @@ local function note_latency(req, facts, began)
 end
 
 -- The attempt itself, counted in and out, also when the task is cancelled.
----@return boolean was_trial
 local function at_server(req, server, raw, limits)
   local facts = server.facts
   facts:add("inflight", 1)
   local _ <close> = server.busy
   if facts:get "trial" == 0 then
-    return false, req:_try({ raw }, limits)
+    return req:_try({ raw }, limits)
   end
   facts:add("trial", 1)
   local _ <close> = server.on_trial
-  return true, req:_try({ raw }, limits)
+  return req:_try({ raw }, limits)
 end
 
 -- One attempt, with limits that were checked before.
@@ -140,19 +130,18 @@ end
 ---@return "timeout"|"transport"|"cancelled"|nil
 ---@return tandem.Detail?
 function try.run(req, raw, server, limits, key)
-  local began, was_trial = core.now(), false
+  local began = core.now()
   local res, err, detail
   if server then
-    was_trial, res, err, detail = at_server(req, server, raw, limits)
+    res, err, detail = at_server(req, server, raw, limits)
   else
     res, err, detail = req:_try({ raw }, limits)
   end
   if not res then
-    try.failed(req, server, err, detail, was_trial)
+    try.failed(req, server, err, detail)
     return nil, err, detail
   end
-  local who = try.answered(req, res, key, was_trial and server or nil)
-  if who and who == server then
+  if try.answered(req, res, key, server) then
     note_latency(req, server.facts, began)
   end
   return res

@@ -171,14 +171,19 @@ end
 
 -- ---- messages ----
 
+-- As C looks fields up: methods, then what Lua computes.
+local function index(methods, fields)
+  return function(self, key)
+    if fields[key] and methods[key] == nil then
+      return fields[key](self)
+    end
+    return methods[key]
+  end
+end
+
 local function response(world, spec)
   local res = setmetatable({}, {
-    __index = function(self, key)
-      if key == "server" then
-        return rawget(self, "server_facts") and world.server_of(self.server_facts.full)
-      end
-      return world.core.Response[key]
-    end,
+    __index = index(world.core.Response, world.core.Response_fields),
   })
   for key, value in pairs(spec) do
     res[key] = value
@@ -196,8 +201,11 @@ local function behaviour(node, full, method)
 end
 
 local function at_most(opts)
-  local by_count = opts.retransmits and 0.5 * (2 ^ (opts.retransmits + 1) - 1)
-  return math.min(opts.timeout or math.huge, by_count or math.huge, 32)
+  if opts.retransmits then
+    assert(not opts.timeout, "the core would ignore the timeout")
+    return 0.5 * (2 ^ (opts.retransmits + 1) - 1)
+  end
+  return math.min(opts.timeout or 32, 32)
 end
 
 -- Seconds and outcome of one attempt.
@@ -227,6 +235,20 @@ local function outcome(world, full, method, opts)
   })
 end
 
+-- What the core reports of each branch that has ended; not of cancelled ones, and
+-- not of the one during which another server's late answer came.
+local function tell_attempts(world, ends, took, err)
+  for _, attempt in ipairs(ends) do
+    local time, facts, res, detail = table.unpack(attempt, 1, 4)
+    local is_own = not res or res.server_facts == facts
+    if err ~= "cancelled" and time <= took and is_own then
+      local code = res and not res.is_local and res.code or nil
+      local cause = not code and (detail and detail.cause or "none") or nil
+      world.on_attempt(facts, code, cause, time)
+    end
+  end
+end
+
 local function request_methods(world)
   local Request = {}
 
@@ -236,10 +258,12 @@ local function request_methods(world)
     self.trying = true
     table.insert(self.attempts, { at = world.node.now, targets = targets, opts = opts })
     local took, res, err, detail = math.huge, nil, "cancelled", nil
+    local ends = {}
     for _, target in ipairs(targets) do
       local full = target.facts and target.facts.full or target.uri
       table.insert(self.tried, full)
       local t, r, e, d = outcome(world, full, self.method, opts)
+      table.insert(ends, { t, target.facts, r, d })
       local better = (r and not res) or ((r ~= nil) == (res ~= nil) and t < took)
       if better or took == math.huge then
         took, res, err, detail = t, r, e, d
@@ -250,7 +274,10 @@ local function request_methods(world)
       took, res, err, detail = math.max(self.cancel_at - now, 0), nil, "cancelled", nil
     end
     suspend(function(wake)
-      world.node:at(now + took, wake)
+      world.node:at(now + took, function()
+        tell_attempts(world, ends, took, err)
+        wake()
+      end)
     end)
     self.trying = false
     self.final = res and res.code < 300 and res or self.final
@@ -260,6 +287,10 @@ local function request_methods(world)
   local function verb(self, what)
     assert(not self.verb, "a second verb")
     self.verb = what
+  end
+
+  function Request._may_reach(_, uri)
+    return not uri:find "@forbidden"
   end
 
   function Request:_reply(code, reason, headers, body)
@@ -307,6 +338,9 @@ function World:request(fields)
     req[key] = value
   end
   local methods = setmetatable({}, { __index = self.core.Request })
+  methods._source = function(r)
+    return { ip = "192.0.2.7", port = 5060, transport = "udp", facts = r.source_facts }
+  end
   methods._try = function(r, ...)
     local result = table.pack(self.core.Request._try(r, ...))
     if result[1] then
@@ -314,7 +348,7 @@ function World:request(fields)
     end
     return table.unpack(result, 1, result.n)
   end
-  return setmetatable(req, { __index = methods })
+  return setmetatable(req, { __index = index(methods, self.core.Request_fields) })
 end
 
 -- ---- tandem.core ----
@@ -483,8 +517,8 @@ local function add_loading(world, core)
   function core.on_post(fn)
     world.receive = fn
   end
-  function core.server_object(fn)
-    world.server_of = fn
+  function core.on_attempt(fn)
+    world.on_attempt = fn
   end
   function core.parse_addr(text)
     local transport, host, port = text:match "^(%a+):(.+):(%d+)$"
@@ -560,6 +594,7 @@ function fake.new(options)
   add_rest(world, core)
   core.Request = request_methods(world)
   core.Response = response_methods()
+  core.Request_fields, core.Response_fields = {}, {}
   return world
 end
 

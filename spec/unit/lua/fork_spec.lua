@@ -54,11 +54,11 @@ describe("req:fork", function()
   end)
 
   it("counts an answer for who gave it only", function()
-    world:server("pbx/a", "*", "silent")
-    for _ = 1, 3 do
+    world:server("pbx/a", "*", "refuse")
+    for _ = 1, 2 do
       fork { pool:server "a", pool:server "b" }
     end
-    assert.equal("up", pool:server("b").status)
+    assert.same({ "held", "up" }, { pool:server("a").status, pool:server("b").status })
   end)
 
   it("takes from one to eight targets", function()
@@ -85,5 +85,13 @@ describe("req:fork", function()
     assert.equal(200, fork({ "sip:192.0.2.1" }).code)
     req = world:request()
     assert.equal(200, fork(contacts).code)
+  end)
+
+  it("leaves out contacts that the caller may not reach", function()
+    local contacts = { { uri = "sip:bob@forbidden" }, { uri = "sip:bob@192.0.2.9" } }
+    assert.equal(200, fork(contacts).code)
+    assert.same({ "sip:bob@192.0.2.9" }, req.tried)
+    contacts[2] = nil
+    assert.same({ nil, "forbidden" }, { fork(contacts) })
   end)
 end)

@@ -110,6 +110,18 @@ describe("with checks, passive evidence", function()
   end)
 end)
 
+describe("attempts that no script made", function()
+  it("count as well, and those at strangers do not", function()
+    local world, pool = pbx.new({ "a", "b" }, { passive = { fall = 2 } })
+    local facts = world.node.facts["pbx/a"]
+    world.on_attempt(facts, nil, "silent", 32)
+    world.on_attempt(nil, nil, "silent", 32)
+    assert.equal("up", pool:server("a").status)
+    world.on_attempt(facts, nil, "icmp_port", 0.1)
+    assert.equal("down", pool:server("a").status)
+  end)
+end)
+
 describe("passive = false", function()
   it("takes nobody", function()
     local world, pool = pbx.new({ "a", "b" }, { passive = false })

@@ -115,7 +115,7 @@ describe("req:relay", function()
     relay { retransmits = 2, last_timeout = 10 }
     assert.equal(2, req.attempts[1].opts.retransmits)
     assert.is_nil(req.attempts[2].opts.retransmits)
-    assert.equal(10, req.attempts[2].opts.timeout)
+    assert.same({ "-", 10 }, timeouts())
     assert.near(3.5, req.attempts[2].at - req.attempts[1].at, 0.001)
   end)
 
@@ -136,6 +136,19 @@ describe("req:relay", function()
     assert.near(6, took, 0.001)
     assert.equal(2, req.attempts[2].opts.progress_timeout)
     assert.equal(500, req.code)
+  end)
+
+  it("cuts retransmissions to the budget too", function()
+    act { a = "silent", b = "silent" }
+    local _, _, took = relay { retransmits = 4, budget = 10 } -- that would be 15.5 s
+    assert.near(10, took, 0.001)
+    assert.same({ 10 }, timeouts())
+    req = world:request { method = "OPTIONS" }
+    relay { retransmits = 4, budget = 11 } -- 0.5 + 1 + 2 + 4 + 4
+    assert.is_nil(req.attempts[1].opts.retransmits)
+    req = world:request { method = "OPTIONS" }
+    relay { retransmits = 4, budget = 12 }
+    assert.equal(4, req.attempts[1].opts.retransmits)
   end)
 
   it("has a budget of 60 s for INVITE and of 20 s for others, from receipt", function()

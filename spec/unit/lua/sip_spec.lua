@@ -307,6 +307,17 @@ describe("sip", function()
   end)
 end)
 
+describe("a request", function()
+  it("says which server it came from", function()
+    local world, pool = pbx.new { "a" }
+    local inbound = world:request { source_facts = world.node.facts["pbx/a"] }
+    assert.equal(pool:server "a", inbound.source.server)
+    assert.equal("192.0.2.7", inbound.source.ip)
+    assert.is_nil(inbound.source.facts)
+    assert.is_nil(world:request().source.server)
+  end)
+end)
+
 describe("inspect", function()
   it("shows pools and servers as plain tables, as they were declared", function()
     local world, pool = pbx.new({ a = 1, b = 2 })
