@@ -10,10 +10,6 @@ local _ENV = nil
 local max_targets = 8
 local max_depth = 3 -- redirections of redirections
 
--- Where in req.vars the redirections are counted. A string: pairs(req.vars) raises
--- for a key that has no order.
-local depth_key = "tandem.depth"
-
 local busy = {
   __close = function(servers)
     for _, server in ipairs(servers) do
@@ -69,11 +65,11 @@ return function(req, targets, opts)
   if #raws == 0 then
     return nil, "forbidden"
   elseif contacts > 0 then
-    local depth = (req.vars[depth_key] or 0) + 1
+    local depth = (req._state.depth or 0) + 1
     if depth > max_depth then
       return nil, "depth"
     end
-    req.vars[depth_key] = depth
+    req._state.depth = depth
   end
   local limits = try.limits(opts, servers[1] and servers[1].pool)
   local res, err, detail = in_parallel(req, raws, servers, limits)

@@ -102,22 +102,10 @@ core.Request.fork = fork
 core.Request.reply = verbs.reply
 core.Response.forward = verbs.forward
 
--- The server that facts belong to, as scripts know it.
-local function server_of(facts)
-  local server = registry.of(facts)
+core.server_object(function(full)
+  local server = registry.server(full)
   return server and server.handle
-end
-
-function core.Response_fields.server(res)
-  return server_of(res.server_facts)
-end
-
-function core.Request_fields.source(req)
-  local source = req:_source()
-  source.server, source.facts = server_of(source.facts), nil
-  return source
-end
-
+end)
 core.on_attempt(passive.on_attempt)
 core.on_post(link.receive)
 core.finish(declare.plan)

@@ -171,19 +171,14 @@ end
 
 -- ---- messages ----
 
--- As C looks fields up: methods, then what Lua computes.
-local function index(methods, fields)
-  return function(self, key)
-    if fields[key] and methods[key] == nil then
-      return fields[key](self)
-    end
-    return methods[key]
-  end
-end
-
 local function response(world, spec)
   local res = setmetatable({}, {
-    __index = index(world.core.Response, world.core.Response_fields),
+    __index = function(self, key)
+      if key == "server" then
+        return rawget(self, "server_facts") and world.server_of(self.server_facts.full)
+      end
+      return world.core.Response[key]
+    end,
   })
   for key, value in pairs(spec) do
     res[key] = value
@@ -338,9 +333,6 @@ function World:request(fields)
     req[key] = value
   end
   local methods = setmetatable({}, { __index = self.core.Request })
-  methods._source = function(r)
-    return { ip = "192.0.2.7", port = 5060, transport = "udp", facts = r.source_facts }
-  end
   methods._try = function(r, ...)
     local result = table.pack(self.core.Request._try(r, ...))
     if result[1] then
@@ -348,7 +340,8 @@ function World:request(fields)
     end
     return table.unpack(result, 1, result.n)
   end
-  return setmetatable(req, { __index = index(methods, self.core.Request_fields) })
+  req._state = {}
+  return setmetatable(req, { __index = methods })
 end
 
 -- ---- tandem.core ----
@@ -517,6 +510,9 @@ local function add_loading(world, core)
   function core.on_post(fn)
     world.receive = fn
   end
+  function core.server_object(fn)
+    world.server_of = fn
+  end
   function core.on_attempt(fn)
     world.on_attempt = fn
   end
@@ -594,7 +590,6 @@ function fake.new(options)
   add_rest(world, core)
   core.Request = request_methods(world)
   core.Response = response_methods()
-  core.Request_fields, core.Response_fields = {}, {}
   return world
 end
 
@@ -662,7 +657,7 @@ end
 function fake.message(fn, ...)
   local ok, err = pcall(fn, ...)
   assert(not ok, "no error was raised")
-  return type(err) == "table" and ("%s: %s"):format(err.where, err.message) or tostring(err)
+  return tostring(err)
 end
 
 return fake

@@ -33,10 +33,9 @@ describe("declaring", function()
         pool_error(with { check = { interval = "2" } }))
     end)
 
-    it("raises a table with the place while loading", function()
-      local ok, err = pcall(sip.pool, "pbx", {})
-      assert.is_false(ok)
-      assert.same({ where = "route.lua:14", message = "pool 'pbx': 'servers' is missing" }, err)
+    it("says so without a place when nobody is to blame", function()
+      world.where = nil
+      assert.equal("pool 'pbx': 'servers' is missing", pool_error {})
     end)
 
     it("wants a check that ends before the next begins", function()

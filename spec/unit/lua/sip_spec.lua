@@ -307,14 +307,11 @@ describe("sip", function()
   end)
 end)
 
-describe("a request", function()
-  it("says which server it came from", function()
+describe("the core", function()
+  it("gets servers as objects by their full name", function()
     local world, pool = pbx.new { "a" }
-    local inbound = world:request { source_facts = world.node.facts["pbx/a"] }
-    assert.equal(pool:server "a", inbound.source.server)
-    assert.equal("192.0.2.7", inbound.source.ip)
-    assert.is_nil(inbound.source.facts)
-    assert.is_nil(world:request().source.server)
+    assert.equal(pool:server "a", world.server_of "pbx/a")
+    assert.is_nil(world.server_of "pbx/z")
   end)
 end)
 
