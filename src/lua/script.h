@@ -71,6 +71,14 @@ struct script_stats {
 	size_t tasks, timers, lua_bytes, errors;
 };
 void script_stats(const struct script *s, struct script_stats *out_r);
+/* The counters the script made (sip.counter), of this worker. False at the
+ * end. */
+struct script_counter {
+	const char *name, *help, *labels; /* "a=b,c=d"; owned by the script */
+	int64_t value;
+};
+bool script_counter(const struct script *s, size_t i,
+		    struct script_counter *out_r);
 /* Stops script timers and health checks, leaving requests alone. */
 void script_quiesce(struct script *s, struct now now);
 struct lua_State;

@@ -1,0 +1,392 @@
+#include "lua/script_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * tandem.core: where and when we are, what the Lua half gives us to call, and
+ * what it says.
+ */
+
+enum { FIELDS_MAX = 32 };
+
+/* A public key: the same text gives the same number on every node. */
+static const uint8_t hash_key[16] = "tandem lua hash";
+
+/* ---- where and when ---- */
+
+static bool is_own_file(const struct script *s, const char *source)
+{
+	list_each (it, &s->own_files) {
+		const struct own_file *f =
+		    container_of(it, const struct own_file, link);
+
+		if (str_eq(f->name, str_from(source)))
+			return true;
+	}
+	return false;
+}
+
+static int l_where(lua_State *L)
+{
+	const struct script *s = script_of(L);
+	int level = (int)luaL_optinteger(L, 1, 1);
+	lua_Debug ar;
+
+	for (; lua_getstack(L, level, &ar); level++) {
+		lua_getinfo(L, "Sl", &ar);
+		if (ar.source[0] != '@' || is_own_file(s, ar.source + 1))
+			continue;
+		lua_pushfstring(L, "%s:%d", ar.source + 1, ar.currentline);
+		return 1;
+	}
+	return 0;
+}
+
+static int l_phase(lua_State *L)
+{
+	lua_pushstring(L,
+		       script_of(L)->phase == SCRIPT_LOADING ? "load" : "run");
+	return 1;
+}
+
+static int l_now(lua_State *L)
+{
+	const struct script *s = script_of(L);
+
+	lua_pushnumber(L, s->core ? (lua_Number)s->now.mono.us / 1e6 : 0);
+	return 1;
+}
+
+static int l_wall(lua_State *L)
+{
+	lua_pushnumber(L, (lua_Number)script_of(L)->now.wall.us / 1e6);
+	return 1;
+}
+
+static int l_worker(lua_State *L)
+{
+	lua_pushinteger(L, script_of(L)->conf.worker);
+	return 1;
+}
+
+static int l_workers(lua_State *L)
+{
+	const struct script *s = script_of(L);
+
+	lua_pushinteger(L, s->core ? s->node->workers : 1);
+	return 1;
+}
+
+static int l_us(lua_State *L)
+{
+	lua_Number n = luaL_checknumber(L, 1);
+
+	luaL_argcheck(L, n > -9e12 && n < 9e12, 1, "out of range");
+	lua_pushinteger(L, (lua_Integer)(n * 1e6 + (n < 0 ? -0.5 : 0.5)));
+	return 1;
+}
+
+static int l_seconds(lua_State *L)
+{
+	lua_pushnumber(L, (lua_Number)luaL_checkinteger(L, 1) / 1e6);
+	return 1;
+}
+
+static int l_hash(lua_State *L)
+{
+	struct siphash h;
+
+	siphash_init(&h, sipkey_load(hash_key));
+	for (int i = 1; i <= lua_gettop(L); i++) {
+		struct str s = script_str(L, i);
+
+		vm_charge(L, s.n / SCRIPT_CHARGED);
+		siphash_str(&h, s);
+	}
+	lua_pushinteger(L, (lua_Integer)siphash_end(&h));
+	return 1;
+}
+
+static int l_random(lua_State *L)
+{
+	lua_pushnumber(L, rand_unit(&script_of(L)->rand));
+	return 1;
+}
+
+/* ---- what we are given to call ---- */
+
+static struct script *check_loading(lua_State *L, const char *what)
+{
+	struct script *s = script_of(L);
+
+	if (s->phase != SCRIPT_LOADING)
+		luaL_error(L, "%s: only while the script loads", what);
+	return s;
+}
+
+static const struct handler *same(const struct script *s,
+				  enum request_kind kind, struct str method)
+{
+	list_each (it, &s->handlers) {
+		const struct handler *h =
+		    container_of(it, const struct handler, link);
+
+		if (h->kind == kind && !h->method.p == !method.p &&
+		    (!method.p || str_eq(h->method, method)))
+			return h;
+	}
+	return NULL;
+}
+
+/* core.handler(kind, method|nil, fn) */
+static int l_handler(lua_State *L)
+{
+	static const char *const kinds[] = {"initial", "in_dialog",
+					    "from_server", NULL};
+	struct script *s = check_loading(L, "core.handler");
+	enum request_kind kind =
+	    (enum request_kind)luaL_checkoption(L, 1, NULL, kinds);
+	struct str method = STR_NONE;
+	struct handler *h;
+
+	if (!lua_isnoneornil(L, 2))
+		method = script_str(L, 2);
+	luaL_checktype(L, 3, LUA_TFUNCTION);
+	if (method.p && !str_is_token(method))
+		return luaL_error(L, "'%s' is no method", method.p);
+	if (same(s, kind, method))
+		return luaL_error(L,
+				  "there is a handler for %s requests%s%s "
+				  "already",
+				  kinds[kind], method.p ? " of method " : "",
+				  method.p ? method.p : "");
+	h = arena_zalloc(s->arena, sizeof(*h));
+	if (h && method.p)
+		method = arena_str(s->arena, method);
+	if (!h || arena_failed(s->arena))
+		return luaL_error(L, "not enough memory");
+	h->kind = kind;
+	h->method = method;
+	lua_settop(L, 3);
+	h->fn = vm_ref(L);
+	list_append(&s->handlers, &h->link);
+	return 0;
+}
+
+static int set_hook(lua_State *L, enum hook hook, const char *what)
+{
+	struct script *s = check_loading(L, what);
+
+	luaL_checktype(L, 1, LUA_TFUNCTION);
+	lua_settop(L, 1);
+	vm_unref(s->vm, s->hook[hook]);
+	s->hook[hook] = vm_ref(L);
+	return 0;
+}
+
+static int l_finish(lua_State *L)
+{
+	return set_hook(L, HOOK_FINISH, "core.finish");
+}
+
+static int l_start(lua_State *L)
+{
+	return set_hook(L, HOOK_START, "core.start");
+}
+
+static int l_stop(lua_State *L)
+{
+	return set_hook(L, HOOK_STOP, "core.stop");
+}
+
+static int l_on_post(lua_State *L)
+{
+	return set_hook(L, HOOK_POST, "core.on_post");
+}
+
+static int l_on_attempt(lua_State *L)
+{
+	return set_hook(L, HOOK_ATTEMPT, "core.on_attempt");
+}
+
+static int l_server_object(lua_State *L)
+{
+	return set_hook(L, HOOK_SERVER, "core.server_object");
+}
+
+static int l_load_data(lua_State *L)
+{
+	struct script *s = check_loading(L, "core.load_data");
+	const char *name = luaL_checkstring(L, 1);
+	char shown[256] = "", *bytes = NULL;
+	size_t n = 0;
+
+	if (!s->conf.loader.load ||
+	    !s->conf.loader.load(s->conf.loader.ctx, name, false, &bytes, &n,
+				 shown, sizeof(shown)))
+		return luaL_error(L, "file '%s' not found", name);
+	free(s->bytes);
+	/* Ours to free, also when the next line raises. */
+	s->bytes = bytes;
+	lua_pushlstring(L, bytes ? bytes : "", n);
+	return 1;
+}
+
+/* ---- what it says ---- */
+
+static void read_value(lua_State *L, int idx, struct log_field *f)
+{
+	switch (lua_type(L, idx)) {
+	case LUA_TNUMBER:
+		if (lua_isinteger(L, idx)) {
+			f->type = LOG_INT;
+			f->u.i = lua_tointeger(L, idx);
+		} else {
+			f->type = LOG_NUM;
+			f->u.d = lua_tonumber(L, idx);
+		}
+		break;
+	case LUA_TBOOLEAN:
+		f->type = LOG_BOOL;
+		f->u.i = lua_toboolean(L, idx);
+		break;
+	case LUA_TSTRING:
+		f->type = LOG_STR;
+		f->u.s = script_str(L, idx);
+		break;
+	default:
+		luaL_error(L,
+			   "field '%s': a string, a number or a boolean "
+			   "expected, got %s",
+			   f->key, luaL_typename(L, idx));
+	}
+}
+
+/* Leaves name and value of each pair on the stack: the fields borrow them. */
+static size_t read_fields(lua_State *L, int list, struct log_field *f)
+{
+	lua_Integer n = lua_istable(L, list) ? luaL_len(L, list) : 0;
+
+	if (n > FIELDS_MAX)
+		luaL_error(L, "more than %d fields", FIELDS_MAX);
+	luaL_checkstack(L, 3 * (int)n + LUA_MINSTACK, NULL);
+	for (lua_Integer i = 1; i <= n; i++) {
+		lua_geti(L, list, i);
+		luaL_checktype(L, -1, LUA_TTABLE);
+		lua_geti(L, -1, 1);
+		f[i - 1].key = luaL_checkstring(L, -1);
+		lua_geti(L, -2, 2);
+		read_value(L, lua_gettop(L), &f[i - 1]);
+	}
+	return (size_t)n;
+}
+
+/* core.event(level, key, fields) */
+static int l_event(lua_State *L)
+{
+	struct log_field f[FIELDS_MAX];
+	struct log_event e = {.field = f};
+	int level = log_level_parse(script_str(L, 1));
+
+	luaL_argcheck(L, level >= 0, 1, "error, warn, info or debug");
+	e.level = (enum log_level)level;
+	e.key = luaL_checkstring(L, 2);
+	lua_settop(L, 3);
+	e.n = read_fields(L, 3, f);
+	for (size_t i = 0; i < e.n; i++)
+		if (f[i].type == LOG_STR)
+			vm_charge(L, f[i].u.s.n / SCRIPT_CHARGED);
+	script_log(script_of(L), &e);
+	return 0;
+}
+
+/* core.post(worker, topic, payload) */
+static int l_post(lua_State *L)
+{
+	struct core *core = script_core(L);
+	lua_Integer worker = luaL_checkinteger(L, 1);
+	struct post post = {.kind = POST_SCRIPT,
+			    .topic = script_str(L, 2),
+			    .bytes = script_str(L, 3)};
+	const struct host *host = core_host(core);
+
+	luaL_argcheck(L, worker >= 0 && worker < core_node(core)->workers, 1,
+		      "no such worker");
+	vm_charge(L, post.bytes.n / SCRIPT_CHARGED);
+	host->post(host->ctx, (unsigned)worker, &post);
+	return 0;
+}
+
+void bind_core(lua_State *L)
+{
+	static const luaL_Reg functions[] = {{"where", l_where},
+					     {"phase", l_phase},
+					     {"now", l_now},
+					     {"wall", l_wall},
+					     {"worker", l_worker},
+					     {"workers", l_workers},
+					     {"us", l_us},
+					     {"seconds", l_seconds},
+					     {"hash", l_hash},
+					     {"random", l_random},
+					     {"handler", l_handler},
+					     {"finish", l_finish},
+					     {"start", l_start},
+					     {"stop", l_stop},
+					     {"on_post", l_on_post},
+					     {"on_attempt", l_on_attempt},
+					     {"server_object", l_server_object},
+					     {"load_data", l_load_data},
+					     {"event", l_event},
+					     {"post", l_post},
+					     {NULL, NULL}};
+
+	luaL_setfuncs(L, functions, 0);
+}
+
+/* ---- helpers of all bindings ---- */
+
+bool extended_index(lua_State *L, const struct box_type *type)
+{
+	lua_rawgetp(L, LUA_REGISTRYINDEX, (const char *)type + 1);
+	lua_pushvalue(L, 2);
+	if (lua_rawget(L, -2) != LUA_TNIL)
+		return true;
+	lua_pop(L, 2);
+	lua_rawgetp(L, LUA_REGISTRYINDEX, (const char *)type + 2);
+	lua_pushvalue(L, 2);
+	if (lua_rawget(L, -2) == LUA_TNIL) {
+		lua_pop(L, 2);
+		return false;
+	}
+	lua_pushvalue(L, 1);
+	lua_call(L, 1, 1);
+	return true;
+}
+
+void extended_register(lua_State *L, const struct box_type *type,
+		       const char *name, const luaL_Reg *methods)
+{
+	box_register(L, type);
+	lua_pop(L, 1);
+	lua_newtable(L);
+	luaL_setfuncs(L, methods, 0);
+	lua_pushvalue(L, -1);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, (const char *)type + 1);
+	lua_setfield(L, -2, name);
+	lua_newtable(L);
+	lua_pushvalue(L, -1);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, (const char *)type + 2);
+	lua_pushfstring(L, "%s_fields", name);
+	lua_insert(L, -2);
+	lua_settable(L, -3);
+}
+
+void block_push_handle(lua_State *L, void *block, struct box **slot,
+		       const struct box_type *type)
+{
+	box_push(L, block, slot, type);
+	lua_insert(L, -2);
+	lua_setiuservalue(L, -2, 1);
+}

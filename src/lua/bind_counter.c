@@ -1,0 +1,187 @@
+#include "lua/script_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "core/shared.h"
+
+/*
+ * core.counter: numbers a script counts, each worker for itself. At the end of
+ * a generation they go into the node's shared values, where the next one finds
+ * them.
+ */
+
+struct ucounter {
+	struct list link; /* script.counters */
+	struct box *box;
+	int64_t value;
+	const char *name, *help, *labels; /* in the script's arena */
+};
+
+static int l_add(lua_State *L);
+
+static const luaL_Reg methods[] = {{"add", l_add}, {NULL, NULL}};
+
+static const struct box_type counter_type = {.name = "tandem.Counter",
+					     .gone = "the counter is gone",
+					     .methods = methods,
+					     .values = 1};
+
+/* ---- from one generation to the next ---- */
+
+static const struct str table = {"tandem.counter", 14};
+
+static struct str key_of(const struct script *s, const struct ucounter *c)
+{
+	struct buf b;
+
+	buf_arena(&b, core_scratch(s->core), 64);
+	buf_printf(&b, "%u %s{%s}", s->conf.worker, c->name, c->labels);
+	return buf_str(&b);
+}
+
+void counters_bind(struct script *s)
+{
+	struct shared *sh = s->node->shared;
+
+	list_each (it, &s->counters) {
+		struct ucounter *c = container_of(it, struct ucounter, link);
+		struct shared_value v =
+		    shared_get(sh, table, key_of(s, c), core_scratch(s->core),
+			       s->now.mono);
+
+		if (v.type == SHARED_INT)
+			c->value += v.i;
+	}
+}
+
+void counters_keep(struct script *s)
+{
+	struct shared *sh = s->node->shared;
+
+	list_each (it, &s->counters) {
+		struct ucounter *c = container_of(it, struct ucounter, link);
+		struct shared_value v = {.type = SHARED_INT, .i = c->value};
+
+		shared_set(sh, table, key_of(s, c), &v, 0, s->now.mono);
+	}
+}
+
+bool script_counter(const struct script *s, size_t i,
+		    struct script_counter *out_r)
+{
+	list_each (it, &s->counters) {
+		const struct ucounter *c =
+		    container_of(it, const struct ucounter, link);
+
+		if (i-- > 0)
+			continue;
+		*out_r = (struct script_counter){c->name, c->help, c->labels,
+						 c->value};
+		return true;
+	}
+	return false;
+}
+
+/* ---- the API ---- */
+
+static int l_add(lua_State *L)
+{
+	struct ucounter *c = box_get(L, 1, &counter_type);
+	lua_Integer n = luaL_optinteger(L, 2, 1);
+
+	luaL_argcheck(L, n >= 0, 2, "counters only grow");
+	c->value += n;
+	return 0;
+}
+
+static const char *keep(lua_State *L, struct str text)
+{
+	text = arena_str(script_of(L)->arena, text);
+	if (!text.p)
+		luaL_error(L, "not enough memory");
+	return text.p;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+/* { name = value } as "name=value,..." in the order of the names. */
+static const char *read_labels(lua_State *L, int idx)
+{
+	enum { LABELS_MAX = 8 };
+	struct str name[LABELS_MAX];
+	size_t n = 0;
+	struct buf b;
+
+	if (lua_isnoneornil(L, idx))
+		return "";
+	luaL_checktype(L, idx, LUA_TTABLE);
+	lua_pushnil(L);
+	while (lua_next(L, idx)) {
+		if (lua_type(L, -2) != LUA_TSTRING ||
+		    lua_type(L, -1) != LUA_TSTRING || n == LABELS_MAX)
+			luaL_error(L,
+				   "counter: labels: at most %d strings by "
+				   "name expected",
+				   LABELS_MAX);
+		name[n++] = script_str(L, -2);
+		lua_pop(L, 1);
+	}
+	qsort(name, n, sizeof(*name), compare);
+	buf_arena(&b, script_of(L)->arena, 64);
+	for (size_t i = 0; i < n; i++) {
+		lua_getfield(L, idx, name[i].p);
+		buf_printf(&b, "%s%s=%s", i ? "," : "", name[i].p,
+			   lua_tostring(L, -1));
+		lua_pop(L, 1);
+	}
+	buf_char(&b, '\0');
+	if (!buf_ok(&b))
+		luaL_error(L, "not enough memory");
+	return b.p;
+}
+
+/* core.counter(name, help, labels|nil): the same one for the same name and
+ * labels. */
+static int l_counter(lua_State *L)
+{
+	struct script *s = script_of(L);
+	struct str name = script_str(L, 1), help = STR("");
+	const char *labels = read_labels(L, 3);
+	struct ucounter *c;
+
+	if (!lua_isnoneornil(L, 2))
+		help = script_str(L, 2);
+	list_each (it, &s->counters) {
+		c = container_of(it, struct ucounter, link);
+		if (!str_eq(str_from(c->name), name) ||
+		    strcmp(c->labels, labels) != 0)
+			continue;
+		box_push(L, c, &c->box, &counter_type);
+		return 1;
+	}
+	if (s->phase != SCRIPT_LOADING)
+		return luaL_error(L,
+				  "counter: '%s' must be made while the "
+				  "script loads",
+				  name.p);
+	c = arena_zalloc(s->arena, sizeof(*c));
+	if (!c)
+		return luaL_error(L, "not enough memory");
+	c->name = keep(L, name);
+	c->help = keep(L, help);
+	c->labels = labels;
+	list_append(&s->counters, &c->link);
+	box_push(L, c, &c->box, &counter_type);
+	return 1;
+}
+
+void bind_counter(lua_State *L)
+{
+	box_register(L, &counter_type);
+	lua_pop(L, 1);
+	lua_pushcfunction(L, l_counter);
+	lua_setfield(L, -2, "counter");
+}

@@ -1,0 +1,242 @@
+#include "lua/script_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * The facts of a server: numbers that all workers see (proxy/members.h). While
+ * loading a placeholder, which binding points at the node's.
+ */
+
+/* ---- binding ---- */
+
+static void fill(struct member *m, const struct facts *f)
+{
+	bool same = m->n_addr == f->n_addr && m->transport == f->transport &&
+		    m->record_route == f->record_route;
+
+	for (unsigned i = 0; same && i < f->n_addr; i++)
+		same = addr_eq(&m->addr[i], &f->addr[i]);
+	if (same)
+		return; /* another worker's script did it, and may read it */
+	for (unsigned i = 0; i < f->n_addr; i++)
+		m->addr[i] = f->addr[i];
+	m->n_addr = f->n_addr;
+	m->transport = f->transport;
+	m->record_route = f->record_route;
+}
+
+int facts_bind(struct script *s)
+{
+	list_each (it, &s->facts) {
+		struct facts *f = container_of(it, struct facts, link);
+
+		f->m = members_ref(&s->node->members, str_from(f->name));
+		if (!f->m)
+			return ERR_NOMEM;
+		fill(f->m, f);
+	}
+	return 0;
+}
+
+void facts_release(struct script *s)
+{
+	list_each (it, &s->facts) {
+		struct facts *f = container_of(it, struct facts, link);
+
+		if (f->m)
+			members_unref(&s->node->members, f->m);
+		f->m = NULL;
+	}
+}
+
+/* ---- handles ---- */
+
+void facts_push(lua_State *L, const struct member *m)
+{
+	struct script *s = script_of(L);
+
+	if (m) {
+		list_each (it, &s->facts) {
+			struct facts *f = container_of(it, struct facts, link);
+
+			if (f->m != m)
+				continue;
+			vm_push_ref(L, f->anchor);
+			block_push_handle(L, f, &f->box, &facts_type);
+			return;
+		}
+	}
+	lua_pushnil(L);
+}
+
+void server_push(lua_State *L, const struct member *m)
+{
+	int hook = script_of(L)->hook[HOOK_SERVER];
+
+	if (!m || hook == LUA_NOREF) {
+		lua_pushnil(L);
+		return;
+	}
+	vm_push_ref(L, hook);
+	lua_pushstring(L, m->name);
+	lua_call(L, 1, 1);
+}
+
+static struct facts *check(lua_State *L, int idx)
+{
+	return box_get(L, idx, &facts_type);
+}
+
+const struct member *facts_member(lua_State *L, int idx)
+{
+	struct facts *f = check(L, idx);
+
+	if (!f->m)
+		luaL_error(L, "server %s cannot be used while the script loads",
+			   f->name);
+	return f->m;
+}
+
+static _Atomic int64_t *check_fact(lua_State *L, const struct facts *f,
+				   bool to_write)
+{
+	static const char *const names[] = {
+#define X(id, name) name,
+	    FACT_LIST(X)
+#undef X
+		NULL};
+	int fact = luaL_checkoption(L, 2, NULL, names);
+
+	if (f->m)
+		return &f->m->fact[fact];
+	if (to_write)
+		luaL_error(L,
+			   "the facts of %s cannot be changed while the "
+			   "script loads",
+			   f->name);
+	return NULL;
+}
+
+static int l_get(lua_State *L)
+{
+	_Atomic int64_t *fact = check_fact(L, check(L, 1), false);
+
+	lua_pushinteger(L, fact ? atomic_load(fact) : 0);
+	return 1;
+}
+
+static int l_set(lua_State *L)
+{
+	_Atomic int64_t *fact = check_fact(L, check(L, 1), true);
+
+	atomic_store(fact, luaL_checkinteger(L, 3));
+	return 0;
+}
+
+static int l_add(lua_State *L)
+{
+	_Atomic int64_t *fact = check_fact(L, check(L, 1), true);
+	lua_Integer n = luaL_checkinteger(L, 3);
+
+	lua_pushinteger(L, atomic_fetch_add(fact, n) + n);
+	return 1;
+}
+
+static int l_name(lua_State *L)
+{
+	lua_pushstring(L, check(L, 1)->name);
+	return 1;
+}
+
+static const luaL_Reg methods[] = {{"get", l_get},
+				   {"set", l_set},
+				   {"add", l_add},
+				   {"name", l_name},
+				   {NULL, NULL}};
+
+const struct box_type facts_type = {.name = "tandem.Facts",
+				    .gone = "the server is gone",
+				    .methods = methods,
+				    .values = 1};
+
+/* ---- core.member(pool, server, { addr =, record_route = }) ---- */
+
+/* "10.0.0.1:5060;transport=udp" at the top; all of a server have one
+ * transport. */
+static void read_addr(lua_State *L, struct facts *f)
+{
+	struct str params = script_str(L, -1), tp;
+	struct str place = str_cut(&params, ';');
+	int t = TRANSPORT_UDP;
+
+	if (f->n_addr == MEMBER_ADDRS)
+		luaL_error(L, "server %s has more than %d addresses", f->name,
+			   MEMBER_ADDRS);
+	if (!addr_parse(place, &f->addr[f->n_addr]))
+		luaL_error(L,
+			   "server %s: '%s' is no IP address (there are no "
+			   "DNS look-ups yet)",
+			   f->name, lua_tostring(L, -1));
+	if (params.p && scan_param(params, STR("transport"), &tp))
+		t = transport_parse(tp);
+	if (t < 0)
+		luaL_error(L, "server %s: unknown transport in '%s'", f->name,
+			   lua_tostring(L, -1));
+	f->transport = (uint8_t)t;
+	if (!f->addr[f->n_addr].port)
+		f->addr[f->n_addr].port = transport_port((enum transport)t);
+	f->n_addr++;
+}
+
+static void read_options(lua_State *L, int idx, struct facts *f)
+{
+	luaL_checktype(L, idx, LUA_TTABLE);
+	lua_getfield(L, idx, "addr");
+	if (lua_istable(L, -1)) {
+		for (lua_Integer i = 1; i <= luaL_len(L, -1); i++) {
+			lua_geti(L, -1, i);
+			read_addr(L, f);
+			lua_pop(L, 1);
+		}
+	} else {
+		read_addr(L, f);
+	}
+	lua_getfield(L, idx, "record_route");
+	f->record_route = lua_isnil(L, -1) || lua_toboolean(L, -1);
+	lua_pop(L, 2);
+}
+
+static int l_member(lua_State *L)
+{
+	struct script *s = script_of(L);
+	const char *pool = luaL_checkstring(L, 1);
+	const char *server = luaL_checkstring(L, 2);
+	struct facts *f;
+	int n;
+
+	if (s->phase != SCRIPT_LOADING)
+		return luaL_error(L, "core.member: only while the script "
+				     "loads");
+	f = lua_newuserdatauv(L, sizeof(*f), 0);
+	memset(f, 0, sizeof(*f));
+	n = snprintf(f->name, sizeof(f->name), "%s/%s", pool, server);
+	if (n < 0 || (size_t)n >= sizeof(f->name))
+		return luaL_error(L, "the name '%s/%s' is too long", pool,
+				  server);
+	read_options(L, 3, f);
+	f->s = s;
+	lua_pushvalue(L, -1);
+	f->anchor = vm_ref(L);
+	list_append(&s->facts, &f->link);
+	block_push_handle(L, f, &f->box, &facts_type);
+	return 1;
+}
+
+void bind_member(lua_State *L)
+{
+	box_register(L, &facts_type);
+	lua_pop(L, 1);
+	lua_pushcfunction(L, l_member);
+	lua_setfield(L, -2, "member");
+}

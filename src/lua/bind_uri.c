@@ -1,0 +1,120 @@
+#include "lua/script_int.h"
+
+#include <string.h>
+#include "message/field.h"
+
+/* core.parse_uri, core.parse_addr, core.net: texts that scripts declare. */
+
+/* Memory for the parse: before binding there is no core to borrow from. */
+static struct arena *scratch(struct script *s)
+{
+	return s->core ? core_scratch(s->core) : s->arena;
+}
+
+void push_uri(lua_State *L, const struct field_uri *u)
+{
+	struct addr a;
+
+	script_push(L, u->scheme);
+	lua_setfield(L, -2, "scheme");
+	script_push(L, u->user);
+	lua_setfield(L, -2, "user");
+	script_push(L, u->host);
+	lua_setfield(L, -2, "host");
+	if (u->port) {
+		lua_pushinteger(L, u->port);
+		lua_setfield(L, -2, "port");
+	}
+	if (u->host.p && addr_parse_ip(u->host, &a)) {
+		lua_pushboolean(L, 1);
+		lua_setfield(L, -2, "ip");
+	}
+	lua_createtable(L, 0, (int)u->n);
+	for (size_t i = 0; i < u->n; i++) {
+		struct str v = u->param[i].value;
+
+		script_push(L, u->param[i].name);
+		script_push(L, v.p ? v : STR(""));
+		lua_settable(L, -3);
+	}
+	lua_setfield(L, -2, "params");
+}
+
+static int refuse(lua_State *L, const char *why)
+{
+	lua_pushnil(L);
+	lua_pushstring(L, why);
+	return 2;
+}
+
+static int l_parse_uri(lua_State *L)
+{
+	struct str text = script_str(L, 1), tp;
+	const struct field_uri *u;
+	bool found;
+
+	if (text.n > MSG_MAX_URI)
+		return refuse(L, "too long");
+	u = field_uri(scratch(script_of(L)), text);
+	if (!u)
+		return refuse(L, "not a valid URI");
+	if (!str_caseeq(u->scheme, STR("sip")) &&
+	    !str_caseeq(u->scheme, STR("sips")))
+		return refuse(L, "neither sip: nor sips:");
+	lua_newtable(L);
+	push_uri(L, u);
+	script_push(L, text);
+	lua_setfield(L, -2, "text");
+	tp = field_param_get(u->param, u->n, STR("transport"), &found);
+	if (!found || !tp.p)
+		return 1;
+	if (transport_parse(tp) < 0)
+		return refuse(L, "unknown transport");
+	lua_pushstring(L, transport_name((enum transport)transport_parse(tp)));
+	lua_setfield(L, -2, "transport");
+	return 1;
+}
+
+/* "udp:0.0.0.0:5060" -> { transport, host, port } | nil, why */
+static int l_parse_addr(lua_State *L)
+{
+	const char *why = NULL;
+	char text[ADDR_TEXT];
+	struct listener l;
+	struct buf b;
+
+	if (!listener_parse(script_str(L, 1), &l, &why))
+		return refuse(L, why);
+	buf_fixed(&b, text, sizeof(text));
+	addr_write_ip(&b, &l.addr);
+	lua_createtable(L, 0, 3);
+	lua_pushstring(L, transport_name((enum transport)l.transport));
+	lua_setfield(L, -2, "transport");
+	script_push(L, buf_str(&b));
+	lua_setfield(L, -2, "host");
+	lua_pushinteger(L, l.addr.port);
+	lua_setfield(L, -2, "port");
+	return 1;
+}
+
+/* core.net("10.0.0.0/8") -> true | nil, why */
+static int l_net(lua_State *L)
+{
+	struct addr_net net;
+
+	if (!addr_net_parse(script_str(L, 1), &net))
+		return refuse(L, "not an address or a network like "
+				 "10.0.0.0/8");
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+void bind_uri(lua_State *L)
+{
+	static const luaL_Reg functions[] = {{"parse_uri", l_parse_uri},
+					     {"parse_addr", l_parse_addr},
+					     {"net", l_net},
+					     {NULL, NULL}};
+
+	luaL_setfuncs(L, functions, 0);
+}

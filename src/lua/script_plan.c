@@ -1,0 +1,185 @@
+#include "lua/script_int.h"
+
+#include <string.h>
+
+/*
+ * The plan: what the script declared and the host must know, as the Lua half
+ * hands it over. It was checked there, against the line that wrote it; here it
+ * is only made sure that nothing wrong gets through.
+ */
+
+static const char *keep(struct script *s, lua_State *L, int idx)
+{
+	struct str text = script_str(L, idx);
+
+	text = arena_str(s->arena, text);
+	if (!text.p)
+		luaL_error(L, "not enough memory");
+	return text.p;
+}
+
+/* ---- listeners ---- */
+
+static void read_listener(lua_State *L, int idx, struct listener *out)
+{
+	const char *why = NULL, *host, *advertise;
+
+	lua_getfield(L, idx, "transport");
+	lua_getfield(L, idx, "host");
+	lua_getfield(L, idx, "port");
+	lua_getfield(L, idx, "advertise");
+	host = luaL_checkstring(L, -3);
+	lua_pushfstring(
+	    L, strchr(host, ':') && host[0] != '[' ? "%s:[%s]:%d" : "%s:%s:%d",
+	    luaL_checkstring(L, -4), host, (int)luaL_optinteger(L, -2, 5060));
+	if (!listener_parse(script_str(L, -1), out, &why))
+		luaL_error(L, "listen '%s': %s", lua_tostring(L, -1), why);
+	advertise = lua_tostring(L, -2);
+	if (advertise && strlen(advertise) >= sizeof(out->advertise))
+		luaL_error(L, "listen: advertise is too long");
+	if (advertise)
+		memcpy(out->advertise, advertise, strlen(advertise) + 1);
+	lua_pop(L, 5);
+}
+
+static void read_listeners(lua_State *L, int plan, struct plan *p)
+{
+	lua_Integer n;
+	int list;
+
+	lua_getfield(L, plan, "listen");
+	list = lua_gettop(L);
+	n = lua_istable(L, list) ? luaL_len(L, list) : 0;
+	if (n > LISTENER_MAX)
+		luaL_error(L, "more than %d listeners", LISTENER_MAX);
+	for (lua_Integer i = 1; i <= n; i++) {
+		lua_geti(L, list, i);
+		luaL_checktype(L, -1, LUA_TTABLE);
+		read_listener(L, lua_gettop(L), &p->listener[i - 1]);
+		lua_pop(L, 1);
+	}
+	p->listeners = (unsigned)n;
+	lua_pop(L, 1);
+}
+
+/* ---- settings ---- */
+
+static void read_us(lua_State *L, int t, const char *name, int64_t *out)
+{
+	if (lua_getfield(L, t, name) != LUA_TNIL)
+		*out = script_us(L, -1, name);
+	lua_pop(L, 1);
+}
+
+static void read_text(lua_State *L, int t, const char *name, struct script *s,
+		      const char **out)
+{
+	if (lua_getfield(L, t, name) != LUA_TNIL)
+		*out = keep(s, L, -1);
+	lua_pop(L, 1);
+}
+
+static void read_words(lua_State *L, int t, struct plan *p)
+{
+	static const char *const trying[] = {"commit", "rfc", NULL};
+	static const char *const late[] = {"bye", "forward", NULL};
+	int level;
+
+	lua_getfield(L, t, "trying");
+	p->trying = luaL_checkoption(L, -1, "commit", trying) ? TRYING_RFC
+							      : TRYING_COMMIT;
+	lua_getfield(L, t, "late_answer");
+	p->late_answer =
+	    luaL_checkoption(L, -1, "bye", late) ? LATE_FORWARD : LATE_BYE;
+	if (lua_getfield(L, t, "log_level") != LUA_TNIL) {
+		level = log_level_parse(script_str(L, -1));
+		if (level < 0)
+			luaL_error(L, "log_level: '%s' is none",
+				   lua_tostring(L, -1));
+		p->log_level = (enum log_level)level;
+	}
+	lua_pop(L, 3);
+}
+
+static void read_numbers(lua_State *L, int t, struct script *s)
+{
+	lua_Integer n;
+
+	lua_getfield(L, t, "workers");
+	n = luaL_optinteger(L, -1, 1);
+	if (n < 1 || n > NODE_MAX_WORKERS)
+		luaL_error(L, "workers: 1 to %d", NODE_MAX_WORKERS);
+	s->plan.workers = (unsigned)n;
+	lua_getfield(L, t, "lua_memory");
+	s->lua_memory = (size_t)luaL_optnumber(L, -1, 0);
+	lua_pop(L, 2);
+	read_us(L, t, "lua_burst", &s->lua_burst);
+	read_us(L, t, "t1", &s->plan.times.t1);
+	read_us(L, t, "t2", &s->plan.times.t2);
+	read_us(L, t, "t4", &s->plan.times.t4);
+}
+
+/* The list at the top; room for its n elements of this size. Pops it later. */
+static void *make_room(lua_State *L, struct script *s, size_t size, size_t *n_r)
+{
+	lua_Integer n = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
+	void *p = arena_zalloc(s->arena, size * (size_t)n);
+
+	if (!p)
+		luaL_error(L, "not enough memory");
+	*n_r = (size_t)n;
+	return p;
+}
+
+static void read_trust(lua_State *L, int t, struct script *s)
+{
+	lua_getfield(L, t, "trust");
+	s->trust = make_room(L, s, sizeof(*s->trust), &s->n_trust);
+	for (size_t i = 0; i < s->n_trust; i++) {
+		lua_geti(L, -1, (lua_Integer)i + 1);
+		if (!addr_net_parse(script_str(L, -1), &s->trust[i]))
+			luaL_error(L, "trust: '%s' is no network",
+				   lua_tostring(L, -1));
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
+}
+
+static void read_domains(lua_State *L, int t, struct script *s)
+{
+	lua_getfield(L, t, "domains");
+	s->domains = make_room(L, s, sizeof(*s->domains), &s->n_domains);
+	for (size_t i = 0; i < s->n_domains; i++) {
+		lua_geti(L, -1, (lua_Integer)i + 1);
+		s->domains[i] = str_from(keep(s, L, -1));
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
+}
+
+void plan_read(lua_State *L, int idx, struct script *s)
+{
+	struct plan *p = &s->plan;
+	struct settings defaults;
+	int t;
+
+	settings_init(&defaults);
+	p->times = defaults.times;
+	p->log_level = LOG_INFO;
+	luaL_checktype(L, idx, LUA_TTABLE);
+	read_listeners(L, idx, p);
+	if (lua_getfield(L, idx, "settings") == LUA_TNIL) {
+		lua_pop(L, 1);
+		lua_newtable(L);
+	}
+	t = lua_gettop(L);
+	read_numbers(L, t, s);
+	read_words(L, t, p);
+	read_trust(L, t, s);
+	read_domains(L, t, s);
+	read_text(L, t, "state_dir", s, &p->state_dir);
+	read_text(L, t, "key_file", s, &p->key_file);
+	lua_getfield(L, idx, "dump");
+	p->dump = lua_isnil(L, -1) ? "{}" : keep(s, L, -1);
+	lua_pop(L, 2);
+}
