@@ -6,7 +6,7 @@ local _ENV = nil
 
 local sh = {}
 
-local clean = "env -u LD_PRELOAD "
+local clean = "exec env -u LD_PRELOAD "
 
 -- A word quoted for the shell.
 function sh.quote(word)
