@@ -1,0 +1,171 @@
+-- The failover loop of examples/failover.lua between real callers and servers. No
+-- checks here: the call itself has to find out.
+local process = require "support.process"
+local proxy = require "support.proxy"
+local sipp = require "support.sipp"
+
+local function median(list)
+  table.sort(list)
+  return list[(#list + 1) // 2]
+end
+
+describe("failover of a call", function()
+  local address, port, a, b, tandem
+
+  before_each(function()
+    port, a, b = process.ports(3)
+    address = "127.0.0.1:" .. port
+    tandem = proxy.start { source = proxy.example("failover", {
+      ["127.0.0.1:5060"] = address,
+      ["127.0.0.1:5081"] = "127.0.0.1:" .. a,
+      ["127.0.0.1:5082"] = "127.0.0.1:" .. b,
+      ["{ interval = 2, timeout = 1, fall = 3, rise = 2 }"] = "false, passive = false",
+    }) }
+  end)
+  after_each(process.clean)
+
+  local function start(scenario, name, at, values)
+    return sipp.server(scenario, { name = name, port = at, values = values })
+  end
+
+  local function call(scenario, values, options)
+    options = options or {}
+    options.proxy, options.values = address, values
+    return sipp.call(scenario, options)
+  end
+
+  -- Median of the seconds to the 200 in `n` calls, one after the other.
+  local function answer_time(n, name)
+    local calls = call("call", { hold = 0 }, { name = name, calls = n, args = { "-l", "1" } })
+    local times = calls:delays("INVITE", "200 INVITE")
+    assert.equal(n, #times)
+    return median(times), times[1], times[n]
+  end
+
+  it("takes no time when the primary's port is closed", function()
+    start("answer", "b", b, { ring = 0 })
+    local first = call("call", { hold = 0 }, { name = "first" })
+    local first_ms = first:between("INVITE", "200 INVITE") * 1000
+    local over, least, most = answer_time(21, "over")
+    start("answer", "a", a, { ring = 0 })
+    local direct = answer_time(21, "direct")
+    local added_ms = (over - direct) * 1000
+    io.write(("\nclosed port: the first call was answered in %.1f ms; 21 calls took %.1f to "
+      .. "%.1f ms, %.1f ms more than without failover (median)\n")
+      :format(first_ms, least * 1000, most * 1000, added_ms))
+    assert(first_ms < 200, first_ms)
+    assert(added_ms < 20, added_ms)
+  end)
+
+  it("takes the script's two seconds when the primary is silent", function()
+    local silent = start("silent", "a", a)
+    local backup = start("answer", "b", b, { ring = 0 })
+    local taken = call("call", { hold = 0 }):between("INVITE", "200 INVITE")
+    io.write(("\nsilent primary: answered in %.3f s\n"):format(taken))
+    assert(taken > 1.9 and taken < 2.4, taken)
+    assert(silent:count "INVITE" >= 3, "T1 has its retransmissions")
+    assert.equal(1, backup:count "INVITE")
+  end)
+
+  it("ends with 500 after four seconds when both are silent", function()
+    start("silent", "a", a)
+    start("silent", "b", b)
+    local taken = call("refused", { code = 500 }):between("INVITE", "500 INVITE")
+    assert(taken > 3.9 and taken < 4.4, taken)
+  end)
+
+  it("goes on from a 503 at once, and avoids that server for its Retry-After", function()
+    local primary = start("refuse", "a", a, {
+      status = "503 Service Unavailable", header = "Retry-After: 2",
+    })
+    local backup = start("answer", "b", b, { ring = 0 })
+    local taken = call("call", { hold = 0 }, { name = "first" }):between("INVITE", "200 INVITE")
+    assert(taken < 0.2, taken)
+    call("call", { hold = 0 }, { name = "second" })
+    assert.equal(1, primary:count "INVITE")
+    assert.equal(2, backup:count "INVITE")
+    process.sleep(2.2)
+    call("call", { hold = 0 }, { name = "third" })
+    assert.equal(2, primary:count "INVITE")
+    assert.equal(3, backup:count "INVITE")
+  end)
+
+  it("passes a 486 on, tries no one else, and thinks no worse of the server", function()
+    local primary = start("refuse", "a", a, { status = "486 Busy Here", header = "X-Busy: yes" })
+    local backup = start("answer", "b", b, { ring = 0 })
+    for i = 1, 4 do
+      local refused = call("refused", { code = 486 }, { name = "call" .. i })
+      assert.equal("yes", refused:message("486 INVITE"):header "X%-Busy")
+    end
+    assert.equal(4, primary:count "INVITE")
+    assert.equal(0, backup:count "INVITE")
+    assert.equal(0, #tandem:logged "server.health")
+  end)
+
+  it("ends when the caller hangs up before any server has answered", function()
+    local silent = start("silent", "a", a)
+    local backup = start("answer", "b", b, { ring = 0 })
+    local caller = call("cancel_trying", { after = 800 })
+    local taken = caller:between("CANCEL", "487 INVITE")
+    assert(taken < 0.2, taken)
+    process.sleep(1.6)
+    assert.equal(0, backup:count "INVITE")
+    assert.equal(0, silent:count "CANCEL", "no CANCEL before a provisional: RFC 3261 9.1")
+  end)
+
+  it("cancels the backup when the caller hangs up while that rings", function()
+    local backup = sipp.server("ring", { name = "b", port = b, calls = 1 })
+    call("cancel_ringing", { after = 100 })
+    backup:succeed()
+    assert.same({ "INVITE", "CANCEL", "ACK" }, backup:got())
+  end)
+end)
+
+describe("an answer that comes late", function()
+  local address, a, b, tandem
+
+  before_each(function()
+    local port
+    port, a, b = process.ports(3)
+    address = "127.0.0.1:" .. port
+    tandem = proxy.start { source = proxy.example("failover", {
+      ["127.0.0.1:5060"] = address,
+      ["127.0.0.1:5081"] = "127.0.0.1:" .. a,
+      ["127.0.0.1:5082"] = "127.0.0.1:" .. b,
+      ["{ interval = 2, timeout = 1, fall = 3, rise = 2 }"] = "false",
+    }) }
+  end)
+  after_each(process.clean)
+
+  it("from a server that was given up is the answer, and the backup is cancelled", function()
+    local late = sipp.server("late", {
+      name = "a", port = a, calls = 1, values = { silence = 2800 },
+    })
+    local backup = sipp.server("ring", { name = "b", port = b, calls = 1 })
+    local caller = sipp.call("call", { proxy = address, values = { hold = 300 } })
+    late:succeed()
+    backup:succeed()
+
+    assert.truthy(caller:message("180 INVITE"):header "Contact":find("sip:b@", 1, true))
+    local answer = caller:message "200 INVITE"
+    assert.truthy(answer:header "Contact":find("sip:a@", 1, true))
+    assert.equal(1, caller:count "200 INVITE")
+    assert.same({ "INVITE", "CANCEL", "ACK" }, backup:got())
+    assert.equal(answer:header "To", late:message "ACK":header "To")
+    assert.equal(answer:header "To", late:message "BYE":header "To")
+    local request = tandem:logged("request", { method = "INVITE" })[1]
+    assert.equal(200, request.code)
+  end)
+
+  it("after our own 500 is acknowledged and ended, and the caller hears nothing of it", function()
+    sipp.server("silent", { name = "a", port = a })
+    local late = sipp.server("late", {
+      name = "b", port = b, calls = 1, values = { silence = 2500 },
+    })
+    local caller = sipp.call("refused", { proxy = address, values = { code = 500 } })
+    late:succeed()
+    assert.equal("ACK", late:message("ACK").key)
+    assert.equal("BYE", late:message("BYE").key)
+    assert.equal(0, caller:count "200 INVITE")
+  end)
+end)
