@@ -338,8 +338,8 @@ describe("nodes", function()
     two:take "10.0.0.100"
     assert.equal(503, call:wait().code)
     assert.ladder(call, [[
-      0.000 alice  INVITE -x proxy2
-      0.500 alice  INVITE -x proxy2
+      0.000 alice  INVITE -x proxy
+      0.500 alice  INVITE -x proxy
       1.500 alice  INVITE -> proxy2
       1.501 proxy2 503    -> alice
       1.502 alice  ACK    -> proxy2

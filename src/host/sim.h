@@ -157,9 +157,10 @@ struct sim_packet {
 	int64_t sent;
 	struct addr from, to;
 	enum sim_fate fate;
-	enum cause icmp;  /* CAUSE_NONE: a datagram */
-	unsigned node;    /* that sent it; 0: none did */
-	struct str bytes; /* borrowed; lives as long as the world */
+	enum cause icmp;             /* CAUSE_NONE: a datagram */
+	unsigned node;               /* that sent it; 0: none did */
+	unsigned from_host, to_host; /* who had the addresses then; 0: nobody */
+	struct str bytes;            /* borrowed; lives as long as the world */
 };
 
 size_t sim_packets(const struct sim *s); /* numbered from 1 */

@@ -10,8 +10,7 @@
 /* A datagram or an ICMP message, in the log and on its way. */
 struct packet {
 	struct sim_packet p;
-	uint64_t no;   /* in the log */
-	unsigned host; /* that sent it */
+	uint64_t no; /* in the log */
 };
 
 /* How the trace tells its parts apart. */

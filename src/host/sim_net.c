@@ -228,10 +228,10 @@ static void fly(struct sim *s, struct pipe *pipe, struct packet *p)
 
 static void launch(struct sim *s, struct packet *p)
 {
-	unsigned to = sim_owner(s, &p->p.to);
+	unsigned to = p->p.to_host;
 	struct pipe *pipe;
 
-	if (s->machine[p->host].off) {
+	if (s->machine[p->p.from_host].off) {
 		sim_trace_fate(s, p, SIM_DEAD);
 		return;
 	}
@@ -239,7 +239,7 @@ static void launch(struct sim *s, struct packet *p)
 		sim_trace_fate(s, p, SIM_NOBODY);
 		return;
 	}
-	pipe = pipe_of(s, p->host, to);
+	pipe = pipe_of(s, p->p.from_host, to);
 	if (pipe->cut) {
 		sim_trace_fate(s, p, SIM_CUT);
 		return;
@@ -263,7 +263,7 @@ struct packet *sim_put(struct sim *s, unsigned host, unsigned node,
 				  .node = node,
 				  .bytes = bytes};
 	struct packet *p = sim_trace_packet(s, &copy, host);
-	unsigned there = sim_owner(s, to);
+	unsigned there = p->p.to_host;
 	size_t mtu = there ? conf_of(s, pipe_of(s, host, there))->mtu : 0;
 
 	if (bytes.n > (mtu ? mtu : DATAGRAM_MAX))

@@ -59,7 +59,8 @@ struct packet *sim_trace_packet(struct sim *s, const struct sim_packet *packet,
 		memcpy(bytes, packet->bytes.p, packet->bytes.n);
 	p->p = *packet;
 	p->p.bytes.p = bytes;
-	p->host = host;
+	p->p.from_host = host;
+	p->p.to_host = sim_owner(s, &packet->to);
 	s->packet = sim_grow(s, s->packet, s->packets, &s->packet_cap,
 			     sizeof(struct packet *));
 	s->packet[s->packets++] = p;

@@ -18,7 +18,8 @@ static int l_packets(lua_State *L)
 	return 1;
 }
 
-/* packet(i) -> time, from, to, bytes, fate, node (0: none), icmp or nil */
+/* packet(i) -> time, from, to, bytes, fate, node (0: none), icmp or nil, and
+ * the hosts it went from and to */
 static int l_packet(lua_State *L)
 {
 	struct sim *s = simlib_world(L);
@@ -35,7 +36,9 @@ static int l_packet(lua_State *L)
 		lua_pushstring(L, cause_text(p.icmp));
 	else
 		lua_pushnil(L);
-	return 7;
+	lua_pushinteger(L, p.from_host);
+	lua_pushinteger(L, p.to_host);
+	return 9;
 }
 
 /* ---- log events ------------------------------------------------------- */

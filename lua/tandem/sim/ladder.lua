@@ -55,7 +55,9 @@ function ladder.lines(net, opts)
     local what = read(packet.bytes)
     if want(packet, what) then
       lines[#lines + 1] = {
-        time = packet.time, from = net:name_of(packet.from), to = net:name_of(packet.to),
+        time = packet.time,
+        from = net:name_of(packet.from, packet.from_machine),
+        to = net:name_of(packet.to, packet.to_machine),
         what = packet.icmp or what.method or what.code or "bytes",
         arrived = packet.fate == "delivered" or packet.fate == "flying",
         fate = packet.fate,

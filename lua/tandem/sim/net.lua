@@ -255,10 +255,10 @@ function methods:packets()
   local list, world = self.packet_list, self.world
   local settled = self.settled or 0
   for i = settled + 1, world:packets() do
-    local time, from, to, bytes, fate, by, icmp = world:packet(i)
+    local time, from, to, bytes, fate, by, icmp, from_host, to_host = world:packet(i)
     list[i] = {
       time = time / 1e6, from = from, to = to, bytes = bytes, fate = fate,
-      node = by > 0 and by or nil, icmp = icmp,
+      node = by > 0 and by or nil, icmp = icmp, from_machine = from_host, to_machine = to_host,
     }
     if settled == i - 1 and fate ~= "flying" then
       settled = i
@@ -347,26 +347,29 @@ function methods:ladder(what)
   return ladder.text(self, what)
 end
 
--- The name of what has an address: the pool's server, endpoint, node, or itself.
-function methods:name_of(addr)
+local function server_name(self, addr)
   for _, proxy in ipairs(self.nodes) do
     local name = self.world:member_at(proxy.id, addr)
     if name then
       self.names[addr] = name:match "/(.*)$"
     end
   end
-  if self.names[addr] then
-    return self.names[addr]
+  return self.names[addr]
+end
+
+-- The name of what has an address: the pool's server, the endpoint, the node, or
+-- the address itself. `owner`: the machine that had it at the time.
+function methods:name_of(addr, owner)
+  local name = server_name(self, addr)
+  if name then
+    return name
   end
   local ip = ip_of(addr)
-  for _, proxy in ipairs(self.nodes) do
-    if self.world:owns(proxy.id, ip) then
-      return proxy.name
-    end
-  end
-  for _, endpoint in ipairs(self.endpoints) do
-    if endpoint.ip == ip then
-      return endpoint.name
+  for _, list in ipairs { self.nodes, self.endpoints } do
+    for _, one in ipairs(list) do
+      if one.machine == owner or (not owner and (one.ip == ip)) then
+        return one.name
+      end
     end
   end
   return addr
