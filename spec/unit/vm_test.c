@@ -505,6 +505,16 @@ TEST(load_errors)
 		   "stopped: over its limit of");
 }
 
+TEST(byte_order_mark)
+{
+	struct luavm t;
+
+	luavm_init(&t);
+	luavm_run(&t, "\xef\xbb\xbfnote 'a'");
+	CHECK_STR(str_from(t.record), "a\n");
+	luavm_end(&t);
+}
+
 TEST(shebang)
 {
 	struct luavm t;
@@ -517,14 +527,75 @@ TEST(shebang)
 	luavm_end(&t);
 }
 
-/* Every allocation of a life fails once; nothing leaks or hangs, and the task
- * that comes after ends well. */
-TEST(allocation_failures)
+/* The hook comes at every kind of instruction: nothing breaks, and what the
+ * task left behind can be collected. */
+TEST(condemned_anywhere)
+{
+	static const char body[] =
+	    "local mt = {}\n"
+	    "mt.__index = function(t, k) return k end\n"
+	    "mt.__newindex = function(t, k, v) rawset(t, k, v) end\n"
+	    "mt.__call = function(t, ...) return ... end\n"
+	    "mt.__close = function() local x = 1 end\n"
+	    "mt.__eq = function(a, b) return a == 1 end\n"
+	    "mt.__lt = function(a, b) return true end\n"
+	    "mt.__concat = function(a, b) return 'c' end\n"
+	    "local function va(n, ...)\n"
+	    "  if n == 0 then return ... end\n"
+	    "  return va(n - 1, n, ...)\n"
+	    "end\n"
+	    "local function up(n)\n"
+	    "  local f = function() n = n + 1 return n end\n"
+	    "  return f\n"
+	    "end\n"
+	    "while true do\n"
+	    "  local o <close> = setmetatable({}, mt)\n"
+	    "  local p = setmetatable({}, mt)\n"
+	    "  o.x = o.y .. 'z'\n"
+	    "  local a, b, c = va(3, 1, 2, 3)\n"
+	    "  local f = up(a)\n"
+	    "  for i = 1, 3 do local g = f() end\n"
+	    "  for k, v in pairs {1, 2, x = 3} do a = v end\n"
+	    "  for w in ('a b c'):gmatch '%a' do b = w end\n"
+	    "  for _, v in va(0, next, {1, 2}, nil, o) do c = v end\n"
+	    "  local s = o .. 'x' .. 1 .. p\n"
+	    "  local t = {va(2, o == p, o < p, o(1, 2), #s)}\n"
+	    "  pcall(up, va(1, 2)) pcall(error, t)\n"
+	    "  table.sort({3, 1, 2}, function(x, y) return x < y end)\n"
+	    "  goto next\n"
+	    "  ::next::\n"
+	    "end";
+	static struct luavm t;
+	char script[4096];
+	size_t bytes;
+
+	luavm_init(&t);
+	t.conf.instructions = 3000;
+	snprintf(script, sizeof(script),
+		 "local function run(phase)\n"
+		 "for i = 1, phase do end\n%s\nend\n"
+		 "for phase = 1, 600 do task(run, phase) end",
+		 body);
+	luavm_run(&t, script);
+	CHECK_INT(t.ended, 600);
+	CHECK_INT(t.condemned, 600);
+	for (int i = 0; i < 3000; i++)
+		vm_idle(t.vm);
+	bytes = vm_bytes(t.vm);
+	CHECK(bytes < 100000);
+	luavm_end(&t);
+}
+
+/* One life in which the allocation with this number fails, and `row` - 1 after
+ * it. False when there were not that many. */
+static bool live_with_failure(struct luavm *t, uint64_t at, uint64_t row)
 {
 	static const char script[] =
-	    "local mt = {__tostring = function() return 'x' end}\n"
+	    "local mt = {__tostring = function() return 'x' end,\n"
+	    "  __close = function() local s = ('x'):rep(20) end}\n"
 	    "task(function()\n"
 	    "  local t = {}\n"
+	    "  local c <close> = setmetatable({}, mt)\n"
 	    "  for i = 1, 20 do t['k' .. i] = setmetatable({}, mt) end\n"
 	    "  for k, v in pairs(t) do t[k] = tostring(v) end\n"
 	    "  table.sort({3, 1, 2})\n"
@@ -534,24 +605,40 @@ TEST(allocation_failures)
 	    "  wait()\n"
 	    "  error(setmetatable({}, mt))\n"
 	    "end)";
-	static struct luavm t;
-	int err;
+	bool failed;
 
-	for (uint64_t at = 1; at < 2000; at++) {
-		luavm_init(&t);
-		CHECK_INT(luavm_start(&t, script), 0);
-		vm_mem(t.vm)->fail_at = vm_mem(t.vm)->calls + at;
-		sched_drain(t.vm, 0);
-		if (t.wait[0].w.task)
-			luavm_wake(&t, 0, 1);
-		CHECK_INT(t.ended, 1);
-		CHECK_INT(t.outcome, TASK_ERROR);
-		err = vm_mem(t.vm)->calls < vm_mem(t.vm)->fail_at;
-		luavm_end(&t);
-		if (err)
-			return;
-	}
-	CHECK(!"still failing");
+	luavm_init(t);
+	CHECK_INT(luavm_start(t, script), 0);
+	vm_mem(t->vm)->fail_at = vm_mem(t->vm)->calls + at;
+	vm_mem(t->vm)->fail_for = row;
+	sched_drain(t->vm, 0);
+	if (t->wait[0].w.task)
+		luavm_wake(t, 0, 1);
+	failed = vm_mem(t->vm)->calls >= vm_mem(t->vm)->fail_at;
+	/* Memory is back: what could not even begin goes on. */
+	vm_mem(t->vm)->fail_at = 0;
+	sched_drain(t->vm, 0);
+	if (t->wait[0].w.task)
+		luavm_wake(t, 0, 1);
+	CHECK_INT(t->ended, 1);
+	CHECK_INT(t->outcome, TASK_ERROR);
+	CHECK(t->trace[0]);
+	CHECK_INT(sched_tasks(t->vm), 0);
+	luavm_end(t);
+	return failed;
+}
+
+/* Nothing leaks or hangs, and every end is told, once. */
+TEST(allocation_failures)
+{
+	static struct luavm t;
+	uint64_t at;
+
+	for (at = 1; live_with_failure(&t, at, 1); at++)
+		CHECK(at < 2000);
+	CHECK(at > 50);
+	for (at = 1; live_with_failure(&t, at, UINT64_MAX); at++)
+		CHECK(at < 2000);
 }
 
 TEST(allocation_failures_while_loading)

@@ -26,6 +26,17 @@ static void push_table(lua_State *L, const char *key)
 	lua_rawsetp(L, LUA_REGISTRYINDEX, key);
 }
 
+/* Without a byte order mark and a #! line, but with that line's end: line
+ * numbers stay right. */
+static struct str skip_first(struct str text)
+{
+	if (str_starts(text, STR("\xef\xbb\xbf")))
+		text = str_sub(text, 3, text.n);
+	if (str_starts(text, STR("#!")))
+		text = str_sub(text, str_find(text, '\n'), text.n);
+	return text;
+}
+
 /* Asks the loader and compiles. [-0, +1, e] */
 static void compile(lua_State *L, const char *name, const char *what)
 {
@@ -39,11 +50,7 @@ static void compile(lua_State *L, const char *name, const char *what)
 	if (!text.p)
 		luaL_error(L, "%s '%s' not found: %s", what, name,
 			   why ? why : "no such file");
-	if (text.n >= 2 && text.p[0] == '#' && text.p[1] == '!') {
-		/* The line feed stays: line numbers are right. */
-		while (text.n > 0 && text.p[0] != '\n')
-			text.p++, text.n--;
-	}
+	text = skip_first(text);
 	lua_pushfstring(L, "@%s", file ? file : name);
 	if (luaL_loadbufferx(L, text.p ? text.p : "", text.n,
 			     lua_tostring(L, -1), "t") != LUA_OK)

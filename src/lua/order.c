@@ -1,5 +1,6 @@
 #include "lua/vm_int.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,24 +17,26 @@
  * it runs; removed ones are skipped, added ones are not visited.
  */
 
-enum rank { RANK_NUMBER, RANK_STRING, RANK_BOOLEAN, RANK_HANDLE, RANK_OBJECT };
+enum rank {
+	RANK_NUMBER,
+	RANK_STRING,
+	RANK_BOOLEAN,
+	RANK_HANDLE,
+	RANK_OBJECT_NUMBER, /* by a field that is a number */
+	RANK_OBJECT_STRING,
+};
 
-/* A value something is ordered by. Strings are borrowed. */
-struct scalar {
-	enum rank rank;
+/* What a key is ordered by. Strings are borrowed. */
+struct key {
+	uint8_t rank;
 	bool is_float;
+	int slot;      /* where the key itself is kept */
+	uint64_t head; /* strings: the first bytes; booleans, handles */
 	union {
 		lua_Integer i;
 		lua_Number f;
 		struct str s;
-		uint64_t id;
 	} u;
-};
-
-struct key {
-	struct scalar by;
-	struct scalar object; /* RANK_OBJECT: its field */
-	int slot;             /* where the key is kept */
 };
 
 enum {
@@ -48,7 +51,7 @@ static int sign(bool less, bool more)
 	return less ? -1 : more;
 }
 
-static int compare_numbers(const struct scalar *a, const struct scalar *b)
+static int compare_numbers(const struct key *a, const struct key *b)
 {
 	long double x, y; /* holds both kinds exactly */
 
@@ -59,31 +62,17 @@ static int compare_numbers(const struct scalar *a, const struct scalar *b)
 	return sign(x<y, x> y);
 }
 
-static int compare_scalars(const struct scalar *a, const struct scalar *b)
+static int compare(const struct key *a, const struct key *b)
 {
 	if (a->rank != b->rank)
 		return sign(a->rank < b->rank, true);
-	switch (a->rank) {
-	case RANK_NUMBER:
+	if (a->rank == RANK_NUMBER || a->rank == RANK_OBJECT_NUMBER)
 		return compare_numbers(a, b);
-	case RANK_STRING:
+	if (a->head != b->head)
+		return sign(a->head < b->head, true);
+	if (a->rank == RANK_STRING || a->rank == RANK_OBJECT_STRING)
 		return str_cmp(a->u.s, b->u.s);
-	case RANK_BOOLEAN:
-	case RANK_HANDLE:
-		return sign(a->u.id<b->u.id, a->u.id> b->u.id);
-	case RANK_OBJECT:
-		break;
-	}
 	return 0;
-}
-
-static int compare(const struct key *a, const struct key *b)
-{
-	int c = compare_scalars(&a->by, &b->by);
-
-	if (c == 0 && a->by.rank == RANK_OBJECT)
-		c = compare_scalars(&a->object, &b->object);
-	return c;
 }
 
 static int compare_void(const void *a, const void *b)
@@ -109,7 +98,21 @@ static void sort(struct key *keys, size_t n)
 
 /* ---- what a key is ordered by -------------------------------------------- */
 
-static bool read_scalar(lua_State *L, int idx, struct scalar *out)
+/* The first bytes, so that most comparisons need no more. */
+static uint64_t head_of(struct str s)
+{
+	uint64_t head = 0;
+
+	if (s.n >= sizeof(head)) {
+		memcpy(&head, s.p, sizeof(head));
+		return be64toh(head);
+	}
+	for (size_t i = 0; i < s.n; i++)
+		head |= (uint64_t)(unsigned char)s.p[i] << (56 - 8 * i);
+	return head;
+}
+
+static bool read_value(lua_State *L, int idx, struct key *out)
 {
 	switch (lua_type(L, idx)) {
 	case LUA_TNUMBER:
@@ -123,18 +126,19 @@ static bool read_scalar(lua_State *L, int idx, struct scalar *out)
 	case LUA_TSTRING:
 		out->rank = RANK_STRING;
 		out->u.s.p = lua_tolstring(L, idx, &out->u.s.n);
+		out->head = head_of(out->u.s);
 		return true;
 	case LUA_TBOOLEAN:
 		out->rank = RANK_BOOLEAN;
-		out->u.id = (uint64_t)lua_toboolean(L, idx);
+		out->head = (uint64_t)lua_toboolean(L, idx);
 		return true;
 	default:
 		return false;
 	}
 }
 
-/* The field that an object's __order names. A string stays alive in it. */
-static bool read_object(lua_State *L, int idx, struct scalar *out)
+/* By the field that its __order names; a string stays alive in it. */
+static bool read_object(lua_State *L, int idx, struct key *out)
 {
 	bool ok;
 
@@ -146,7 +150,9 @@ static bool read_object(lua_State *L, int idx, struct scalar *out)
 		return false;
 	}
 	lua_rawget(L, idx);
-	ok = read_scalar(L, -1, out);
+	ok = read_value(L, -1, out) && out->rank != RANK_BOOLEAN;
+	out->rank =
+	    out->rank == RANK_NUMBER ? RANK_OBJECT_NUMBER : RANK_OBJECT_STRING;
 	lua_pop(L, 2);
 	return ok;
 }
@@ -154,14 +160,12 @@ static bool read_object(lua_State *L, int idx, struct scalar *out)
 /* idx is absolute. False when the key has no order. */
 static bool read_key(lua_State *L, int idx, struct key *out)
 {
-	if (read_scalar(L, idx, &out->by))
+	if (read_value(L, idx, out))
 		return true;
-	if (box_order(L, idx, &out->by.u.id)) {
-		out->by.rank = RANK_HANDLE;
-		return true;
-	}
-	out->by.rank = RANK_OBJECT;
-	return read_object(L, idx, &out->object);
+	if (!box_order(L, idx, &out->head))
+		return read_object(L, idx, out);
+	out->rank = RANK_HANDLE;
+	return true;
 }
 
 static void refuse_key(lua_State *L, int idx, const char *what)
@@ -176,7 +180,7 @@ static void refuse_key(lua_State *L, int idx, const char *what)
 static void check_distinct(lua_State *L, const struct key *keys, size_t n)
 {
 	for (size_t i = 1; i < n; i++)
-		if (keys[i].by.rank == RANK_OBJECT &&
+		if (keys[i].rank >= RANK_OBJECT_NUMBER &&
 		    compare(&keys[i - 1], &keys[i]) == 0)
 			luaL_error(L, "pairs: two objects used as keys have "
 				      "the same value in the field they are "
@@ -186,11 +190,56 @@ static void check_distinct(lua_State *L, const struct key *keys, size_t n)
 /* ---- the iterator of pairs ----------------------------------------------- */
 
 /*
- * It walks the keys sorted before 1, the sequence 1..n, and the rest. Upvalues:
- * 1 how many were visited, 2 n, 3 how many come before the sequence, 4 the
- * table with the other keys or, with those in upvalues, their number.
+ * Most tables are a sequence, or have a few names for keys: each has a simple
+ * iterator. Others walk the keys sorted before 1, the sequence 1..n, and the
+ * rest. Upvalues of that: 1 how many were visited, 2 n, 3 how many come before
+ * the sequence, 4 the table with the other keys or, with those in upvalues,
+ * their number.
  */
 enum { UP_AT = 1, UP_SEQ, UP_BEFORE, UP_KEYS, UP_INLINE };
+
+/* Upvalue: n. The control variable says where we are. */
+static int step_sequence(lua_State *L)
+{
+	lua_Integer i = lua_tointeger(L, 2);
+	lua_Integer n = lua_tointeger(L, lua_upvalueindex(1));
+
+	luaL_checktype(L, 1, LUA_TTABLE);
+	while (++i <= n) {
+		lua_pushinteger(L, i);
+		if (lua_rawgeti(L, 1, i) != LUA_TNIL)
+			return 2;
+		lua_pop(L, 2);
+		vm_charge(L, 1);
+	}
+	lua_pushnil(L);
+	return 1;
+}
+
+/* Upvalues: how many were visited, how many there are, the keys. */
+static int step_names(lua_State *L)
+{
+	int at = (int)lua_tointeger(L, lua_upvalueindex(1));
+	int n = (int)lua_tointeger(L, lua_upvalueindex(2));
+
+	luaL_checktype(L, 1, LUA_TTABLE);
+	while (at < n) {
+		lua_pushvalue(L, lua_upvalueindex(3 + at));
+		at++;
+		lua_pushvalue(L, -1);
+		if (lua_rawget(L, 1) == LUA_TNIL) {
+			lua_pop(L, 2);
+			continue;
+		}
+		lua_pushinteger(L, at);
+		lua_replace(L, lua_upvalueindex(1));
+		return 2;
+	}
+	lua_pushinteger(L, at);
+	lua_replace(L, lua_upvalueindex(1));
+	lua_pushnil(L);
+	return 1;
+}
 
 /* Pushes the other key with this index, from 0; false past the last. */
 static bool push_other(lua_State *L, lua_Integer i)
@@ -246,13 +295,13 @@ static int step(lua_State *L)
 /* A fraction such as 1.5 belongs into the middle of the sequence. */
 static bool is_between(const struct key *k, lua_Integer seq)
 {
-	return k->by.rank == RANK_NUMBER && k->by.is_float && k->by.u.f > 1 &&
-	       k->by.u.f < (lua_Number)seq;
+	return k->rank == RANK_NUMBER && k->is_float && k->u.f > 1 &&
+	       k->u.f < (lua_Number)seq;
 }
 
 static lua_Integer count_before(const struct key *keys, size_t n)
 {
-	struct key one = {.by = {.rank = RANK_NUMBER, .u.i = 1}};
+	struct key one = {.rank = RANK_NUMBER, .u.i = 1};
 	lua_Integer before = 0;
 
 	while ((size_t)before < n && compare(&keys[before], &one) < 0)
@@ -282,12 +331,24 @@ static bool push_small(lua_State *L, int base, size_t n, lua_Integer seq)
 	}
 	sort(keys, n);
 	check_distinct(L, keys, n);
-	push_head(L, seq, count_before(keys, n));
+	if (seq == 0)
+		lua_pushinteger(L, 0);
+	else
+		push_head(L, seq, count_before(keys, n));
 	lua_pushinteger(L, (lua_Integer)n);
 	for (size_t i = 0; i < n; i++)
 		lua_pushvalue(L, keys[i].slot);
-	lua_pushcclosure(L, step, UP_KEYS + (int)n);
+	if (seq == 0)
+		lua_pushcclosure(L, step_names, 2 + (int)n);
+	else
+		lua_pushcclosure(L, step, UP_KEYS + (int)n);
 	return true;
+}
+
+static void push_sequence(lua_State *L, lua_Integer seq)
+{
+	lua_pushinteger(L, seq);
+	lua_pushcclosure(L, step_sequence, 1);
 }
 
 /* The keys other than 1..seq of the table at 1, into the table `all` and, what
@@ -389,7 +450,9 @@ int order_pairs(lua_State *L)
 	base = lua_gettop(L) + 1;
 	n = survey(L, &seq);
 	vm_charge(L, (uint64_t)seq + n);
-	if (n > INLINE_MAX)
+	if (n == 0)
+		push_sequence(L, seq);
+	else if (n > INLINE_MAX)
 		push_large(L, n, seq);
 	else if (!push_small(L, base, n, seq))
 		push_large(L, n + (size_t)seq, 0);

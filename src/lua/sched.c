@@ -114,8 +114,8 @@ static void recycle(struct task *t)
 }
 
 /* Runs the pending to-be-closed variables of a coroutine that has not ended
- * well, with a budget of their own. */
-static void close_thread(struct task *t)
+ * well, with a budget of their own. False when that was spent. */
+static bool close_thread(struct task *t)
 {
 	struct vm *vm = t->vm;
 	enum vm_limit limit;
@@ -124,10 +124,7 @@ static void close_thread(struct task *t)
 	lua_resetthread(t->co);
 	limit = vm->e.limit;
 	limit_end(vm);
-	if (limit)
-		drop(t);
-	else
-		recycle(t);
+	return limit == VM_LIMIT_NONE;
 }
 
 /* ---- start, suspend, wake, cancel ---------------------------------------- */
@@ -316,19 +313,24 @@ static void describe_safely(lua_State *L, struct task *t)
 		strcpy(s->trace, "not enough memory");
 }
 
-/* The end of the end: nothing here can raise. */
+/* The coroutine is pooled or dropped. Should closing it raise, for lack of
+ * memory, then the second try drops it. */
 static void dispose(struct task *t)
 {
 	struct sched *s = &t->vm->sched;
+	enum task_outcome outcome = t->end.outcome;
+	bool usable = outcome != TASK_CONDEMNED;
 
+	s->ending = t;
+	t->end.outcome = TASK_CONDEMNED;
+	if (usable && (outcome == TASK_ERROR || lua_status(t->co) != LUA_OK))
+		usable = close_thread(t);
 	s->ending = NULL;
 	s->tasks--;
-	if (t->end.outcome == TASK_CONDEMNED)
-		drop(t);
-	else if (t->end.outcome == TASK_ERROR || lua_status(t->co) != LUA_OK)
-		close_thread(t);
-	else
+	if (usable)
 		recycle(t);
+	else
+		drop(t);
 }
 
 static void finish(lua_State *L, struct task *t)
@@ -397,6 +399,16 @@ static int drain(lua_State *L)
 	return 0;
 }
 
+/* An error that on_end let out. */
+static void log_escaped(struct vm *vm, lua_State *L)
+{
+	const char *text = "error at the end of a task";
+
+	if (lua_type(L, -1) == LUA_TSTRING)
+		text = lua_tostring(L, -1);
+	vm_log(vm, LOG_ERROR, text, "");
+}
+
 bool sched_drain(struct vm *vm, size_t max)
 {
 	struct sched *s = &vm->sched;
@@ -412,11 +424,10 @@ bool sched_drain(struct vm *vm, size_t max)
 		lua_pushcfunction(L, drain);
 		if (lua_pcall(L, 0, 0, 0) == LUA_OK)
 			break;
-		vm_log(vm, LOG_ERROR,
-		       lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
-						      : "error at a task's end",
-		       "");
+		log_escaped(vm, L);
 		lua_pop(L, 1);
+		if (vm->depth > 0)
+			limit_end(vm);
 		stuck = !s->ending;
 		if (s->ending)
 			dispose(s->ending);

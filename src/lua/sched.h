@@ -84,7 +84,8 @@ int task_suspend(lua_State *L, struct wait *w, const char *what);
 void task_check_yield(lua_State *L, const char *what);
 
 /* Makes the waiting task ready. Does nothing when it already is, or when no
- * task waits. Callable anywhere, never runs Lua, never fails. */
+ * task waits: what is there before task_suspend need not be waited for.
+ * Callable anywhere, never runs Lua, never fails. */
 void task_wake(struct wait *w);
 
 /* Ends a task from outside: its wait is cancelled now, on_end is not called,
@@ -93,7 +94,8 @@ void task_wake(struct wait *w);
  * *t becomes NULL; NULL inside is fine. */
 void task_cancel(struct task **t);
 
-struct task *task_current(lua_State *L); /* NULL in vm_do */
+/* The task that runs in L; NULL when none does (an entry through vm_do). */
+struct task *task_current(lua_State *L);
 void *task_owner(const struct task *t);
 void task_set_owner(struct task *t, void *owner);
 const char *task_what(const struct task *t);
