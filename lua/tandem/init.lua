@@ -4,6 +4,7 @@ local data = require "tandem.data"
 local declare = require "tandem.declare"
 local events = require "tandem.events"
 local fork = require "tandem.fork"
+local _ = require "tandem.inspect" -- for the host: nothing can be loaded later
 local life = require "tandem.life"
 local link = require "tandem.link"
 local listen = require "tandem.listen"
@@ -30,7 +31,7 @@ local sip = {
   route = route,
   every = timers.every, after = timers.after,
   now = core.now, sleep = core.sleep,
-  request = request, log = log,
+  request = request.new, log = log,
 }
 
 function sip.settings(opts)
@@ -101,6 +102,7 @@ core.Request.relay = relay
 core.Request.fork = fork
 core.Request.reply = verbs.reply
 core.Response.forward = verbs.forward
+core.Response.request = request.in_dialog
 
 core.server_object(function(full)
   local server = registry.server(full)

@@ -49,7 +49,7 @@ local expect = schema.custom(function(value)
   return false, "\"any\", a list of response codes or a function expected"
 end)
 
-local check = record({
+options.check = record({
   method = default(word { "OPTIONS" }, "OPTIONS"),
   interval = default(duration, 2),
   fast_interval = duration,
@@ -74,7 +74,7 @@ local check = record({
   end
 end)
 
-local failback = record({
+options.failback = record({
   hold = default(seconds(), 30),
   hold_max = seconds(),
 }, function(out)
@@ -84,7 +84,7 @@ local failback = record({
   end
 end)
 
-local passive = record {
+options.passive = record {
   fall = default(integer { min = 1 }, 3),
   hold = default(duration, 30),
 }
@@ -143,7 +143,7 @@ options.relay = attempt {
 options.each = record { key = schema.string }
 options.forward = record { keep_503 = default(schema.boolean, false) }
 
-local server = record {
+options.server = record {
   name = required(options.name),
   uri = required(options.uri),
   tier = default(integer { min = 1 }, 1),
@@ -151,11 +151,11 @@ local server = record {
 }
 
 options.pool = record({
-  servers = required(schema.list(server)),
+  servers = required(schema.list(options.server)),
   policy = default(policy, "ordered"),
-  check = default(schema.off_or(check), {}),
-  passive = default(schema.off_or(passive), {}),
-  failback = default(failback, {}),
+  check = default(schema.off_or(options.check), {}),
+  passive = default(schema.off_or(options.passive), {}),
+  failback = default(options.failback, {}),
   keep = default(integer { min = 0 }, 1),
   all_down = default(word { "try", "fail" }, "try"),
   attempt = default(options.attempt, {}),
@@ -218,11 +218,19 @@ options.labels = schema.custom(function(given)
   return true, out
 end)
 
+options.method = schema.matching("[%w%-.!%%*_+`'~]+", "a method")
+
 options.request = record {
-  method = required(schema.matching("[%w%-.!%%*_+`'~]+", "a method")),
+  method = required(options.method),
   uri = required(options.uri),
   from = options.uri,
   to = options.uri,
+  headers = headers.type,
+  body = schema.string,
+  timeout = duration,
+}
+
+options.in_dialog = record {
   headers = headers.type,
   body = schema.string,
   timeout = duration,
