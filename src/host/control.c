@@ -161,6 +161,9 @@ static int make_node(struct control *c)
 	if (!choose_listeners(c))
 		return EXIT_CONFIG;
 	c->node->key_is_temporary = origin == KEY_TEMPORARY;
+	c->node->trace =
+	    (c->conf->log_level < 0 ? (int)c->plan->log_level
+				    : c->conf->log_level) >= LOG_DEBUG;
 	if (origin == KEY_TEMPORARY)
 		logsink_say(
 		    c->log, LOG_WARN, "key.temporary",
