@@ -18,9 +18,9 @@ SRC_lua         := base box env limit load order oslib sched strlib strmatch str
 		   script script_log script_plan script_policy
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
 SRC_host        := args dgram files icmp keyfile logsink mailbox source udp
-SRC_sim         :=
+SRC_sim         := sim sim_net sim_node sim_trace sim_worker
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
-SRC_simmod      :=
+SRC_simmod      := simlib simlib_eval simlib_log simlib_node
 # spec/unit/<name>.c and spec/fuzz/<name>.c
 UNIT            := addr_test arena_test buf_test log_test map_test mem_test rand_test siphash_test str_test timer_test core_test \
 		   listener_test via_test branch_test server_match_test \
@@ -37,6 +37,7 @@ DEPS_test     := lua5.4 lua-busted lua-check luarocks clang-format sip-tester \
 		 sipsak tshark iproute2 git
 DEPS_fuzz     := clang libclang-rt-14-dev
 DEPS_coverage := gcovr
+DEPS_bench    := sip-tester iproute2 kamailio kamailio-lua-modules
 
 # ---- flags
 WARN := -Wall
@@ -156,14 +157,14 @@ demo: all ## see a call survive the death of its server
 # ---- test it
 SAN_ALL := $(addprefix build/san/,tandem unit lua/tandem/simcore.so)
 
-test: $(SAN_ALL) | build/.deps-test ## every spec, sanitised; the last line is the count
+test: $(SAN_ALL) build/tandem | build/.deps-test ## every spec, sanitised; the last line is the count
 	@spec/run
 san: $(SAN_ALL) | build/.deps-test ## the sanitised build, for spec/run FILE...
 unit: build/san/unit build/san/lua/tandem/simcore.so | build/.deps-test ## C unit tests and spec/unit
 	@spec/run c unit
 sim: build/san/lua/tandem/simcore.so | build/.deps-test ## specs under virtual time
 	@spec/run sim
-e2e: $(SAN_ALL) | build/.deps-test ## the binary against real peers
+e2e: $(SAN_ALL) build/tandem | build/.deps-test ## the binary against real peers
 	@spec/run e2e
 style: $(SAN_ALL) | build/.deps-test ## rules of the source itself
 	@spec/run style
@@ -188,6 +189,9 @@ coverage: build/cov/unit build/cov/lua/tandem/simcore.so | build/.deps-test buil
 	@gcovr -r . -f src/ --object-directory build/cov/obj \
 		--html-details build/cov/index.html --txt
 
+bench: build/tandem | build/.deps-bench ## processor time per call, beside Kamailio's
+	@spec/bench/run
+
 # ---- install it
 install: all install-lua ## PREFIX=/usr/local, DESTDIR, BINDIR, LUADIR, LIBDIR
 	install -Dm755 build/tandem $(DESTDIR)$(BINDIR)/tandem
@@ -202,7 +206,7 @@ build/.deps-%: Makefile
 	@mkdir -p build
 	@[ -n "$(NO_DEPS)" ] || .ci/deps $(DEPS_$*)
 	@touch $@
-build/.deps-test build/.deps-fuzz build/.deps-coverage: | build/.deps-build
+build/.deps-test build/.deps-fuzz build/.deps-coverage build/.deps-bench: | build/.deps-build
 build/fuzz/obj/flags: | build/.deps-fuzz
 
 clean: ## remove build/
@@ -211,4 +215,4 @@ help: ## this list (V=1 shows every command, WERROR=1 stops at warnings)
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 FORCE:
-.PHONY: all run demo test san unit sim e2e style lint format fuzz coverage install install-lua deps clean help FORCE
+.PHONY: all run demo test san unit sim e2e style lint format fuzz coverage bench install install-lua deps clean help FORCE
