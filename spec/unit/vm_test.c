@@ -298,6 +298,21 @@ TEST(cpu_time)
 	luavm_end(&t);
 }
 
+TEST(limits_set_after_loading)
+{
+	struct luavm t;
+
+	luavm_init(&t);
+	CHECK_INT(luavm_start(&t, "task(function() for i = 1, 9999 do end end)"
+				  "for i = 1, 100000 do end"),
+		  0);
+	vm_set_limits(t.vm, 1 << 20, 1 << 20, 2000, 0);
+	sched_drain(t.vm, 0);
+	CHECK_INT(t.condemned, 1);
+	CHECK(vm_spent(t.vm) < 4000);
+	luavm_end(&t);
+}
+
 TEST(full_state)
 {
 	struct luavm t;

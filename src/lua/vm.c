@@ -286,9 +286,12 @@ void *vm_ctx(lua_State *L)
 	return vm_of(L)->conf.host.ctx;
 }
 
-void vm_set_limits(struct vm *vm, size_t memory, int64_t cpu_us)
+void vm_set_limits(struct vm *vm, size_t memory, size_t memory_entry,
+		   uint64_t instructions, int64_t cpu_us)
 {
 	vm->mem.limit = memory;
+	vm->conf.memory_entry = memory_entry;
+	vm->conf.instructions = instructions;
 	vm->conf.cpu_us = cpu_us;
 }
 

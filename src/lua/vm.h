@@ -87,8 +87,10 @@ struct vm *vm_new(const struct vm_conf *conf);
  * Lua. *vm becomes NULL; NULL inside is fine. */
 void vm_free(struct vm **vm);
 
-/* After loading, when the script itself says how much it may have. */
-void vm_set_limits(struct vm *vm, size_t memory, int64_t cpu_us);
+/* After loading, when the script itself has said how much it may have: as the
+ * members of the same names in vm_conf. */
+void vm_set_limits(struct vm *vm, size_t memory, size_t memory_entry,
+		   uint64_t instructions, int64_t cpu_us);
 
 /* Runs the script: the loader is asked for `name`. 0, or ERR_CONFIG (see
  * vm_error), or ERR_NOMEM. A state whose loading failed is only good for
