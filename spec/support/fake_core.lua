@@ -462,9 +462,8 @@ local function add_node(world, core)
       end
     end)
   end
-  -- Only checks: sent to the server of `facts`.
   function core.request(spec)
-    local full = spec.facts and spec.facts.full or spec.uri
+    local full = spec.facts and spec.facts.full or spec.uri or "the other end of the dialog"
     local flying = (node.flying and node.flying[full] or 0) + 1
     node.flying = node.flying or {}
     node.flying[full] = flying

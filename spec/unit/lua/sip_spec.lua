@@ -298,6 +298,15 @@ describe("sip", function()
     assert.same({ { "X-A", "1" } }, spec.headers)
     assert.same({ "MESSAGE", "sip:bob@192.0.2.1", "hi", 5 },
       { spec.method, spec.uri, spec.body, spec.timeout })
+    local bye = world:call(function()
+      return res:request("BYE", { headers = { Reason = "SIP;cause=200" } })
+    end)
+    assert.equal(200, bye.code)
+    spec = world.node.checks[2].spec
+    assert.same({ "BYE", res, { { "Reason", "SIP;cause=200" } } },
+      { spec.method, spec.dialog, spec.headers })
+    assert.matches("res:request: method: a method expected, got nil",
+      fake.message(res.request, res))
     assert.matches("sip.request: 'method' is missing",
       fake.message(sip.request, { uri = "sip:bob@192.0.2.1" }))
     assert.matches("sip.request: method: a method expected, got 'A B'",

@@ -1,0 +1,74 @@
+---@meta tandem.pool
+
+---@alias tandem.Health "unknown"|"up"|"falling"|"down"|"rising"
+---@alias tandem.Admin "ready"|"drain"|"maint"
+---@alias tandem.Status "maint"|"drain"|"down"|"held"|"up" the first that applies
+
+---@class tandem.Pool
+---@field name string
+---@field state "up"|"backup"|"down" "backup": not the first tier takes new requests
+---@field active_tier integer? nil when down
+---@field servers tandem.Server[] read-only
+local pool = {}
+
+-- The usable servers, best first, for a loop; looked at again before every step.
+---@param req tandem.Request?
+---@param opts { key: string? }? instead of the Call-ID
+---@return fun(): tandem.Server?
+function pool:each(req, opts) end
+
+---@param req tandem.Request?
+---@param opts { key: string? }?
+---@return tandem.Server?
+---@return "down"|"empty"|nil
+function pool:pick(req, opts) end
+
+---@param name string
+---@return tandem.Server?
+function pool:server(name) end
+
+---@class tandem.Server
+---@field name string
+---@field uri string
+---@field tier integer
+---@field weight integer
+---@field health tandem.Health what checks, calls and mark_up/mark_down say
+---@field admin tandem.Admin what operators say
+---@field status tandem.Status both, and the holds, in one word
+---@field since number when the health changed, as sip.now() counts
+---@field up_for number seconds; 0 when it is not up
+---@field inflight integer attempts that are waiting for its answer
+---@field latency number? seconds, smoothed; nil before the first answer
+local server = {}
+
+-- No new requests for so long. Of the same reason the latest end counts; 0 ends it.
+---@param seconds number
+---@param why string?
+function server:hold(seconds, why) end
+---@param why string?
+function server:mark_down(why) end
+-- Also ends the failback hold and a passive one.
+---@param why string?
+function server:mark_up(why) end
+-- No new requests, existing calls go on; still checked.
+---@param why string?
+function server:drain(why) end
+---@param why string?
+function server:ready(why) end
+-- Out of order; not checked.
+---@param why string?
+function server:maint(why) end
+
+---@class tandem.Policy
+local policy = {}
+
+-- `servers` are usable ones of one tier; gives them (or some of them) best first.
+---@param servers tandem.Server[]
+---@param key string decides between equals
+---@param now number
+---@param req tandem.Request?
+---@return tandem.Server[]
+function policy:order(servers, key, now, req) end
+
+---@alias tandem.Choice tandem.Server|tandem.Server[]|nil
+---@alias tandem.PolicyFunction fun(req: tandem.Request?, servers: tandem.Server[]): tandem.Choice

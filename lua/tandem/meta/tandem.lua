@@ -1,0 +1,225 @@
+---@meta tandem
+
+-- What `require "tandem"` gives. Times are seconds. Declaring (listen, settings, pool,
+-- netset, data, route) is only possible while the script loads; what is wrong raises
+-- with file, line and a suggestion.
+
+---@class tandem
+local sip = {}
+
+-- Where to listen: "udp:0.0.0.0:5060", or { "udp:0.0.0.0:5060", advertise = HOST }.
+---@param list (string|tandem.Listener)[]
+function sip.listen(list) end
+
+---@class tandem.Listener
+---@field [1] string address: "udp:0.0.0.0:5060"
+---@field advertise string? what we call ourselves in Via and Record-Route
+
+---@param opts tandem.Settings
+function sip.settings(opts) end
+
+---@class tandem.Settings
+---@field workers integer? 1
+---@field log_level "debug"|"info"|"warn"|"error"|nil "info"
+---@field state_dir string? where keys and state are kept
+---@field key_file string? the key shared by the nodes of a cluster
+---@field timers { t1: number?, t2: number?, t4: number? }? 0.5, 4, 5 (RFC 3261)
+---@field domains string[]? hosts we serve: anybody may reach them
+---@field trust tandem.NetSet|string[]|nil sources that may send anywhere
+---@field trying "commit"|"rfc"|nil when a caller gets 100; "commit"
+---@field late_answer "bye"|"forward"|nil a 2xx after our own final; "bye"
+---@field lua { memory: number?, burst: number? }? limits of the script: bytes, seconds
+
+-- Servers in tiers, with checks. `name` is of letters, digits, '_', '.' and '-'.
+---@param name string
+---@param opts tandem.PoolOptions
+---@return tandem.Pool
+function sip.pool(name, opts) end
+
+---@class tandem.PoolOptions
+---@field servers tandem.ServerOptions[]
+---@field policy "ordered"|tandem.PolicyFunction|nil order within a tier; "ordered"
+---@field check tandem.CheckOptions|false|nil
+---@field passive tandem.PassiveOptions|false|nil
+---@field failback tandem.FailbackOptions?
+---@field keep integer? servers that passive evidence alone never takes; 1
+---@field all_down "try"|"fail"|nil with nothing usable: one last attempt, or none; "try"
+---@field attempt tandem.AttemptOptions? how its servers are tried, unless the call says
+---@field retry_on ("local"|integer)[]|nil for relay; { "local", 503 }
+---@field record_route boolean? true
+
+---@class tandem.ServerOptions
+---@field name string
+---@field uri string "sip:10.0.0.1", "sip:10.0.0.1:5070;transport=tcp"
+---@field tier integer? 1 is first; 1
+---@field weight integer? 1
+
+---@class tandem.CheckOptions
+---@field method "OPTIONS"|nil
+---@field interval number? 2
+---@field fast_interval number? while falling or rising; 1
+---@field timeout number? less than interval; 1
+---@field fall integer? bad ones in a row until down; 3
+---@field rise integer? good ones in a row until up; 2
+---@field jitter number? fraction of the interval; 0.1
+---@field expect "any"|integer[]|(fun(res: tandem.Response): boolean)|nil
+---@field from string? URI; default: our first domain
+
+---@class tandem.PassiveOptions
+---@field fall integer? local failures in a row; 3
+---@field hold number? 30, doubled with each recent fall
+
+---@class tandem.FailbackOptions
+---@field hold number? 30, doubled with each recent fall
+---@field hold_max number? 600; also how long a fall counts
+
+-- Networks, and those in the lines of a file.
+---@param list table { "10.0.0.0/8", file = "office.txt" }
+---@return tandem.NetSet
+function sip.netset(list) end
+
+---@class tandem.NetSet
+---@field networks string[] read-only
+
+-- What is in a JSON file, or the lines of another one; read-only.
+---@param path string
+---@return table
+function sip.data(path) end
+
+-- Who decides about initial requests (of a method), about requests within dialogs
+-- ("*in_dialog") and about initial requests that a server sent ("*from_server").
+---@param method string|"*in_dialog"|"*from_server"
+---@param fn tandem.Handler
+---@overload fun(fn: tandem.Handler)
+function sip.route(method, fn) end
+
+---@alias tandem.Handler fun(req: tandem.Request): ...
+
+---@alias tandem.EventName
+---| "server.health" # a server's health changed
+---| "server.admin" # an order: ready, drain, maint
+---| "server.hold" # a hold began or was ended
+---| "pool.state" # "up", "backup", "down"
+---| "pool.tier" # another tier takes new requests; 0 is none
+---| "branch.failed" # an attempt got no answer
+---| "config.reload" # this script has replaced another one
+---| "start"
+---| "stop"
+
+---@class tandem.Event
+---@field event tandem.EventName
+---@field pool tandem.Pool?
+---@field server tandem.Server?
+---@field from string|integer|nil
+---@field to string|integer|nil
+---@field reason string?
+---@field cause tandem.Cause? of branch.failed
+---@field address string? of branch.failed
+---@field method string? of branch.failed
+---@field call_id string? of branch.failed
+
+-- Hears of events, in worker 0 unless { per_worker = true }. May wait, except for
+-- "stop".
+---@param event tandem.EventName
+---@param fn fun(event: tandem.Event)
+---@param opts { per_worker: boolean? }?
+function sip.on(event, fn, opts) end
+
+-- Repeats fn, in worker 0 unless { per_worker = true }. A run that still goes on when
+-- the next is due is not joined by another.
+---@param seconds number
+---@param fn fun()
+---@param opts { jitter: number?, per_worker: boolean? }?
+---@return tandem.Timer
+function sip.every(seconds, fn, opts) end
+
+---@param seconds number
+---@param fn fun()
+---@return tandem.Timer
+function sip.after(seconds, fn) end
+
+---@class tandem.Timer
+local timer = {}
+function timer:cancel() end
+
+-- Seconds of a clock that only goes forward.
+---@return number
+function sip.now() end
+
+---@param seconds number
+function sip.sleep(seconds) end
+
+---@param fn fun(): ...
+---@return tandem.Task
+function sip.spawn(fn) end
+
+---@class tandem.Task
+local task = {}
+-- What its function returned; nil, "failed" when it raised.
+function task:wait() end
+
+-- A table that all workers share and that outlives a reload.
+---@param name string
+---@return tandem.Shared
+function sip.shared(name) end
+
+---@class tandem.Shared
+local shared = {}
+---@param key string
+---@return string|number|boolean|nil
+function shared:get(key) end
+---@param key string
+---@param value string|number|boolean|nil nil removes
+---@param ttl number? seconds
+function shared:set(key, value, ttl) end
+---@param key string
+---@param by integer? 1
+---@param init integer? 0
+---@param ttl number? seconds, when it is new
+---@return integer
+function shared:incr(key, by, init, ttl) end
+
+-- A request of our own. An INVITE's 2xx is acknowledged; end the call with
+-- res:request("BYE").
+---@param opts tandem.OwnRequest
+---@return tandem.Response?
+---@return "timeout"|"transport"|nil
+---@return tandem.Detail?
+function sip.request(opts) end
+
+---@class tandem.OwnRequest
+---@field method string
+---@field uri string
+---@field from string?
+---@field to string?
+---@field headers table<string, string|string[]>?
+---@field body string?
+---@field timeout number?
+
+sip.log = {}
+---@param message string
+---@param fields table<string, string|number|boolean>?
+function sip.log.debug(message, fields) end
+---@param message string
+---@param fields table<string, string|number|boolean>?
+function sip.log.info(message, fields) end
+---@param message string
+---@param fields table<string, string|number|boolean>?
+function sip.log.warn(message, fields) end
+---@param message string
+---@param fields table<string, string|number|boolean>?
+function sip.log.error(message, fields) end
+
+-- A counter among the metrics.
+---@param name string "calls_rejected_total"
+---@param help string
+---@param labels table<string, string>?
+---@return tandem.Counter
+function sip.counter(name, help, labels) end
+
+---@class tandem.Counter
+local counter = {}
+---@param n integer? 1
+function counter:add(n) end
+
+return sip
