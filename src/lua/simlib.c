@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "host/sim.h"
+
 #define WORLD "tandem.world"
 
 int luaopen_tandem_simcore(lua_State *L);

@@ -7,9 +7,12 @@
 #ifndef LUA_SIMLIB_H
 #define LUA_SIMLIB_H
 
+#include <stdbool.h>
 #include <lua.h>
 #include <lauxlib.h>
-#include "host/sim.h"
+#include "util/addr.h"
+
+struct sim;
 
 extern const luaL_Reg simlib_node_methods[];
 extern const luaL_Reg simlib_log_methods[];

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/sim.h"
 #include "lua/vm.h"
 
 enum { ERROR_MAX = 8192 };
