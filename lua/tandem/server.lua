@@ -4,7 +4,7 @@ local link = require "tandem.link"
 local misuse = require "tandem.misuse"
 local object = require "tandem.object"
 local pool_state = require "tandem.state"
-local setmetatable, type = setmetatable, type
+local pcall, setmetatable, tostring, type = pcall, setmetatable, tostring, type
 
 local _ENV = nil
 
@@ -130,10 +130,13 @@ local on_trial = {
 ---@param options table
 ---@param pool table state of the pool, with name and record_route
 function server.new(options, pool)
-  local facts = core.member(pool.name, options.name, {
+  local ok, facts = pcall(core.member, pool.name, options.name, {
     addr = address(core.parse_uri(options.uri)),
     record_route = pool.record_route,
   })
+  if not ok then
+    misuse("%s", (tostring(facts):gsub("^[^%s:]+:%d+: ", "")))
+  end
   local self = {
     name = options.name,
     full = pool.name .. "/" .. options.name,

@@ -425,6 +425,9 @@ local function add_node(world, core)
   local node = world.node
   function core.member(pool, name, conf)
     local full = pool .. "/" .. name
+    if not conf.addr:find "^[%d.]+:%d+;" and not conf.addr:find "^%[" then
+      error(("server %s: '%s' is no IP address"):format(full, conf.addr))
+    end
     world.members[full] = conf
     node.facts[full] = node.facts[full] or setmetatable({ full = full, values = {} }, Facts)
     return node.facts[full]

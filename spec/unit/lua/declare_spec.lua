@@ -129,6 +129,12 @@ describe("declaring", function()
       assert.equal("10.0.0.3:5061;transport=tls", world.members["pbx/c"].addr)
     end)
 
+    it("blame the script for a server the core cannot use", function()
+      assert.equal("route.lua:14: server pbx/a: 'a.example.com:5060;transport=udp' "
+        .. "is no IP address",
+        pool_error { servers = { { name = "a", uri = "sip:a.example.com" } } })
+    end)
+
     it("take servers from a data file", function()
       local pool = sip.pool("pbx", { servers = sip.data "servers.json" })
       assert.equal("b", pool.servers[2].name)
