@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lua/script.h"
+#include "lua/vm.h"
 #include "support/unit.h"
 
 enum { SENT_MAX = 64, TEXT_MAX = 4096 };
@@ -838,4 +839,90 @@ TEST(what_repeats_itself_does_not_stop_the_clock)
 	run(&w, MILLIS(100));
 	CHECK(strstr(w.log, "event=alive") != NULL);
 	close_world(&w);
+}
+
+/* ---- when memory runs out ---- */
+
+static const char story[] =
+    "local pbx = core.member('pbx', 'a', { addr = '10.0.0.1:5060' })\n"
+    "core.handler('initial', nil, function(req)\n"
+    " local res, err = req:_try({ { facts = pbx } }, { timeout = 2,\n"
+    "  on_response = function(r) r:add_header('X-A', 'b') end })\n"
+    " req.vars.x = { req.from, req.source, req.ruri.user }\n"
+    " local task = core.spawn(function() core.sleep(0.1) return 1, 2 end)\n"
+    " local t = core.after(0.05, function() end)\n"
+    " task:wait(); t:cancel()\n"
+    " core.shared 'x':set('k', core.json_encode { res and 1 })\n"
+    " if res then res:_forward() else req:_reply(480) end\n"
+    "end)\n"
+    "core.start(function() core.every(0.3, function()\n"
+    " core.request { method = 'OPTIONS', uri = 'sip:10.0.0.1',"
+    "  timeout = 0.1 }\n"
+    "end) end)";
+
+static void tell_story(struct world *w)
+{
+	char invite[TEXT_MAX];
+
+	send_request(w, "INVITE", 1);
+	if (w->n && strncmp(last(w), "INVITE", 6) == 0) {
+		snprintf(invite, sizeof(invite), "%s", last(w));
+		answer(w, 180, "");
+		snprintf(w->sent[w->n++ % SENT_MAX], TEXT_MAX, "%s", invite);
+		answer(w, 486, "");
+	}
+	run(w, SECONDS(1));
+}
+
+/* Lets the n-th allocation from here on fail, and the story be told. False:
+ * there were not so many. */
+static bool sweep(struct mem *(*mem_of)(struct world *w), uint64_t n,
+		  uint64_t row)
+{
+	static struct world w;
+	struct mem *m;
+	bool reached;
+
+	open_world(&w, story);
+	m = mem_of(&w);
+	m->fail_at = m->calls + n;
+	m->fail_for = row;
+	tell_story(&w);
+	reached = m->calls >= m->fail_at;
+	m->fail_at = 0;
+	run(&w, SECONDS(1));
+	/* Another caller is served again. */
+	w.n = 0;
+	send_request(&w, "INVITE", 2);
+	CHECK(w.n > 0 && is_last(&w, "INVITE"));
+	close_world(&w);
+	return reached;
+}
+
+static struct mem *core_memory(struct world *w)
+{
+	return core_mem(w->core);
+}
+
+static struct mem *lua_memory(struct world *w)
+{
+	return vm_mem(vm_of(script_lua(w->script)));
+}
+
+TEST(memory_of_the_core_runs_out)
+{
+	for (uint64_t n = 1; sweep(core_memory, n, 1); n++)
+		;
+}
+
+TEST(memory_of_lua_runs_out)
+{
+	for (uint64_t n = 1; sweep(lua_memory, n, 1); n++)
+		;
+}
+
+TEST(memory_of_lua_stays_out)
+{
+	for (uint64_t n = 1; sweep(lua_memory, n, 20); n += 7)
+		;
 }
