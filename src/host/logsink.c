@@ -31,6 +31,7 @@ struct logsink {
 	pthread_cond_t more;
 	/* The rest is under the lock. Lines of any length, oldest at `head`. */
 	size_t head, n;
+	bool waiting; /* the thread waits for a first line */
 	uint64_t dropped;
 	char ring[RING];
 };
@@ -117,7 +118,9 @@ void logsink_write(struct logsink *s, const struct log_event *e)
 		s->dropped++;
 	} else {
 		put(s, line);
-		pthread_cond_signal(&s->more);
+		if (s->waiting)
+			pthread_cond_signal(&s->more);
+		s->waiting = false;
 	}
 	pthread_mutex_unlock(&s->lock);
 }
@@ -177,6 +180,19 @@ static void report_drops(struct logsink *s)
 	put(s, format(s, space, &e));
 }
 
+/* Lines come in bursts: a moment later one write takes many, and waking this
+ * thread costs the worker next to nothing. */
+static void gather(struct logsink *s)
+{
+	static const struct timespec moment = {.tv_nsec = 10000000};
+
+	if (atomic_load(&s->closing))
+		return;
+	pthread_mutex_unlock(&s->lock);
+	nanosleep(&moment, NULL);
+	pthread_mutex_lock(&s->lock);
+}
+
 static void *run(void *arg)
 {
 	struct logsink *s = arg;
@@ -192,7 +208,9 @@ static void *run(void *arg)
 		if (!s->n && atomic_load(&s->closing))
 			break;
 		if (!s->n) {
+			s->waiting = true;
 			pthread_cond_wait(&s->more, &s->lock);
+			gather(s);
 			continue;
 		}
 		n = take(s, chunk);
