@@ -175,7 +175,7 @@ static bool push_field(lua_State *L, struct call *c, struct str key)
 	else if (str_eq(key, STR("source")))
 		l_source(L);
 	else if (str_eq(key, STR("listener")))
-		push_listener(L, request_from(c->r));
+		push_listener(L, c->r);
 	else if (str_eq(key, STR("vars")))
 		push_table(L, &c->vars);
 	else if (str_eq(key, STR("_state")))
