@@ -297,17 +297,20 @@ int sim_node_reload(struct sim *s, unsigned id,
 
 	if (err)
 		return err;
+	/* The old one goes last: what is known of its servers stays known as
+	 * long as one of the two needs them. */
 	for (unsigned i = 0; i < n->workers; i++) {
-		struct script **at = &n->worker[i]->script;
+		struct script *old = n->worker[i]->script;
 
-		script_unbind(*at, sim_node_now(s, id));
-		script_free(at);
-		*at = l.script[i];
+		script_unbind(old, sim_node_now(s, id));
+		n->worker[i]->script = l.script[i];
+		l.script[i] = old;
 	}
 	err = script_apply(n->worker[0]->script, n->shared);
 	tell_own(n);
 	if (!err)
 		err = bind_scripts(s, id);
+	unload(&l);
 	if (err)
 		fail(&why, err, "%s", err_text(err));
 	return err;

@@ -251,26 +251,40 @@ static int l_stats(lua_State *L)
 	return 1;
 }
 
-/* counters(node) -> { { metric, label, sum over the workers }, ... } */
+static void add_counter(lua_State *L, const char *metric, const char *label,
+			uint64_t value)
+{
+	lua_createtable(L, 0, 3);
+	lua_pushstring(L, metric);
+	lua_setfield(L, -2, "metric");
+	lua_pushstring(L, label);
+	lua_setfield(L, -2, "label");
+	set_int(L, "value", value);
+	lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+/* counters(node) -> { { metric, label, value }, ... }: those of the core and
+ * those of the script, of every worker */
 static int l_counters(lua_State *L)
 {
 	struct sim *s = simlib_world(L);
 	unsigned node = simlib_node(L, 2);
 
-	lua_createtable(L, COUNTER_N, 0);
-	for (int c = 0; c < COUNTER_N; c++) {
-		const struct counter_info *info = counter_info((enum counter)c);
-		uint64_t sum = 0;
+	lua_newtable(L);
+	for (unsigned w = 0; w < sim_node_workers(s, node); w++) {
+		const struct counters *cs =
+		    core_counters(sim_node_core(s, node, w));
+		const struct script *script = sim_node_script(s, node, w);
+		struct script_counter c;
 
-		for (unsigned i = 0; i < sim_node_workers(s, node); i++)
-			sum += core_counters(sim_node_core(s, node, i))->v[c];
-		lua_createtable(L, 0, 3);
-		lua_pushstring(L, info->metric);
-		lua_setfield(L, -2, "metric");
-		lua_pushstring(L, info->label);
-		lua_setfield(L, -2, "label");
-		set_int(L, "value", sum);
-		lua_rawseti(L, -2, c + 1);
+		for (int i = 0; i < COUNTER_N; i++) {
+			const struct counter_info *info =
+			    counter_info((enum counter)i);
+
+			add_counter(L, info->metric, info->label, cs->v[i]);
+		}
+		for (size_t i = 0; script && script_counter(script, i, &c); i++)
+			add_counter(L, c.name, c.labels, (uint64_t)c.value);
 	}
 	return 1;
 }

@@ -217,6 +217,9 @@ local function has_labels(label, wanted)
   return true
 end
 
+-- What is no counter: the script's side works it out.
+local gauges = { tandem_server_status = true, tandem_pool_active_tier = true }
+
 -- The sum of the counters of that name whose labels are as wanted.
 function methods:metric(name, labels)
   local sum, known = 0, false
@@ -227,6 +230,9 @@ function methods:metric(name, labels)
         sum = sum + counter.value
       end
     end
+  end
+  if not known and not gauges[name] then
+    error("there is no metric " .. name, 2)
   end
   return known and sum or self:inspect("metric", { name = name, labels = labels })
 end
