@@ -34,10 +34,12 @@ describe("failover of a call", function()
     return sipp.call(scenario, options)
   end
 
-  -- Median of the seconds to the 200 in `n` calls, one after the other.
-  local function answer_time(n, name)
-    local calls = call("call", { hold = 0 }, { name = name, calls = n, args = { "-l", "1" } })
-    local times = calls:delays("INVITE", "200 INVITE")
+  -- Median of the seconds to the 180 in `n` calls, one after the other.
+  local function ring_time(n, name)
+    local calls = call("call", { hold = 0 }, {
+      name = name, calls = n, rate = 50, args = { "-l", "1" },
+    })
+    local times = calls:delays("INVITE", "180 INVITE")
     assert.equal(n, #times)
     return median(times), times[1], times[n]
   end
@@ -46,12 +48,12 @@ describe("failover of a call", function()
     start("answer", "b", b, { ring = 0 })
     local first = call("call", { hold = 0 }, { name = "first" })
     local first_ms = first:between("INVITE", "200 INVITE") * 1000
-    local over, least, most = answer_time(21, "over")
+    local over, least, most = ring_time(21, "over")
     start("answer", "a", a, { ring = 0 })
-    local direct = answer_time(21, "direct")
+    local direct = ring_time(21, "direct")
     local added_ms = (over - direct) * 1000
-    io.write(("\nclosed port: the first call was answered in %.1f ms; 21 calls took %.1f to "
-      .. "%.1f ms, %.1f ms more than without failover (median)\n")
+    io.write(("\nclosed port: the first call was answered in %.1f ms; 21 rang after %.1f to "
+      .. "%.1f ms, %.2f ms later than without failover (median)\n")
       :format(first_ms, least * 1000, most * 1000, added_ms))
     assert(first_ms < 200, first_ms)
     assert(added_ms < 20, added_ms)
