@@ -57,6 +57,7 @@ static struct attempt *attempt_new(struct request *r, const struct target *t,
 	a->target.route = t->route.p ? arena_str(r->arena, t->route) : STR_NONE;
 	a->number = ++r->n_attempts;
 	a->group = r->group;
+	a->opts = r->opts;
 	a->started = now.mono;
 	timer_init(&a->limit, on_limit);
 	timer_init(&a->timer_c, on_timer_c);
@@ -102,9 +103,9 @@ void attempt_start(struct request *r, const struct target *t, struct now now)
 	r->n_open++;
 	trying_on_attempt(r, now);
 	arm_limit(a, LIMIT_TIMEOUT,
-		  r->opts.retransmits >= 0
-		      ? retransmits_time(r, r->opts.retransmits)
-		      : r->opts.timeout,
+		  a->opts.retransmits >= 0
+		      ? retransmits_time(r, a->opts.retransmits)
+		      : a->opts.timeout,
 		  now);
 	/* step 11: Timer C */
 	if (r->msg.method_id == METHOD_INVITE)
@@ -189,36 +190,50 @@ static void on_timer_c(struct timer *t, struct now now)
 	group_check(r, now);
 }
 
+/* A server may send any number of them: what nobody watches is not kept. */
+static void forward_ringing(struct attempt *a, struct msg *m, struct now now)
+{
+	struct request *r = a->req;
+	struct response *res;
+	struct edits e;
+
+	if (!a->opts.watch) {
+		edits_init(&e, m, r->proxy->c.scratch);
+		edit_pop_value(&e, HDR_VIA);
+		response_send(r, m, &e, m->status, now);
+		return;
+	}
+	res = response_keep(r, a, m);
+	if (!res) {
+		count(r->proxy->c.counters, CNT_NOMEM);
+		return;
+	}
+	response_watch(r, a, res, now);
+	response_send(r, &res->msg, &res->edits, res->code, now);
+}
+
 static void on_provisional(struct attempt *a, struct msg *m, struct now now)
 {
 	struct request *r = a->req;
-	bool first = !a->got_1xx, rings = m->status > 100;
+	bool first = !a->got_1xx;
+	/* RFC 4320 4.1: nothing but 100 may answer a non-INVITE early; what a
+	 * server says all the same is worth no more than its 100. */
+	bool rings = m->status > 100 && r->msg.method_id == METHOD_INVITE;
 
 	a->got_1xx = true;
 	trying_on_response(r, now);
-	/* RFC 4320 4.1: nothing but 100 may answer a non-INVITE early, and a
-	 * 100 is never forwarded. */
-	if (r->msg.method_id != METHOD_INVITE)
+	if (!rings) {
+		if (first && !r->decided)
+			arm_limit(a, LIMIT_PROGRESS, a->opts.progress, now);
 		return;
-	if (rings) {
-		if (!a->ringing)
-			arm_limit(a, LIMIT_RING, r->opts.ring, now);
-		a->ringing = true;
-		timer_arm(r->proxy->c.timers, &a->timer_c,
-			  tick_add(now.mono, r->proxy->c.settings->timer_c));
-	} else if (first) {
-		arm_limit(a, LIMIT_PROGRESS, r->opts.progress, now);
 	}
-	if (rings && !r->decided && !r->final_sent && !r->dropped) {
-		struct response *res = response_keep(r, a, m);
-
-		if (!res)
-			return;
-		if (r->opts.watch && r->proxy->policy.on_response)
-			r->proxy->policy.on_response(r->proxy->policy.ctx, r,
-						     res, now);
-		response_send(r, &res->msg, &res->edits, res->code, now);
-	}
+	if (!a->ringing && !r->decided)
+		arm_limit(a, LIMIT_RING, a->opts.ring, now);
+	a->ringing = true;
+	timer_arm(r->proxy->c.timers, &a->timer_c,
+		  tick_add(now.mono, r->proxy->c.settings->timer_c));
+	if (!r->decided && !r->final_sent && !r->dropped)
+		forward_ringing(a, m, now);
 }
 
 void attempt_on_response(struct attempt *a, struct client *c, struct msg *m,
@@ -252,6 +267,22 @@ void attempt_on_response(struct attempt *a, struct client *c, struct msg *m,
 	group_check(r, now);
 }
 
+/* Twice the longest pause between two 2xx of a server (13.3.1.4). */
+void attempt_await_repeat(struct attempt *a, struct now now)
+{
+	if (a->open && !a->req->cancelled)
+		arm_limit(a, LIMIT_TIMEOUT,
+			  2 * a->req->proxy->c.settings->times.t2, now);
+}
+
+void attempt_cancel(struct attempt *a, struct str reason, struct now now)
+{
+	/* Nobody is to be blamed for what the caller does not want now. */
+	timer_stop(a->req->proxy->c.timers, &a->limit);
+	if (a->client)
+		client_cancel(a->client, reason, now);
+}
+
 void attempt_on_failure(struct attempt *a, enum cause cause, struct now now)
 {
 	struct request *r = a->req;
@@ -282,9 +313,9 @@ void attempts_cancel_others(struct request *r, struct attempt *winner,
 		if (a == winner || !a->open)
 			continue;
 		if (winner && winner->res && winner->res->code >= 600 &&
-		    a->got_1xx && a->client) {
+		    a->got_1xx) {
 			/* wait for its final: it may still be a 2xx */
-			client_cancel(a->client, reason, now);
+			attempt_cancel(a, reason, now);
 			continue;
 		}
 		attempt_end(a, true, reason, now);

@@ -40,7 +40,10 @@ static void send_487(struct request *r, struct now now)
 	reply.to_tag = (struct str){tag, TAG_LEN};
 	buf_arena(&b, r->proxy->c.scratch, 512);
 	if (reply_write(&r->msg, &reply, &b) != 0) {
+		/* the context waits for it: try again */
 		count(r->proxy->c.counters, CNT_NOMEM);
+		timer_arm(r->proxy->c.timers, &r->cancel_end,
+			  tick_add(now.mono, r->proxy->c.settings->times.t1));
 		return;
 	}
 	r->final_sent = true;
@@ -62,7 +65,8 @@ void cancel_check(struct request *r, struct now now)
 	send_487(r, now);
 }
 
-static void give_up_open(struct request *r, bool rung_too, struct now now)
+static void give_up_open(struct request *r, bool rung_too, struct str reason,
+			 struct now now)
 {
 	list_each (it, &r->attempts) {
 		struct attempt *a = container_of(it, struct attempt, link);
@@ -70,9 +74,9 @@ static void give_up_open(struct request *r, bool rung_too, struct now now)
 		if (!a->open)
 			continue;
 		if (a->got_1xx && !rung_too)
-			client_cancel(a->client, STR_NONE, now);
+			attempt_cancel(a, reason, now);
 		else
-			attempt_end(a, true, STR_NONE, now);
+			attempt_end(a, true, reason, now);
 	}
 }
 
@@ -80,11 +84,26 @@ static void on_cancel_end(struct timer *t, struct now now)
 {
 	struct request *r = container_of(t, struct request, cancel_end);
 
-	give_up_open(r, true, now);
+	give_up_open(r, true, STR_NONE, now);
 	group_check(r, now);
 }
 
-static void cancel_request(struct request *r, struct now now)
+/* RFC 3326: why it is cancelled, for those who ring. */
+static struct str reason_lines(struct proxy *p, const struct msg *m)
+{
+	const struct hdr *f = msg_find(m, STR("Reason"));
+	struct buf b;
+
+	buf_arena(&b, p->c.scratch, 128);
+	for (; f; f = msg_find_next(m, f, STR("Reason"))) {
+		BUF_LIT(&b, "Reason: ");
+		buf_put(&b, msg_hdr_unfolded(m, f));
+		BUF_LIT(&b, "\r\n");
+	}
+	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
+}
+
+static void cancel_request(struct request *r, struct str reason, struct now now)
 {
 	if (r->decided || r->final_sent || r->dropped)
 		return;
@@ -92,7 +111,7 @@ static void cancel_request(struct request *r, struct now now)
 	timer_init(&r->cancel_end, on_cancel_end);
 	timer_arm(r->proxy->c.timers, &r->cancel_end,
 		  tick_add(now.mono, 64 * r->proxy->c.settings->times.t1));
-	give_up_open(r, false, now);
+	give_up_open(r, false, reason, now);
 	group_check(r, now);
 }
 
@@ -112,5 +131,5 @@ void cancel_on_request(struct proxy *p, struct msg *m,
 	r = request_of(s);
 	/* CANCEL means nothing to anything but an INVITE (9.1). */
 	if (r && s->invite)
-		cancel_request(r, now);
+		cancel_request(r, reason_lines(p, m), now);
 }

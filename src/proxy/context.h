@@ -38,6 +38,7 @@ struct attempt {
 	enum cause cause;
 	tick_t started;
 	int64_t took; /* until the end, microseconds */
+	struct try_opts opts;
 	enum limit limit_kind;
 	struct timer limit;   /* of the policy (try_opts) */
 	struct timer timer_c; /* RFC 3261 16.6 step 11 */
@@ -70,6 +71,7 @@ struct request {
 	bool verb, done;         /* a verb was used; the policy has ended */
 	bool decided, cancelled;
 	bool final_sent, dropped;
+	bool held;     /* until its transaction ends: repeated 2xx need it */
 	uint64_t loop; /* RFC 5393 hash */
 	tick_t received;
 	struct timer trying;     /* when to say 100 */
@@ -131,18 +133,28 @@ void attempt_on_failure(struct attempt *a, enum cause cause, struct now now);
 /* Ends it; the client transaction is given up when `give_up`. */
 void attempt_end(struct attempt *a, bool give_up, struct str reason,
 		 struct now now);
+/* CANCELs it and waits for its final, without limits of the policy. */
+void attempt_cancel(struct attempt *a, struct str reason, struct now now);
 void attempts_cancel_others(struct request *r, struct attempt *winner,
 			    struct now now);
 struct attempt *attempt_by_branch(struct request *r, const char *branch);
 void outcome_set(struct request *r);
 void group_check(struct request *r, struct now now);
 
+/* A 2xx came but could not be kept: waits for its repetition. */
+void attempt_await_repeat(struct attempt *a, struct now now);
+
 /* response.c: RFC 3261 16.7 */
+/* Shows a 101-199 or a 2xx to the policy (try_opts.watch). */
+void response_watch(struct request *r, struct attempt *a, struct response *res,
+		    struct now now);
 struct response *response_keep(struct request *r, struct attempt *a,
 			       struct msg *m);
 struct response *response_local(struct request *r, struct attempt *a, int code,
 				struct str reason);
-/* Sends it up as it is (top Via removed, edits applied). */
+/* Sends it up as it is (top Via removed, edits applied); 0 or ERR_*, and then
+ * nothing was sent. A final that may not be sent any more (RFC 4320) counts as
+ * sent and makes the request dropped. */
 int response_send(struct request *r, struct msg *m, struct edits *e, int code,
 		  struct now now);
 void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
@@ -165,9 +177,6 @@ void cancel_stop(struct request *r);
 /* late.c: answers nobody waits for any more */
 void late_on_response(struct proxy *p, struct client *c, struct msg *m,
 		      struct now now);
-/* ACKs a 2xx to INVITE and ends the call with BYE, as its caller would. */
-void late_ack_and_bye(struct proxy *p, struct msg *m, const struct hop *hop,
-		      struct now now);
 
 /* dialog.c: requests inside a dialog that we end ourselves */
 struct dialog {
@@ -184,7 +193,8 @@ struct dialog {
 bool dialog_from_2xx(struct proxy *p, struct msg *m, const struct hop *fallback,
 		     bool forwarded, struct dialog *out_r);
 void dialog_send_ack(struct proxy *p, const struct dialog *d, struct now now);
-void dialog_send_bye(struct proxy *p, const struct dialog *d, struct now now);
+/* False when that BYE is under way already. */
+bool dialog_send_bye(struct proxy *p, const struct dialog *d, struct now now);
 
 /* own.c */
 void own_on_response(struct owner *o, struct msg *m, struct now now);

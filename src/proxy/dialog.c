@@ -83,7 +83,9 @@ static bool write_request(struct proxy *p, const struct dialog *d,
 			  struct str method, uint32_t cseq,
 			  char branch[BRANCH_LEN], struct buf *b)
 {
+	/* The To tells the forks below one branch apart. */
 	struct upstream_id id = {.branch = method,
+				 .host = d->remote,
 				 .call_id = d->call_id,
 				 .from_tag = d->from_tag,
 				 .cseq = cseq};
@@ -129,7 +131,7 @@ void dialog_send_ack(struct proxy *p, const struct dialog *d, struct now now)
 	p->c.host->send(p->c.host->ctx, &d->hop, buf_str(&b));
 }
 
-void dialog_send_bye(struct proxy *p, const struct dialog *d, struct now now)
+bool dialog_send_bye(struct proxy *p, const struct dialog *d, struct now now)
 {
 	char branch[BRANCH_LEN];
 	struct buf b;
@@ -137,14 +139,16 @@ void dialog_send_bye(struct proxy *p, const struct dialog *d, struct now now)
 	buf_arena(&b, p->c.scratch, 512);
 	if (!write_request(p, d, STR("BYE"), d->cseq + 1, branch, &b)) {
 		count(p->c.counters, CNT_NOMEM);
-		return;
+		return false;
 	}
 	/* The branch is a function of the dialog: a repeated 2xx finds the BYE
 	 * that is under way. */
 	if (client_find(p->c.txns, (struct str){branch, BRANCH_LEN}, METHOD_BYE,
 			STR("BYE")))
-		return;
-	if (!client_new(p->c.txns, NULL, NULL, METHOD_BYE, &d->hop, branch,
-			buf_str(&b), now))
-		count(p->c.counters, CNT_NOMEM);
+		return false;
+	if (client_new(p->c.txns, NULL, NULL, METHOD_BYE, &d->hop, branch,
+		       buf_str(&b), now))
+		return true;
+	count(p->c.counters, CNT_NOMEM);
+	return false;
 }

@@ -21,15 +21,18 @@ static void forward_up(struct proxy *p, struct server *up, struct msg *m,
 	server_respond(up, buf_str(&b), m->status, now);
 }
 
-void late_ack_and_bye(struct proxy *p, struct msg *m, const struct hop *hop,
-		      struct now now)
+/* ACKs it and ends the call, as its caller would. */
+static void ack_and_bye(struct proxy *p, struct client *c, struct msg *m,
+			struct now now)
 {
 	struct dialog d;
 
-	if (!dialog_from_2xx(p, m, hop, true, &d))
+	/* a request of our own recorded no route: all of it is the server's */
+	if (!dialog_from_2xx(p, m, &c->hop, c->up != NULL, &d))
 		return;
 	dialog_send_ack(p, &d, now);
-	dialog_send_bye(p, &d, now);
+	if (dialog_send_bye(p, &d, now))
+		count(p->c.counters, CNT_LATE_2XX_BYE);
 }
 
 void late_on_response(struct proxy *p, struct client *c, struct msg *m,
@@ -50,6 +53,5 @@ void late_on_response(struct proxy *p, struct client *c, struct msg *m,
 	}
 	/* Our final went out, the request was dropped, or it was a request of
 	 * our own: end the call, or the server keeps a ghost. */
-	count(p->c.counters, CNT_LATE_2XX_BYE);
-	late_ack_and_bye(p, m, &c->hop, now);
+	ack_and_bye(p, c, m, now);
 }

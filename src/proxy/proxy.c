@@ -67,8 +67,8 @@ static bool user_retransmit(void *ctx, struct client *c, struct now now)
 	if (o->kind != OWNER_ATTEMPT)
 		return true;
 	a = container_of(o, struct attempt, owner);
-	return a->req->opts.retransmits < 0 ||
-	       (int)c->sends <= a->req->opts.retransmits;
+	return a->opts.retransmits < 0 || a->got_1xx ||
+	       (int)c->sends <= a->opts.retransmits;
 }
 
 static void user_no_ack(void *ctx, struct server *s, struct now now)
@@ -84,9 +84,11 @@ static void user_server_end(void *ctx, struct server *s)
 
 	(void)ctx;
 	/* A context outlives its transaction only when that timed out with the
-	 * final sent (non-INVITE, timer J). */
+	 * final sent. */
 	r->server = NULL;
 	s->owner = NULL;
+	r->held = false;
+	request_check_end(r);
 }
 
 static void user_client_end(void *ctx, struct client *c)
@@ -332,6 +334,11 @@ void proxy_on_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 		new_request(p, m, key, from, now);
 }
 
+static bool has_second_via(const struct msg *m, const struct msg_key *key)
+{
+	return key->via_rest.n || msg_next(m, msg_first(m, HDR_VIA));
+}
+
 void proxy_on_response(struct proxy *p, struct msg *m,
 		       const struct msg_key *key, const struct hop *from,
 		       struct now now)
@@ -350,6 +357,12 @@ void proxy_on_response(struct proxy *p, struct msg *m,
 	if (!c) {
 		/* RFC 6026 8.9: not forwarded */
 		count(p->c.counters, CNT_STRAY_RESPONSE);
+		return;
+	}
+	/* 16.7 step 3: without a second Via it was meant for us, who asked
+	 * nothing */
+	if (c->up && !has_second_via(m, key)) {
+		count(p->c.counters, CNT_PARSE);
 		return;
 	}
 	client_on_response(c, m, key, now);
@@ -413,7 +426,8 @@ void request_wake(struct request *r)
 static bool is_over(const struct request *r)
 {
 	return r->done && !r->try_open && !r->outcome_ready && !r->fresh &&
-	       r->n_open == 0 && (r->final_sent || r->dropped || !r->cancelled);
+	       !r->held && r->n_open == 0 &&
+	       (r->final_sent || r->dropped || !r->cancelled);
 }
 
 void request_check_end(struct request *r)
@@ -513,6 +527,8 @@ static void deliver(struct request *r, struct now now)
 			follow_outcome(r, now);
 		else
 			p->policy.on_outcome(p->policy.ctx, r, now);
+		/* it may have let go before */
+		request_check_end(r);
 		return;
 	}
 	if (is_over(r))

@@ -50,6 +50,35 @@ struct response *response_local(struct request *r, struct attempt *a, int code,
 	return res;
 }
 
+/* RFC 4320 4.2, 4.3: no 408 to a non-INVITE, and nothing once its caller has
+ * given up. */
+static bool comes_too_late(const struct request *r, int code, struct now now)
+{
+	return r->msg.method_id != METHOD_INVITE && code >= 200 &&
+	       (code == 408 ||
+		request_age(r, now) >= 64 * r->proxy->c.settings->times.t1);
+}
+
+/* To the caller, by its server transaction. */
+static void send_up(struct request *r, struct str bytes, int code,
+		    struct now now)
+{
+	if (code >= 200) {
+		trying_stop(r);
+		cancel_stop(r);
+	}
+	if (comes_too_late(r, code, now)) {
+		r->dropped = true;
+		count(r->proxy->c.counters, CNT_NONINVITE_TIMEOUT);
+		return;
+	}
+	if (code >= 200)
+		r->final_sent = true;
+	/* Without memory it was sent, and is only not repeated. */
+	if (server_respond(r->server, bytes, code, now) == ERR_NOMEM)
+		count(r->proxy->c.counters, CNT_NOMEM);
+}
+
 int response_send(struct request *r, struct msg *m, struct edits *e, int code,
 		  struct now now)
 {
@@ -58,16 +87,41 @@ int response_send(struct request *r, struct msg *m, struct edits *e, int code,
 
 	buf_arena(&b, r->proxy->c.scratch, m->raw.n + 64);
 	err = edits_write(e, &b);
-	if (err) {
+	if (err)
 		count(r->proxy->c.counters, CNT_NOMEM);
-		return err;
-	}
-	if (code >= 200) {
-		r->final_sent = true;
-		trying_stop(r);
-		cancel_stop(r);
-	}
-	return server_respond(r->server, buf_str(&b), code, now);
+	else
+		send_up(r, buf_str(&b), code, now);
+	return err;
+}
+
+void response_watch(struct request *r, struct attempt *a, struct response *res,
+		    struct now now)
+{
+	struct proxy *p = r->proxy;
+
+	if (a->opts.watch && p->has_policy && p->policy.on_response)
+		p->policy.on_response(p->policy.ctx, r, res, now);
+}
+
+/* More than our Via was changed. */
+static bool was_edited(const struct response *res)
+{
+	return res->edits.n > 1 || res->edits.has_body || res->edits.status ||
+	       res->edits.reason.p;
+}
+
+static bool has_2xx(const struct attempt *a)
+{
+	return a->res && a->res->code / 100 == 2;
+}
+
+/* A 2xx that nobody waits for: our own final went out, or it was dropped. */
+static bool is_unwanted(const struct request *r)
+{
+	if (r->dropped)
+		return true;
+	return r->final_sent && r->server->code >= 300 &&
+	       r->proxy->c.settings->late_answer == LATE_BYE;
 }
 
 /*
@@ -79,35 +133,42 @@ void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
 		     struct msg *m, struct now now)
 {
 	struct proxy *p = r->proxy;
-	bool invite = r->msg.method_id == METHOD_INVITE;
-	bool late = !a->open && (!a->res || a->res->code / 100 != 2);
+	bool late = !a->open && !has_2xx(a);
 	struct response *res;
 
-	if (!invite && (r->final_sent || r->dropped)) {
-		count(p->c.counters, CNT_LATE_FINAL);
+	if (is_unwanted(r)) {
 		attempt_end(a, false, STR_NONE, now);
+		if (r->msg.method_id == METHOD_INVITE)
+			late_on_response(p, c, m, now);
+		else
+			count(p->c.counters, CNT_LATE_FINAL);
 		return;
 	}
-	if (r->dropped || (r->final_sent && r->server->code >= 300)) {
-		attempt_end(a, false, STR_NONE, now);
-		late_on_response(p, c, m, now);
+	if (has_2xx(a) && str_eq(a->res->msg.raw, m->raw)) {
+		/* the same again: as the policy saw it the first time */
+		response_send(r, &a->res->msg, &a->res->edits, a->res->code,
+			      now);
 		return;
 	}
 	res = response_keep(r, a, m);
 	if (!res) {
 		count(p->c.counters, CNT_NOMEM);
-		return; /* the server repeats it */
+		attempt_await_repeat(a, now);
+		return;
+	}
+	response_watch(r, a, res, now);
+	if (response_send(r, &res->msg, &res->edits, res->code, now) != 0) {
+		attempt_await_repeat(a, now);
+		return;
 	}
 	if (late)
 		count(p->c.counters, CNT_LATE_2XX_FORWARD);
-	if (p->has_policy && r->opts.watch && p->policy.on_response && !late)
-		p->policy.on_response(p->policy.ctx, r, res, now);
-	response_send(r, &res->msg, &res->edits, res->code, now);
+	r->held = r->msg.method_id == METHOD_INVITE && was_edited(res);
 	res->sent_up = true;
 	a->res = res;
 	attempt_end(a, false, STR_NONE, now);
 	if (r->decided && !r->cancelled)
-		return; /* a second 2xx, or the same again */
+		return; /* a second 2xx */
 	r->decided = true;
 	r->answer = res;
 	attempts_cancel_others(r, a, now);
@@ -177,6 +238,8 @@ struct response *response_best(struct request *r)
 int request_forward(struct request *r, struct response *res, bool keep_503,
 		    struct now now)
 {
+	int code, err;
+
 	if (r->done || (r->verb && !r->decided))
 		return ERR_STATE;
 	if (res->sent_up) {
@@ -189,18 +252,28 @@ int request_forward(struct request *r, struct response *res, bool keep_503,
 	}
 	if (res->code < 200 || r->try_open)
 		return ERR_STATE;
+	code = res->edits.status ? res->edits.status : res->code;
 	/* 16.7 step 6: a 503 says that this proxy can serve nobody, which is
 	 * the policy's to claim (keep_503), not a server's. */
-	if (res->code == 503 && !keep_503) {
-		res->edits.status = 500;
-		res->edits.reason = STR("Server Internal Error");
+	if (code == 503 && !keep_503) {
+		code = 500;
+		edit_status(&res->edits, code, reply_phrase(code));
 		edit_remove(&res->edits, STR("Retry-After"));
 	}
+	err = response_send(r, &res->msg, &res->edits, code, now);
+	if (err)
+		return err; /* the policy may still answer */
 	r->verb = true;
 	res->sent_up = true;
-	return response_send(r, &res->msg, &res->edits,
-			     res->edits.status ? res->edits.status : res->code,
-			     now);
+	return 0;
+}
+
+/* RFC 4320: to a non-INVITE no provisional but 100, and no 408. */
+static bool may_reply(const struct request *r, int code)
+{
+	if (r->msg.method_id == METHOD_INVITE)
+		return true;
+	return code != 408 && (code == 100 || code >= 200);
 }
 
 int request_reply(struct request *r, const struct reply *reply, struct now now)
@@ -216,7 +289,9 @@ int request_reply(struct request *r, const struct reply *reply, struct now now)
 		count(r->proxy->c.counters, CNT_AFTER_DECIDED);
 		return 0;
 	}
-	if (r->try_open)
+	if (r->try_open && reply->code >= 200)
+		return ERR_STATE;
+	if (!may_reply(r, reply->code))
 		return ERR_STATE;
 	branch_to_tag(tag, r->proxy->c.key, &r->up);
 	full.to_tag = (struct str){tag, TAG_LEN};
@@ -225,24 +300,12 @@ int request_reply(struct request *r, const struct reply *reply, struct now now)
 	err = reply_write(&r->msg, &full, &b);
 	if (err)
 		return err;
-	if (reply->code >= 200) {
-		r->verb = true;
-		r->final_sent = true;
-		trying_stop(r);
-		cancel_stop(r);
-		/* RFC 4320 4.2: nothing after 64*T1, the caller has given up */
-		if (r->msg.method_id != METHOD_INVITE &&
-		    request_age(r, now) >=
-			64 * r->proxy->c.settings->times.t1) {
-			r->final_sent = false;
-			r->dropped = true;
-			count(r->proxy->c.counters, CNT_NONINVITE_TIMEOUT);
-			return 0;
-		}
-		if (reply->code < 300 && r->msg.method_id == METHOD_INVITE)
-			r->decided = true;
-	} else if (r->msg.method_id != METHOD_INVITE && reply->code != 100) {
-		return ERR_STATE; /* RFC 4320 4.1 */
-	}
-	return server_respond(r->server, buf_str(&b), reply->code, now);
+	/* Of a non-INVITE the proxy says 100 itself when it may (trying.c). */
+	if (reply->code == 100 && r->msg.method_id != METHOD_INVITE)
+		return 0;
+	r->verb = r->verb || reply->code >= 200;
+	r->decided =
+	    reply->code / 100 == 2 && r->msg.method_id == METHOD_INVITE;
+	send_up(r, buf_str(&b), reply->code, now);
+	return 0;
 }
