@@ -346,3 +346,165 @@ describe("nodes", function()
     ]])
   end)
 end)
+
+sim.for_workers("a policy in the simulator", function(workers)
+  after_each(sim.finish)
+
+  local net, a, b, alice
+
+  local function start(source, opts)
+    opts = opts or {}
+    opts.source, opts.workers = source, workers
+    net = sim.new(opts)
+    a, b = net:uas "10.0.0.1:5060", net:uas "10.0.0.2:5060"
+    alice = net:uac("192.0.2.7", "alice")
+  end
+
+  local function script(handler)
+    return [[
+      local sip = require "tandem"
+      sip.listen { "udp:0.0.0.0:5060" }
+    ]] .. handler
+  end
+
+  it("is asked who was tried and who answered", function()
+    start(sim.failover)
+    a:answer("INVITE", 503)
+    local call = alice:call "sip:bob@example.com"
+    assert.equal(200, call.code)
+    assert.same({ "a", "b" }, call.tried)
+    assert.equal("b", call.server)
+    b:answer("INVITE", 503)
+    call = alice:call "sip:bob@example.com"
+    assert.equal(500, call.code)
+    assert.is_nil(call.server)
+  end)
+
+  it("counts an attempt at a server that is gone", function()
+    start(sim.failover)
+    a:refuse()
+    local call = alice:call "sip:bob@example.com"
+    net:run(0.1)
+    assert.ladder(call, [[
+      0.000 alice INVITE    -> proxy
+      0.001 proxy INVITE    -x a
+      0.002 a     icmp_port -> proxy
+      0.003 proxy INVITE    -> b
+      0.004 b     200       -> proxy
+      0.005 proxy 200       -> alice
+      0.006 alice ACK       -> proxy
+      0.007 proxy ACK       -> b
+    ]])
+    assert.same({ "a", "b" }, call.tried)
+  end)
+
+  it("lets a server call and hang up", function()
+    start(sim.failover)
+    local call = a:call("sip:alice@192.0.2.7", { proxy = net.proxy })
+    assert.equal("alice", call.server)
+    assert.equal(200, alice:bye(call):wait().code)
+    call = alice:call "sip:bob@example.com"
+    assert.equal(200, a:bye(call):wait().code)
+    assert.equal("ended", call.state)
+  end)
+
+  it("shows its pools, metrics, events and log lines", function()
+    start(script [[
+      local pool = sip.pool("pbx", { servers = { { name = "a", uri = "sip:10.0.0.1" } },
+        check = false })
+      sip.route(function(req)
+        sip.log.info("hello", { number = 7 })
+        return req:relay(pool)
+      end)
+    ]])
+    alice:call "sip:bob@example.com"
+    assert.equal("up", net.pools.pbx.state)
+    assert.equal("up", net.pools.pbx.a.status)
+    assert.equal(1, net:metric("tandem_server_status", { server = "a", status = "up" }))
+    assert.has_error(function()
+      net:metric "tandem_no_such_thing"
+    end, "there is no metric tandem_no_such_thing")
+    assert.equal(1, net:count("script", { message = "hello", number = 7 }))
+    assert.equal(0, net:count("script", { number = 8 }))
+    assert.matches("event=script message=hello number=7", table.concat(net.logs, "\n"))
+  end)
+
+  it("reads the files it is given", function()
+    start(script [[
+      local greet = require "greeting"
+      local data = sip.data "servers.json"
+      sip.route(function(req) return req:reply(200, greet(data[1])) end)
+    ]], { files = {
+      ["greeting.lua"] = "return function(name) return 'Hello ' .. name end",
+      ["servers.json"] = '["you"]',
+    } })
+    assert.equal("Hello you", alice:ask("MESSAGE", "sip:bob@example.com").reason)
+  end)
+
+  it("is refused with the line and the seed when it is wrong", function()
+    local ok, why = pcall(start, script "sip.lisen {}", { seed = 77 })
+    assert.is_false(ok)
+    assert.matches("^script.lua:3: .*lisen.*\n%(seed 77%)$", why)
+  end)
+
+  it("is replaced, or stays when the new one is wrong", function()
+    start(script "sip.route(function(req) return req:reply(480) end)")
+    local ok, why = net:reload { source = "oops(" }
+    assert.is_nil(ok)
+    assert.matches("script.lua:1", why)
+    assert.equal(480, alice:call("sip:bob@example.com").code)
+    assert.is_true(net:reload {
+      source = script "sip.route(function(req) return req:reply(486) end)",
+    })
+    assert.equal(486, alice:call("sip:bob@example.com").code)
+  end)
+
+  it("gives the same branch on every node of a cluster", function()
+    start(sim.failover)
+    local two = net:node()
+    a:silence()
+    local opts = { branch = "z9hG4bKsame", call_id = "same", from_tag = "same" }
+    alice:invite("sip:bob@example.com", opts)
+    opts.proxy = two.addr
+    alice:invite("sip:bob@example.com", opts)
+    net:run(0.1)
+    local invites = a:got "INVITE"
+    assert.not_equal(invites[1].source, invites[2].source)
+    assert.equal(invites[1].branch, invites[2].branch)
+  end)
+
+  it("sees the wall clock of its machine", function()
+    start(script "sip.route(function(req) return req:reply(200, tostring(os.time())) end)",
+      { start = 1000000000 })
+    net:run(5)
+    assert.equal("1000000005", alice:ask("MESSAGE", "sip:x@example.com").reason)
+    net.nodes[1]:skew(-3600)
+    assert.equal("999996405", alice:ask("MESSAGE", "sip:x@example.com").reason)
+  end)
+
+  describe("and finish", function()
+    local function failure(opts)
+      local ok, why = pcall(net.finish, net, opts)
+      return ok or why
+    end
+
+    it("fails for a script error, unless it was meant", function()
+      start(script "sip.route(function(req) error 'oops' end)", { seed = 9 })
+      assert.equal(500, alice:call("sip:bob@example.com").code)
+      assert.matches("1 script errors, 0 expected.*oops", failure())
+      start(script "sip.route(function(req) error 'oops' end)")
+      assert.equal(500, alice:call("sip:bob@example.com").code)
+      assert.is_true(failure { errors = 1 })
+    end)
+
+    it("fails for a request that never ends, and names the seed", function()
+      start(script "sip.route(function(req) sip.sleep(1e6) end)", { seed = 9 })
+      alice:invite "sip:bob@example.com"
+      net:run(1)
+      local why = failure()
+      assert.matches("seed 9", why)
+      assert.matches("1 requests", why)
+      assert.matches("1 tasks", why)
+    end)
+  end)
+end)
