@@ -28,7 +28,7 @@ UNIT            := addr_test arena_test buf_test log_test map_test mem_test rand
 		   server_test client_test client_cancel_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
 		   host_test udp_test \
-		   vm_test sched_test env_test strlib_test script_test
+		   vm_test sched_test env_test strlib_test script_test shared_test
 FUZZ            := fuzz_msg
 
 # ---- what it needs from Debian

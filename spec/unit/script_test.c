@@ -457,6 +457,55 @@ TEST(headers_refuse_what_breaks_the_message)
 	close_world(&w);
 }
 
+TEST(response_shows_what_it_is)
+{
+	static struct world w;
+
+	open_world(
+	    &w,
+	    HANDLER("local r = req:_try({ { facts = pbx } }, {})\n"
+		    "assert(r.code == 302 and r.reason == 'Answer')\n"
+		    "assert(r.retry_after == 120 and r.method == 'OPTIONS')\n"
+		    "assert(r.address == '10.0.0.1:5060' and r.body == '')\n"
+		    "local c = r.contacts\n"
+		    "assert(#c == 2 and c[1].uri == 'sip:x@10.0.0.9;a=b')\n"
+		    "assert(c[1].q == 0.5 and c[1].params.q == '0.5')\n"
+		    "assert(c[2].uri == 'sip:y@10.0.0.8' and not c[2].q)\n"
+		    "assert(#r:headers 'Via' == 1)\n"
+		    "assert(r:headers()[1][1] == 'Via')\n"
+		    "assert(not pcall(function() return r.nothing end))\n"
+		    "assert(core.better(r, nil) == r and"
+		    " core.better(nil, r) == r and core.better(r, r) == r)\n"
+		    "r:_forward()"));
+	send_request(&w, "OPTIONS", 1);
+	answer(&w, 302,
+	       "Retry-After: 120 (busy);duration=3\r\n"
+	       "Contact: <sip:x@10.0.0.9;a=b>;q=0.5, <sip:y@10.0.0.8>\r\n");
+	CHECK(is_last(&w, "SIP/2.0 302 Answer\r\n"));
+	CHECK_INT(w.errors, 0);
+	close_world(&w);
+}
+
+TEST(targets_must_be_allowed)
+{
+	static struct world w;
+
+	open_world(&w, HANDLER("assert(req:_may_reach 'sip:10.0.0.1')\n"
+			       "assert(not req:_may_reach 'sip:10.9.9.9')\n"
+			       "local ok, e = pcall(req._try, req,"
+			       " { { uri = 'sip:10.9.9.9' } }, {})\n"
+			       "assert(not ok and e:find 'may not reach')\n"
+			       "for _, t in ipairs { {}, { { } }, 1,"
+			       " { { uri = 'x' } }, { 1 } } do\n"
+			       " assert(not pcall(req._try, req, t, {}))\nend\n"
+			       "req:_reply(403)"));
+	send_request(&w, "INVITE", 1);
+	CHECK(is_last(&w, "SIP/2.0 403 "));
+	CHECK_INT(w.n, 1);
+	CHECK_INT(w.errors, 0);
+	close_world(&w);
+}
+
 /* ---- how handlers end ---- */
 
 static void check_500(const char *body, const char *in_log)
