@@ -85,6 +85,14 @@ describe("the check", function()
     })
   end)
 
+  it("comes at the fast interval while the first verdict is open", function()
+    local world = pbx.new({ "a" }, { check = { interval = 20, fast_interval = 2, jitter = 0 } })
+    world:server("pbx/a", "OPTIONS", 503)
+    world:run(30)
+    local list = times(world, "pbx/a")
+    assert.same({ 2, 2, 20 }, { list[2] - list[1], list[3] - list[2], list[4] - list[3] })
+  end)
+
   it("finds a silent server in five seconds at worst", function()
     for phase = 0, 20 do
       local world, pool = pbx.new({ "a", "b" }, { check = { jitter = 0 } })
@@ -204,6 +212,19 @@ describe("the check", function()
     assert.equal(before, #world.node.checks)
   end)
 
+  it("in flight at the end of the generation says nothing", function()
+    local world, pool = pbx.new({ "a" }, { check = { fall = 1 } })
+    world:run(3)
+    world:server("pbx/a", "OPTIONS", "silent")
+    local before = #world.node.checks
+    repeat
+      world:run(0.05)
+    until #world.node.checks > before
+    world:stop()
+    world:run(5)
+    assert.equal("up", pool:server("a").health)
+  end)
+
   it("that was turned off leaves nobody down, unless a script said so", function()
     local world, pool = pbx.new({ "a", "b", "c" })
     world:server("pbx/a", "OPTIONS", "silent")
@@ -227,5 +248,7 @@ describe("the check", function()
       world:run(pool:server("a").latency > 0.21 and 0 or 0.1)
     end
     assert.near(0.25, pool:server("a").latency, 0.001)
+    world:run(60)
+    assert.near(0.6, pool:server("a").latency, 0.02)
   end)
 end)

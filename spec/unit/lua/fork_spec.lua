@@ -53,6 +53,30 @@ describe("req:fork", function()
     assert.equal("up", pool:server("b").status) -- keep = 1
   end)
 
+  it("goes by the attempt options of the pool", function()
+    world, pool = pbx.new({ "a" }, { check = false, attempt = { timeout = 3 } })
+    req = world:request()
+    fork { pool:server "a" }
+    assert.equal(3, req.attempts[1].opts.timeout)
+  end)
+
+  it("remembers who challenged, and tells of failure", function()
+    local heard = {}
+    world, pool = pbx.new({ "a", "b" }, { check = false }, { before = function(sip)
+      sip.on("branch.failed", function(event)
+        heard[#heard + 1] = event.cause
+      end)
+    end })
+    req = world:request()
+    world:server("pbx/b", "*", 401)
+    fork { pool:server "b" }
+    assert.same({ "b", "a" }, pbx.order(pool, req))
+    world:server("pbx/b", "*", "refuse")
+    fork { pool:server "b" }
+    world:run(0)
+    assert.same({ "refused" }, heard)
+  end)
+
   it("counts an answer for who gave it only", function()
     world:server("pbx/a", "*", "refuse")
     for _ = 1, 2 do

@@ -96,6 +96,7 @@ describe("a checked server", function()
     assert.equal("info", up.level)
     assert.equal("2/2", up.checks)
     assert.equal(60, up.hold)
+    assert.equal("hold", up.order[#up.order])
   end)
 
   it("tells the pool's state and tier when they change", function()
@@ -162,6 +163,40 @@ describe("a checked server", function()
     world:run(700)
     assert.equal("up", a.status)
     assert.equal(60, hold_of_next_cycle())
+  end)
+
+  it("shows how often it fell lately", function()
+    local function falls()
+      return world:require("tandem.inspect").pools()[1].servers[1].falls
+    end
+    die()
+    assert.equal(1, falls())
+    come_back()
+    world:run(10)
+    die()
+    assert.equal(2, falls())
+    world:run(700)
+    come_back()
+    world:run(10)
+    assert.equal(0, falls())
+  end)
+
+  it("has a hold as short as it was asked for, or none", function()
+    for _, hold in ipairs { 0.5, 0 } do
+      local other, other_pool = pbx.new({ "a", "b" }, { failback = { hold = hold } })
+      other:run(3)
+      other:server("pbx/a", "OPTIONS", "silent")
+      other:run(10)
+      other:server("pbx/a", "OPTIONS", 200)
+      local server = other_pool:server "a"
+      for _ = 1, 100 do
+        other:run(server.health == "up" and 0 or 0.05)
+      end
+      assert.equal("up", server.health)
+      assert.equal(hold > 0 and "held" or "up", server.status)
+      other:run(0.6)
+      assert.equal("up", server.status)
+    end
   end)
 
   it("gets no calls while it flaps", function()
@@ -238,6 +273,7 @@ describe("an order", function()
     local line = world:logged("server.admin")[1]
     assert.same({ "a", "ready", "drain", "upgrade", "script route.lua:14", "1/2" },
       { line.server, line.from, line.to, line.reason, line.who, line.left })
+    assert.equal("who", line.order[#line.order])
     local shown = world:require("tandem.inspect").pools()[1].servers[1]
     assert.same({ "drain", "upgrade", "script route.lua:14", 1700000003 },
       { shown.admin, shown.admin_why, shown.admin_who, shown.admin_when })
@@ -330,6 +366,24 @@ describe("holds", function()
     assert.equal("held", a.status)
   end)
 
+  it("need one timer for a pool, however many there are", function()
+    local function waiting()
+      local count = 0
+      for _, entry in ipairs(world.node.queue) do
+        count = count + (entry.cancelled and 0 or 1)
+      end
+      return count
+    end
+    local before = waiting()
+    for i = 1, 20 do
+      a:hold(100 + i, "reason" .. i)
+    end
+    assert.equal(before + 1, waiting())
+    world:stop()
+    world:run(0)
+    assert.equal(0, waiting())
+  end)
+
   it("are shown with their reasons", function()
     a:hold(30, "overload")
     a:hold(10, "retry_after")
@@ -362,5 +416,17 @@ describe("holds", function()
     after_pool:server("a"):hold(0, "overload")
     assert.equal("up", after_pool:server("a").status)
     assert.same({}, after.errors)
+  end)
+end)
+
+describe("a server that nobody asked yet", function()
+  it("has been unknown since the start", function()
+    local world = pbx.new { "a" }
+    world:run(100)
+    world:stop()
+    local late, pool = pbx.new({ "b" }, { check = false }, { beside = world })
+    late:run(50)
+    assert.near(100, pool:server("b").since, 0.001)
+    assert.equal(0, pool:server("b").up_for)
   end)
 end)

@@ -187,6 +187,13 @@ describe("req:relay", function()
     assert.equal(486, req.code)
   end)
 
+  it("passes on the answer that ended the search, not a better one from before", function()
+    act { a = 404, b = 486 }
+    relay { retry_on = { 404 } }
+    assert.same({ "pbx/a", "pbx/b" }, req.tried)
+    assert.equal(486, req.code)
+  end)
+
   it("tries again on the codes of retry_on only", function()
     act { a = 500 }
     relay { retry_on = { "local", 500, 503 } }
@@ -306,6 +313,10 @@ describe("req:relay", function()
     relay(nil, { pool:server "b", "sip:192.0.2.1" })
     assert.same({ "pbx/b", "sip:192.0.2.1" }, req.tried)
     assert.equal(200, req.code)
+    req = world:request()
+    act { b = 503 }
+    relay(nil, { pool:server "b", "sip:192.0.2.1" })
+    assert.same({ "pbx/b", "sip:192.0.2.1" }, req.tried)
     req = world:request()
     assert.equal("empty", select(2, relay(nil, {})))
   end)

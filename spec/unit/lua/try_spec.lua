@@ -159,6 +159,9 @@ describe("req:try", function()
     req = world:request { method = "REGISTER" }
     try(a)
     assert.near(0.5, a.latency, 0.001)
+    world:server("pbx/a", "*", { code = 200, after = 1.3 })
+    try(a)
+    assert.near(0.6, a.latency, 0.001)
   end)
 
   it("tells of failed branches", function()
