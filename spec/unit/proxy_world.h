@@ -12,6 +12,8 @@
 
 #include "core/core.h"
 #include "support/unit.h"
+#include "util/err.h"
+#include "util/list.h"
 
 #define US       "10.0.0.100:5060"
 #define ALICE    "192.0.2.7:5060"

@@ -77,6 +77,7 @@ void attempt_start(struct request *r, const struct target *t, struct now now)
 	struct proxy *p = r->proxy;
 	struct attempt *a = attempt_new(r, t, now);
 	struct str bytes;
+	int err;
 
 	if (!a) {
 		count(p->c.counters, CNT_NOMEM);
@@ -86,9 +87,12 @@ void attempt_start(struct request *r, const struct target *t, struct now now)
 		fail_unsent(a, CAUSE_NO_SOURCE);
 		return;
 	}
-	if (forward_write(r, a, &bytes) != 0) {
-		count(p->c.counters, CNT_NOMEM);
-		fail_unsent(a, CAUSE_NO_SOURCE);
+	err = forward_write(r, a, &bytes);
+	if (err) {
+		if (err == ERR_NOMEM)
+			count(p->c.counters, CNT_NOMEM);
+		fail_unsent(a,
+			    err == ERR_LIMIT ? CAUSE_TOO_BIG : CAUSE_NO_SOURCE);
 		return;
 	}
 	a->client =

@@ -39,7 +39,7 @@ bool forward_choose_source(struct proxy *p, const struct hop *from,
 	int l = listener_for(p->c.listeners, (enum transport)hop->transport,
 			     &hop->addr, prefer);
 
-	if (l < 0 || addr_is_unsendable(&hop->addr))
+	if (l < 0 || hop->addr.port == 0 || addr_is_unsendable(&hop->addr))
 		return false;
 	hop->listener = (uint16_t)l;
 	if (from && l == from->listener && from->local.family &&
@@ -65,14 +65,29 @@ static bool makes_dialog(const struct request *r)
 	}
 }
 
+/* The Request-URI it leaves with, as far as its scheme goes. */
+static bool leaves_as_sips(const struct request *r, const struct attempt *att)
+{
+	struct str uri = r->edits.uri.p ? r->edits.uri : r->msg.uri;
+	struct uri u;
+
+	if (att->target.uri.p)
+		uri = att->target.uri;
+	return scan_uri(uri, &u) && u.is_sips;
+}
+
 static void write_record_route(struct request *r, const struct hop *hop,
-			       const char *cookie, struct buf *b)
+			       bool sips, const char *cookie, struct buf *b)
 {
 	struct proxy *p = r->proxy;
 
-	BUF_LIT(b, "<sip:");
+	sips = sips && hop->transport == TRANSPORT_TLS;
+	if (sips)
+		BUF_LIT(b, "<sips:");
+	else
+		BUF_LIT(b, "<sip:");
 	listener_write_host(p->c.listeners, hop, b);
-	if (hop->transport != TRANSPORT_UDP) {
+	if (hop->transport != TRANSPORT_UDP && !sips) {
 		BUF_LIT(b, ";transport=");
 		buf_put(b, str_from(
 			       transport_name((enum transport)hop->transport)));
@@ -90,6 +105,7 @@ static int add_record_route(struct request *r, const struct attempt *att,
 	const struct hop *out = &att->target.hop;
 	const struct member *m =
 	    att->target.member ? att->target.member : r->source;
+	bool sips = leaves_as_sips(r, att);
 	char cookie[COOKIE_LEN];
 	struct buf in_b, out_b;
 
@@ -102,8 +118,8 @@ static int add_record_route(struct request *r, const struct attempt *att,
 		     m ? m->id : 0);
 	buf_arena(&in_b, p->c.scratch, 160);
 	buf_arena(&out_b, p->c.scratch, 160);
-	write_record_route(r, &r->from, cookie, &in_b);
-	write_record_route(r, out, cookie, &out_b);
+	write_record_route(r, &r->from, sips, cookie, &in_b);
+	write_record_route(r, out, sips, cookie, &out_b);
 	if (!buf_ok(&in_b) || !buf_ok(&out_b))
 		return ERR_NOMEM;
 	if (!str_eq(buf_str(&in_b), buf_str(&out_b))) {
@@ -200,6 +216,22 @@ static unsigned visits_before(const struct request *r,
 	return n;
 }
 
+/* The branch is a function of the request and the visit. A request that was
+ * dropped and came again may find it still in use by what was given up then:
+ * the answers must not go there. */
+static void choose_branch(struct request *r, struct attempt *att)
+{
+	struct proxy *p = r->proxy;
+	struct str branch = {att->branch, BRANCH_LEN};
+	unsigned visit = visits_before(r, att);
+
+	do {
+		branch_write(att->branch, p->c.key, &r->up, &att->target.hop,
+			     visit++, r->loop);
+	} while (
+	    client_find(p->c.txns, branch, r->msg.method_id, r->msg.method));
+}
+
 /* Step 8, above the caller's Via, which says now where it came from. */
 static int add_via(struct request *r, struct attempt *att, struct edits *e)
 {
@@ -209,8 +241,7 @@ static int add_via(struct request *r, struct attempt *att, struct edits *e)
 
 	if (err)
 		return err;
-	branch_write(att->branch, p->c.key, &r->up, &att->target.hop,
-		     visits_before(r, att), r->loop);
+	choose_branch(r, att);
 	buf_arena(&b, p->c.scratch, 128);
 	via_write(&b, p->c.listeners, &att->target.hop,
 		  (struct str){att->branch, BRANCH_LEN});
