@@ -20,7 +20,7 @@ end
 function in_pool:take(now)
   local server = self.cursor:next(now)
   if server then
-    return { facts = server.facts }, server
+    return server.target, server
   end
 end
 

@@ -148,6 +148,7 @@ options.server = record {
   uri = required(options.uri),
   tier = default(integer { min = 1 }, 1),
   weight = default(integer { min = 0 }, 1),
+  rewrite = word { "host", "uri" },
 }
 
 options.pool = record({

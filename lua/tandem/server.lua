@@ -99,17 +99,30 @@ function fields.latency(self)
   return latency > 0 and core.seconds(latency) or nil
 end
 
-local function host_port(uri)
+local function host_of(uri)
   local host = uri.host
-  if host:find(":", 1, true) and host:sub(1, 1) ~= "[" then
-    host = "[" .. host .. "]"
-  end
-  return ("%s:%d"):format(host, uri.port or (uri.scheme == "sips" and 5061 or 5060))
+  return host:find(":", 1, true) and host:sub(1, 1) ~= "[" and "[" .. host .. "]" or host
+end
+
+local function host_port(uri)
+  return ("%s:%d"):format(host_of(uri), uri.port or (uri.scheme == "sips" and 5061 or 5060))
 end
 
 local function address(uri)
   local transport = uri.transport or (uri.scheme == "sips" and "tls" or "udp")
   return host_port(uri) .. ";transport=" .. transport
+end
+
+-- What the server means to the core as the target of an attempt. With `rewrite` the
+-- Request-URI of that attempt becomes its own, or gets its host and port.
+local function target(options, facts)
+  local uri, made = core.parse_uri(options.uri), { facts = facts }
+  if options.rewrite == "uri" then
+    made.uri = options.uri
+  elseif options.rewrite == "host" then
+    made.host = uri.port and host_port(uri) or host_of(uri)
+  end
+  return made
 end
 
 -- Values for <close>: what an attempt counted in is counted out however it ends.
@@ -145,6 +158,7 @@ function server.new(options, pool)
     tier = options.tier,
     weight = options.weight,
     facts = facts,
+    target = target(options, facts),
     busy = setmetatable({ facts = facts }, busy),
     on_trial = setmetatable({ facts = facts }, on_trial),
     record = nil, -- what is remembered (record.lua); in worker 0

@@ -60,7 +60,7 @@ end
 function try.target(verb, target)
   local server = server_class.state(target)
   if server then
-    return { facts = server.facts }, server
+    return server.target, server
   elseif type(target) == "string" then
     local uri, why = core.parse_uri(target)
     if not uri then

@@ -55,6 +55,16 @@ static bool hop_of(struct str text, struct hop *hop)
 	return true;
 }
 
+/* With a Path the next hop is where that leads first (16.6 step 7). */
+static bool hop_of_path(lua_State *L, struct str path, struct hop *hop)
+{
+	struct nameaddr na;
+
+	if (!scan_nameaddr(path, &na, NULL))
+		luaL_error(L, "req:try: path: '%s' is no Route", path.p);
+	return hop_of(na.uri, hop);
+}
+
 static struct str text_field(lua_State *L, int t, const char *name)
 {
 	struct str s = STR_NONE;
@@ -111,7 +121,10 @@ static bool read_target(lua_State *L, const struct call *c, struct target *t)
 		check_reach(L, c, t->uri);
 	}
 	lua_pop(L, 1);
-	return t->hop.addr.family != ADDR_NONE || hop_of(t->uri, &t->hop);
+	if (t->hop.addr.family != ADDR_NONE)
+		return true;
+	return t->route.p ? hop_of_path(L, t->route, &t->hop)
+			  : hop_of(t->uri, &t->hop);
 }
 
 static size_t read_targets(lua_State *L, int idx, const struct call *c,

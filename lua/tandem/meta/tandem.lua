@@ -53,6 +53,7 @@ function sip.pool(name, opts) end
 ---@field uri string "sip:10.0.0.1", "sip:10.0.0.1:5070;transport=tcp"
 ---@field tier integer? 1 is first; 1
 ---@field weight integer? 1
+---@field rewrite "host"|"uri"|nil what of the Request-URI becomes the server's; nothing
 
 ---@class tandem.CheckOptions
 ---@field method "OPTIONS"|nil
