@@ -97,12 +97,12 @@ function sip.counter(name, help, labels)
   return core.counter(name, help, labels)
 end
 
-core.Request.try = try.method
-core.Request.relay = relay
-core.Request.fork = fork
-core.Request.reply = verbs.reply
-core.Response.forward = verbs.forward
-core.Response.request = request.in_dialog
+core.Request.try = core.framed(try.method)
+core.Request.relay = core.framed(relay)
+core.Request.fork = core.framed(fork)
+core.Request.reply = core.framed(verbs.reply)
+core.Response.forward = core.framed(verbs.forward)
+core.Response.request = core.framed(request.in_dialog)
 
 core.server_object(function(full)
   local server = registry.server(full)

@@ -482,6 +482,10 @@ local function add_node(world, core)
 end
 
 local function add_loading(world, core)
+  function core.framed(fn)
+    return fn
+  end
+
   function core.where()
     return world.where
   end
