@@ -103,7 +103,7 @@ int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 		     struct str *reason_r, struct str *headers_r);
 /* The RFC 5393 loop hash of a request as received. */
 uint64_t loop_hash(const struct proxy *p, const struct msg *m,
-		   const struct msg_key *key);
+		   const struct msg_key *key, const struct hop *from);
 
 /* stateless.c */
 void stateless_reply(struct proxy *p, const struct msg *m,

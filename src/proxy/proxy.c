@@ -294,7 +294,7 @@ static void new_request(struct proxy *p, struct msg *m,
 				STR("Retry-After: 5\r\n"), now);
 		return;
 	}
-	loop = loop_hash(p, m, key);
+	loop = loop_hash(p, m, key, from);
 	code = validate_request(p, m, key, from, loop, &reason, &headers);
 	if (code) {
 		count(p->c.counters, CNT_BAD_REQUEST);

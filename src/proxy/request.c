@@ -170,6 +170,26 @@ void request_done(struct request *r, struct now now)
 	request_check_end(r);
 }
 
+/* 16.6 step 6 for the request as it is now: the policy may have edited it. */
+static bool next_hop(struct request *r, struct uri *uri_r)
+{
+	struct str route = edits_get(&r->edits, STR("Route")), ignored;
+	struct nameaddr na;
+
+	r->route.next_is_route = route.p != NULL;
+	r->route.next = r->edits.uri.p ? r->edits.uri : r->route.uri;
+	if (route.p) {
+		if (!scan_nameaddr(route, &na, NULL))
+			return false;
+		r->route.next = na.uri;
+	}
+	if (!scan_uri(r->route.next, uri_r))
+		return false;
+	r->route.next_is_strict =
+	    route.p && !scan_param(uri_r->params, STR("lr"), &ignored);
+	return true;
+}
+
 void request_follow_route(struct request *r, struct now now)
 {
 	struct try_opts opts = {.retransmits = -1};
@@ -178,7 +198,7 @@ void request_follow_route(struct request *r, struct now now)
 	struct uri uri;
 
 	r->follow = true;
-	if (!scan_uri(r->route.next, &uri) || !hop_of_uri(&uri, &t.hop)) {
+	if (!next_hop(r, &uri) || !hop_of_uri(&uri, &t.hop)) {
 		/* A name: looked up once the proxy speaks DNS. */
 		reply.code = 500;
 		reply.reason = STR("Next Hop Needs DNS");

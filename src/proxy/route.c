@@ -66,6 +66,50 @@ static size_t undo_strict(struct proxy *p, struct msg *m, struct route *r,
 	return n - 1;
 }
 
+/*
+ * 16.4, second paragraph: an maddr that names us says how the request was to
+ * come here. What it was for is left without it, a port that is not the default
+ * one, and a transport.
+ */
+static void strip_maddr(struct proxy *p, struct route *r, struct edits *edits)
+{
+	struct str name, value, params;
+	struct uri uri, us;
+	size_t host_end;
+	struct buf b;
+
+	if (!scan_uri(r->uri, &uri) || !uri.is_sip ||
+	    !scan_param(uri.params, STR("maddr"), &value))
+		return;
+	us = uri;
+	us.host = value;
+	if (!listener_is_ours(p->c.listeners, &us))
+		return;
+	host_end = (size_t)(uri.host.p + uri.host.n - uri.text.p);
+	buf_arena(&b, edits->arena, uri.text.n);
+	buf_put(&b, str_sub(uri.text, 0, host_end));
+	if (uri.port ==
+	    transport_port(uri.is_sips ? TRANSPORT_TLS : TRANSPORT_UDP))
+		buf_printf(&b, ":%u", uri.port);
+	for (params = uri.params; scan_next_param(&params, &name, &value);) {
+		if (str_caseeq(name, STR("maddr")) ||
+		    str_caseeq(name, STR("transport")))
+			continue;
+		buf_char(&b, ';');
+		buf_put(&b, name);
+		if (value.p) {
+			buf_char(&b, '=');
+			buf_put(&b, value);
+		}
+	}
+	if (uri.headers.p) {
+		buf_char(&b, '?');
+		buf_put(&b, uri.headers);
+	}
+	if (buf_ok(&b) && edit_uri(edits, buf_str(&b)) == 0)
+		r->uri = edits->uri;
+}
+
 static struct route reject(struct route r, int code, struct str reason)
 {
 	r.kind = ROUTE_REJECT;
@@ -150,6 +194,7 @@ struct route route_request(struct proxy *p, struct msg *m,
 	size_t i = 0;
 	struct route_value v = {.ok = false};
 
+	strip_maddr(p, &r, edits);
 	/* 16.4, last paragraph: our own values on top go; two of them when the
 	 * request crosses from one listener of ours to another. Phones preload
 	 * them without a cookie (outbound proxy). */

@@ -121,7 +121,7 @@ static int write_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 		err = edit_replace_value(
 		    e, HDR_VIA,
 		    via_mark_received(p->c.scratch, &key->via, from));
-	branch_write(branch, p->c.key, &up, hop, 0, loop_hash(p, m, key));
+	branch_write(branch, p->c.key, &up, hop, 0, loop_hash(p, m, key, from));
 	buf_arena(&b, p->c.scratch, 128);
 	via_write(&b, p->c.listeners, hop, (struct str){branch, BRANCH_LEN});
 	if (!err)

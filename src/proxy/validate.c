@@ -6,10 +6,13 @@
 #include "proxy/context.h"
 
 uint64_t loop_hash(const struct proxy *p, const struct msg *m,
-		   const struct msg_key *key)
+		   const struct msg_key *key, const struct hop *from)
 {
 	/* RFC 5393 4.2.1: everything a routing decision may rest on, so that a
-	 * changed Request-URI is a spiral and the same one a loop. */
+	 * changed Request-URI is a spiral and the same one a loop. What a
+	 * member sends goes another way than what its callers send. */
+	const struct member *source =
+	    members_by_addr(p->c.members, &from->addr);
 	static const enum hdr_id ids[] = {HDR_ROUTE, HDR_PROXY_REQUIRE,
 					  HDR_PROXY_AUTHORIZATION};
 	struct siphash h;
@@ -21,6 +24,7 @@ uint64_t loop_hash(const struct proxy *p, const struct msg *m,
 	siphash_str(&h, key->from_tag);
 	siphash_str(&h, key->to_tag);
 	siphash_u64(&h, key->cseq);
+	siphash_u64(&h, source ? source->id : 0);
 	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
 		const struct hdr *f = msg_first(m, ids[i]);
 
