@@ -4,6 +4,9 @@ local process = require "support.process"
 local proxy = require "support.proxy"
 local sipp = require "support.sipp"
 
+-- Seconds: no timer was involved, whatever else the machine does.
+local at_once = 0.4
+
 local function median(list)
   table.sort(list)
   return list[(#list + 1) // 2]
@@ -55,7 +58,7 @@ describe("failover of a call", function()
     io.write(("\nclosed port: the first call was answered in %.1f ms; 21 rang after %.1f to "
       .. "%.1f ms, %.2f ms later than without failover (median)\n")
       :format(first_ms, least * 1000, most * 1000, added_ms))
-    assert(first_ms < 200, first_ms)
+    assert(first_ms < at_once * 1000, first_ms)
     assert(added_ms < 20, added_ms)
   end)
 
@@ -82,7 +85,7 @@ describe("failover of a call", function()
     })
     local backup = start("answer", "b", b, { ring = 0 })
     local taken = call("call", { hold = 0 }, { name = "first" }):between("INVITE", "200 INVITE")
-    assert(taken < 0.2, taken)
+    assert(taken < at_once, taken)
     call("call", { hold = 0 }, { name = "second" })
     assert.equal(1, primary:count "INVITE")
     assert.equal(2, backup:count "INVITE")
@@ -109,7 +112,7 @@ describe("failover of a call", function()
     local backup = start("answer", "b", b, { ring = 0 })
     local caller = call("cancel_trying", { after = 800 })
     local taken = caller:between("CANCEL", "487 INVITE")
-    assert(taken < 0.2, taken)
+    assert(taken < at_once, taken)
     process.sleep(1.6)
     assert.equal(0, backup:count "INVITE")
     assert.equal(0, silent:count "CANCEL", "no CANCEL before a provisional: RFC 3261 9.1")
@@ -121,6 +124,32 @@ describe("failover of a call", function()
     backup:succeed()
     assert.same({ "INVITE", "CANCEL", "ACK" }, backup:got())
   end)
+end)
+
+describe("a closed port", function()
+  after_each(process.clean)
+
+  local listeners = { ["0.0.0.0"] = "127.0.0.1", ["[::]"] = "[::1]", ["[::1]"] = "[::1]" }
+  for listen, host in pairs(listeners) do
+    it("is noticed at once by a listener on " .. listen, function()
+      local port, a, b = process.ports(3)
+      local tandem = proxy.start { source = proxy.example("failover", {
+        ["127.0.0.1:5060"] = listen .. ":" .. port,
+        ["127.0.0.1:5081"] = host .. ":" .. a,
+        ["127.0.0.1:5082"] = host .. ":" .. b,
+        ["{ interval = 2, timeout = 1, fall = 3, rise = 2 }"] = "false",
+      }) }
+      local bare = host:gsub("[%[%]]", "")
+      sipp.server("answer", { host = bare, name = "b", port = b, values = { ring = 0 } })
+      local caller = sipp.call("call", {
+        host = bare, proxy = host .. ":" .. port, values = { hold = 0 },
+      })
+      local taken = caller:between("INVITE", "200 INVITE")
+      assert(taken < at_once, taken)
+      local tried = tandem:logged("request", { method = "INVITE" })[1].tried
+      assert.truthy(tried:find("^pbx/a:icmp_port:"), tried)
+    end)
+  end
 end)
 
 describe("an answer that comes late", function()
