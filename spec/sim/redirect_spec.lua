@@ -1,0 +1,149 @@
+-- Semantics 10 and peers 4.1-23: a 3xx is an ordinary response, and may be followed.
+local sim = require "support.sim"
+local policy = require "support.policy"
+
+local uri = "sip:bob@example.com"
+
+local follow = [[
+  local res, err = req:try(a)
+  while res and res.code // 100 == 3 do
+    res, err = req:fork(res.contacts)
+    say(res and res.code, err)
+  end
+  if res then return res:forward() end
+  return req:reply(500)
+]]
+
+sim.for_workers("a 3xx", function(workers)
+  after_each(sim.finish)
+
+  local w
+
+  local function open(handler, more)
+    more = more or {}
+    more.workers, more.handler = workers, handler
+    more.before = more.before or 'sip.settings { trust = { "192.0.2.0/24" } }'
+    w = policy.world(more)
+  end
+
+  local function redirect(server, contact)
+    server:answer("INVITE", 302, { Contact = contact })
+  end
+
+  it("can be forwarded like any other final", function()
+    open "return req:relay(pbx)"
+    redirect(w.a, "<sip:bob@10.0.0.3>")
+    local call = w.alice:call(uri)
+    assert.equal(302, call.code)
+    assert.equal("<sip:bob@10.0.0.3>", call.headers.Contact)
+    assert.same({}, w.c.received)
+  end)
+
+  it("tells its contacts: uri, q and parameters", function()
+    open [[
+      local res = req:try(a)
+      for i, contact in ipairs(res.contacts) do
+        say(i, contact.uri, contact.q, contact.params.expires, contact.params.x)
+      end
+      return res:forward()
+    ]]
+    redirect(w.a, '"Bob, home" <sip:bob@10.0.0.3;transport=udp>;q=0.7;expires=60,'
+      .. " sip:bob@10.0.0.2;x=1 , <tel:+4930123>")
+    w.alice:call(uri)
+    assert.same({
+      "1 sip:bob@10.0.0.3;transport=udp 0.7 60 nil",
+      "2 sip:bob@10.0.0.2 nil nil 1",
+      "3 tel:+4930123 nil nil nil",
+    }, w.said())
+  end)
+
+  it("is followed by req:fork(res.contacts), with the Contact as Request-URI", function()
+    open(follow)
+    redirect(w.a, "<sip:bob@10.0.0.3;x=1>")
+    local call = w.alice:call(uri)
+    assert.equal("c", call.server)
+    assert.equal("sip:bob@10.0.0.3;x=1", w.c:got("INVITE")[1].uri)
+    assert.same({ "a", "c" }, call.tried)
+  end)
+
+  it("with several contacts is followed to all of them", function()
+    open(follow)
+    redirect(w.a, "<sip:bob@10.0.0.2>, <sip:bob@10.0.0.3>")
+    w.b:answer("INVITE", 486)
+    w.c:answer("INVITE", 200, nil, 1)
+    local call = w.alice:call(uri)
+    assert.equal("c", call.server)
+    assert.same({ "a", "b", "c" }, call.tried)
+  end)
+
+  it("is followed three deep; then nil, 'depth'", function()
+    open(follow)
+    redirect(w.a, "<sip:one@10.0.0.2>")
+    redirect(w.b, "<sip:two@10.0.0.2>")
+    local call = w.alice:call(uri)
+    assert.equal(500, call.code)
+    assert.same({ "302 nil", "302 nil", "302 nil", "nil depth" }, w.said())
+    assert.same({ "a", "b", "b", "b" }, call.tried)
+  end)
+
+  it("in a circle ends likewise", function()
+    open(follow)
+    redirect(w.a, "<sip:bob@10.0.0.2>")
+    redirect(w.b, "<sip:bob@10.0.0.1>")
+    local call = w.alice:call(uri)
+    assert.equal(500, call.code)
+    assert.same({ "a", "b", "a", "b" }, call.tried)
+  end)
+
+  it("is counted for each request on its own", function()
+    open(follow)
+    redirect(w.a, "<sip:one@10.0.0.2>")
+    for _ = 1, 4 do
+      assert.equal("b", w.alice:call(uri).server)
+    end
+  end)
+
+  it("leads nowhere this caller may not go (semantics 17)", function()
+    open(follow, { before = "" })
+    redirect(w.a, "<sip:bob@203.0.113.9>")
+    local call = w.alice:call(uri)
+    assert.equal(500, call.code)
+    assert.same({ "nil forbidden" }, w.said())
+    assert.same({ "a" }, call.tried)
+  end)
+
+  it("leads to those of its contacts where the caller may go", function()
+    open(follow, { before = "" })
+    redirect(w.a, "<sip:bob@203.0.113.9>, <sip:bob@10.0.0.2>")
+    local call = w.alice:call(uri)
+    assert.equal("b", call.server)
+    assert.same({ "a", "b" }, call.tried)
+  end)
+
+  it("with more contacts than fit is an error the script can see", function()
+    open [[
+      local res = req:try(a)
+      local ok, why = pcall(req.fork, req, res.contacts)
+      say(#res.contacts, ok, why)
+      return res:forward()
+    ]]
+    local list = {}
+    for i = 1, 9 do
+      list[i] = "<sip:bob@10.0.1." .. i .. ">"
+    end
+    redirect(w.a, table.concat(list, ", "))
+    assert.equal(302, w.alice:call(uri).code)
+    assert.matches("^9 false .*at most 8 targets, got 9", w.said()[1])
+  end)
+
+  it("without a contact leaves nothing to follow", function()
+    open [[
+      local res = req:try(a)
+      say(#res.contacts)
+      return res:forward()
+    ]]
+    w.a:answer("INVITE", 300)
+    assert.equal(300, w.alice:call(uri).code)
+    assert.same({ "0" }, w.said())
+  end)
+end)
