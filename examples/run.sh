@@ -43,7 +43,7 @@ Tandem is running (Ctrl-C ends it):
 Place a call: set 127.0.0.1:5060 as the outbound proxy of a softphone and call
 anybody, or, from another terminal,
 
-  sipp -sn uac -m 1 127.0.0.1:5060
+  sipp -sf $here/call.xml -m 1 127.0.0.1:5060
 
 See the backup take over: end server a with
 
