@@ -16,9 +16,9 @@ local function load(verb, path)
   if type(path) ~= "string" then
     misuse("%s: the name of a file expected, got %s", verb, type(path))
   end
-  local ok, bytes, why = pcall(core.load_data, path)
-  if not ok or not bytes then
-    misuse("%s: %s: %s", verb, path, tostring(ok and why or bytes))
+  local ok, bytes = pcall(core.load_data, path)
+  if not ok then
+    misuse("%s: %s: %s", verb, path, tostring(bytes))
   end
   -- The dump says which data it was, not what: there may be secrets in it.
   declare.keep("data", ("%x"):format(core.hash(bytes)), path)
@@ -47,9 +47,9 @@ function data.data(path)
   if not path:find "%.json$" then
     return frozen(lines(bytes))
   end
-  local ok, value, why = pcall(core.json_decode, bytes)
-  if not ok or value == nil then
-    misuse("sip.data: %s: %s", path, tostring(ok and why or value))
+  local ok, value = pcall(core.json_decode, bytes)
+  if not ok then
+    misuse("sip.data: %s: %s", path, tostring(value))
   end
   return frozen(value)
 end

@@ -241,6 +241,9 @@ describe("declaring", function()
         .. "did you mean '*in_dialog'?", fake.message(sip.route, "*indialog", fn))
       assert.matches("methods are written in capitals; did you mean 'REGISTER'?",
         fake.message(sip.route, "Register", fn))
+      assert.equal("route.lua:9: sip.route: a method or a kind such as '*in_dialog' expected, "
+        .. "got 'IN VITE'", fake.message(sip.route, "IN VITE", fn))
+      assert.matches("expected, got number", fake.message(sip.route, 5, fn))
       assert.matches("ACK never reaches a script", fake.message(sip.route, "ACK", fn))
       assert.matches("a function expected, got nil", fake.message(sip.route, "INVITE"))
       assert.matches("a function expected, got nil", fake.message(sip.route))

@@ -312,6 +312,7 @@ describe("req:relay", function()
     act { b = "refuse" }
     relay(nil, { pool:server "b", "sip:192.0.2.1" })
     assert.same({ "pbx/b", "sip:192.0.2.1" }, req.tried)
+    assert.same({ 4, 32 }, timeouts())
     assert.equal(200, req.code)
     req = world:request()
     act { b = 503 }

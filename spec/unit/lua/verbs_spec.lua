@@ -15,13 +15,22 @@ describe("req:reply", function()
 
   it("hands code, reason, headers and body to the core", function()
     req:reply(200, "Fine", {
-      headers = { ["X-B"] = { "1", "2" }, ["Content-Type"] = "text/plain" }, body = "hello",
+      headers = {
+        ["X-B"] = { "1", "2" }, ["Content-Type"] = "text/plain",
+        ["X-D"] = "4", ["X-C"] = "3", ["X-A"] = "0",
+      },
+      body = "hello",
     })
     assert.same({ 200, "Fine", "hello" }, { req.code, req.reason, req.body })
-    assert.same({ { "Content-Type", "text/plain" }, { "X-B", "1" }, { "X-B", "2" } }, req.headers)
+    assert.same({
+      { "Content-Type", "text/plain" }, { "X-A", "0" }, { "X-B", "1" }, { "X-B", "2" },
+      { "X-C", "3" }, { "X-D", "4" },
+    }, req.headers)
   end)
 
   it("needs no more than a code", function()
+    req:reply(699)
+    req = world:request()
     req:reply(486)
     assert.same({ 486, {} }, { req.code, req.headers })
     assert.is_nil(req.reason)
@@ -58,7 +67,10 @@ describe("req:reply", function()
   end)
 
   it("leaves to the core what is the core's", function()
-    for _, name in ipairs { "Via", "v", "From", "t", "CALL-ID", "CSeq", "Content-Length" } do
+    for _, name in ipairs {
+      "Via", "v", "From", "f", "To", "t", "CALL-ID", "i", "CSeq", "Content-Length", "l",
+      "Max-Forwards",
+    } do
       assert.matches("headers: the core writes " .. name:gsub("%-", "%%-") .. " itself",
         message(200, nil, { headers = { [name] = "1" } }))
     end
