@@ -24,7 +24,8 @@ SRC_simmod      := simlib simlib_eval simlib_log simlib_node
 # spec/unit/<name>.c and spec/fuzz/<name>.c
 UNIT            := addr_test arena_test buf_test log_test map_test mem_test rand_test siphash_test str_test timer_test core_test \
 		   proxy_world proxy_late_test proxy_cancel_test proxy_limits_test \
-		   proxy_fork_test proxy_forward_test proxy_route_test \
+		   proxy_fork_test proxy_forward_test proxy_route_test proxy_stateless_test \
+		   proxy_own_test proxy_icmp_test \
 		   listener_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \

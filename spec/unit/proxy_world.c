@@ -97,7 +97,8 @@ static bool wants(void *ctx, enum request_kind kind, struct str method)
 {
 	struct pw *w = ctx;
 
-	(void)method;
+	if (w->plan.refuse && str_eq(method, str_from(w->plan.refuse)))
+		return false;
 	return kind == REQUEST_INITIAL || w->plan.follow;
 }
 

@@ -35,14 +35,15 @@ struct pw_sent {
 struct pw_plan {
 	const char *server[8]; /* "10.0.0.1:5060", or a SIP URI */
 	struct try_opts opts;
-	bool fork;        /* all of them at once */
-	bool pause;       /* after a failure, wait for pw_wake() */
-	bool keep_503;    /* of request_forward */
-	bool linger;      /* after its end, request_done only with pw_wake() */
-	int reply;        /* answer with this instead of trying */
-	bool silent;      /* neither try nor reply: the test calls the verbs */
-	bool follow;      /* take "*in_dialog" and "*from_server", and follow */
-	const char *edit; /* on_response sets the header X-Edit to this */
+	bool fork;     /* all of them at once */
+	bool pause;    /* after a failure, wait for pw_wake() */
+	bool keep_503; /* of request_forward */
+	bool linger;   /* after its end, request_done only with pw_wake() */
+	int reply;     /* answer with this instead of trying */
+	bool silent;   /* neither try nor reply: the test calls the verbs */
+	bool follow;   /* take "*in_dialog" and "*from_server", and follow */
+	const char *refuse; /* a method that nobody takes */
+	const char *edit;   /* on_response sets the header X-Edit to this */
 };
 
 struct pw {

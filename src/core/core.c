@@ -31,6 +31,7 @@ static void trace(struct core *c, const char *dir, const struct hop *peer,
 {
 	struct str line = str_sub(bytes, 0, str_find(bytes, '\r'));
 	struct str call_id = STR_NONE, cseq = STR_NONE;
+	bool failed = arena_failed(c->scratch);
 	struct msg m;
 	struct msg_key key;
 
@@ -49,6 +50,9 @@ static void trace(struct core *c, const char *dir, const struct hop *peer,
 
 		c->host->log(c->host->ctx, &e);
 	}
+	/* a line that could not be written must not cost a message */
+	if (!failed)
+		arena_clear_failed(c->scratch);
 }
 
 static void wire_send(void *ctx, const struct hop *to, struct str bytes)
@@ -117,13 +121,15 @@ static struct proxy *make_proxy(struct core *c)
 	    .scratch = c->scratch,
 	    .timers = c->timers,
 	    .txns = &c->txns,
-	    .host = c->host,
+	    .host = &c->wire,
 	    .listeners = &c->node->listeners,
 	    .settings = &c->node->settings,
 	    .members = &c->node->members,
 	    .counters = &c->counters,
 	    .key = c->node->key,
 	    .rand = &c->rand,
+	    .worker = c->worker,
+	    .workers = c->node->workers,
 	};
 
 	return proxy_new(&conf);
@@ -194,6 +200,8 @@ static void enter(struct core *c, struct now now)
 	c->busy = true;
 	c->now = now;
 	timers_run(c->timers, now);
+	/* what failed there is over, and no fault of the input */
+	arena_clear_failed(c->scratch);
 }
 
 /* Outcomes make coroutines ready, coroutines make outcomes. */

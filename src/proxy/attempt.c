@@ -72,6 +72,22 @@ static void fail_unsent(struct attempt *a, enum cause cause)
 	a->cause = cause;
 }
 
+/* How long to wait for any response. For INVITE never longer than Timer B,
+ * which ends the transaction: given up a moment earlier it becomes a stub, and
+ * a 2xx to the last retransmission is still met (semantics 2). */
+static int64_t silence_limit(const struct attempt *a)
+{
+	const struct request *r = a->req;
+	int64_t timer_b = 64 * r->proxy->c.settings->times.t1;
+	int64_t us = a->opts.retransmits >= 0
+			 ? retransmits_time(r, a->opts.retransmits)
+			 : a->opts.timeout;
+
+	if (r->msg.method_id == METHOD_INVITE && (us <= 0 || us > timer_b))
+		return timer_b;
+	return us;
+}
+
 void attempt_start(struct request *r, const struct target *t, struct now now)
 {
 	struct proxy *p = r->proxy;
@@ -95,22 +111,20 @@ void attempt_start(struct request *r, const struct target *t, struct now now)
 			    err == ERR_LIMIT ? CAUSE_TOO_BIG : CAUSE_NO_SOURCE);
 		return;
 	}
+	/* Armed before Timer B, so that in one millisecond it comes first. */
+	arm_limit(a, LIMIT_TIMEOUT, silence_limit(a), now);
 	a->client =
 	    client_new(p->c.txns, r->server, &a->owner, r->msg.method_id,
 		       &a->target.hop, a->branch, bytes, now);
 	if (!a->client) {
 		count(p->c.counters, CNT_NOMEM);
+		timer_stop(p->c.timers, &a->limit);
 		fail_unsent(a, CAUSE_NO_SOURCE);
 		return;
 	}
 	a->open = true;
 	r->n_open++;
 	trying_on_attempt(r, now);
-	arm_limit(a, LIMIT_TIMEOUT,
-		  a->opts.retransmits >= 0
-		      ? retransmits_time(r, a->opts.retransmits)
-		      : a->opts.timeout,
-		  now);
 	/* step 11: Timer C */
 	if (r->msg.method_id == METHOD_INVITE)
 		timer_arm(p->c.timers, &a->timer_c,

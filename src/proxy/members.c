@@ -43,7 +43,7 @@ struct member *members_by_id(const struct members *ms, uint64_t id)
 	list_each (it, &ms->list) {
 		struct member *m = container_of(it, struct member, link);
 
-		if (m->id == id)
+		if (m->refs && m->id == id)
 			return m;
 	}
 	return NULL;
@@ -69,14 +69,13 @@ struct member *members_ref(struct members *ms, struct str name)
 	return m;
 }
 
+/* It is never freed before the node: requests of an old generation name it, and
+ * a later generation may declare it again. */
 void members_unref(struct members *ms, struct member *m)
 {
+	(void)ms;
 	assert(m->refs > 0);
-	if (--m->refs > 0)
-		return;
-	list_remove(&m->link);
-	ms->n--;
-	mem_free(ms->mem, m);
+	m->refs--;
 }
 
 static bool has_addr(const struct member *m, const struct addr *a,
@@ -89,22 +88,37 @@ static bool has_addr(const struct member *m, const struct addr *a,
 	return false;
 }
 
+static bool same_addrs(const struct member *a, const struct member *b)
+{
+	if (a->n_addr != b->n_addr)
+		return false;
+	for (unsigned i = 0; i < a->n_addr; i++)
+		if (!addr_eq(&a->addr[i], &b->addr[i]))
+			return false;
+	return true;
+}
+
 struct member *members_by_addr(const struct members *ms, const struct addr *a)
 {
 	struct member *same_ip = NULL;
-	unsigned n = 0;
+	bool ambiguous = false;
 
 	list_each (it, &ms->list) {
 		struct member *m = container_of(it, struct member, link);
 
+		if (!m->refs)
+			continue;
 		if (has_addr(m, a, true))
 			return m;
-		if (!addr_is_loopback(a) && has_addr(m, a, false)) {
+		if (addr_is_loopback(a) || !has_addr(m, a, false))
+			continue;
+		/* One server may be in two pools. */
+		if (!same_ip)
 			same_ip = m;
-			n++;
-		}
+		else if (!same_addrs(m, same_ip))
+			ambiguous = true;
 	}
 	/* Two servers on one host are told apart by their ports only, and so is
 	 * everything on the loopback address. */
-	return n == 1 ? same_ip : NULL;
+	return ambiguous ? NULL : same_ip;
 }

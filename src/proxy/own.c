@@ -19,6 +19,7 @@ struct own {
 	enum cause cause;
 	bool has_dialog;
 	struct dialog dialog; /* slices in the arena */
+	char call_id[16];     /* without conf.dialog */
 	struct timer limit;
 };
 
@@ -59,6 +60,24 @@ static void random_token(struct proxy *p, char out[16])
 	str_put_hex(out, 16, rand_u64(p->c.rand));
 }
 
+/* One whose answers come to this worker. */
+static void make_call_id(struct own *o)
+{
+	const struct proxy_conf *c = &o->proxy->c;
+	struct str id = {o->call_id, sizeof(o->call_id)};
+
+	do {
+		random_token(o->proxy, o->call_id);
+	} while (c->workers && branch_h8(id) % c->workers != c->worker);
+}
+
+static struct str call_id_of(const struct own *o)
+{
+	if (o->conf.dialog)
+		return o->conf.dialog->dialog.call_id;
+	return (struct str){o->call_id, sizeof(o->call_id)};
+}
+
 /* The party line without a tag; our own address when none was given. */
 static void write_party(struct own *o, struct buf *b, struct str given,
 			bool local)
@@ -92,8 +111,6 @@ static void write_identity(struct own *o, struct buf *b)
 		buf_put(b, d->local);
 		BUF_LIT(b, "\r\nTo: ");
 		buf_put(b, d->remote);
-		BUF_LIT(b, "\r\nCall-ID: ");
-		buf_put(b, d->call_id);
 		return;
 	}
 	BUF_LIT(b, "From: ");
@@ -103,15 +120,17 @@ static void write_identity(struct own *o, struct buf *b)
 	buf_put(b, (struct str){token, 16});
 	BUF_LIT(b, "\r\nTo: ");
 	write_party(o, b, o->conf.to, false);
-	BUF_LIT(b, "\r\nCall-ID: ");
-	random_token(o->proxy, token);
-	buf_put(b, (struct str){token, 16});
 }
 
 static void write_contact(struct own *o, struct buf *b)
 {
 	BUF_LIT(b, "Contact: <sip:");
 	listener_write_host(o->proxy->c.listeners, &o->conf.hop, b);
+	if (o->conf.hop.transport != TRANSPORT_UDP) {
+		BUF_LIT(b, ";transport=");
+		buf_put(b, str_from(transport_name(
+			       (enum transport)o->conf.hop.transport)));
+	}
 	BUF_LIT(b, ">\r\n");
 }
 
@@ -124,7 +143,8 @@ static bool write_request(struct own *o, char branch[BRANCH_LEN], struct buf *b)
 {
 	struct proxy *p = o->proxy;
 	char token[16];
-	struct upstream_id id = {.branch = {token, 16}};
+	struct upstream_id id = {.branch = {token, 16},
+				 .call_id = call_id_of(o)};
 
 	random_token(p, token);
 	branch_write(branch, p->c.key, &id, &o->conf.hop, 0, 0);
@@ -136,6 +156,8 @@ static bool write_request(struct own *o, char branch[BRANCH_LEN], struct buf *b)
 		  (struct str){branch, BRANCH_LEN});
 	BUF_LIT(b, "\r\nMax-Forwards: 70\r\n");
 	write_identity(o, b);
+	BUF_LIT(b, "\r\nCall-ID: ");
+	buf_put(b, id.call_id);
 	BUF_LIT(b, "\r\nCSeq: ");
 	buf_u64(b, next_cseq(o));
 	buf_char(b, ' ');
@@ -174,6 +196,7 @@ static bool copy_conf(struct own *o, const struct own_conf *conf)
 static bool start(struct own *o, struct now now)
 {
 	struct proxy *p = o->proxy;
+	const struct txn_times *times = &p->c.settings->times;
 	char branch[BRANCH_LEN];
 	struct buf b;
 
@@ -181,15 +204,19 @@ static bool start(struct own *o, struct now now)
 		finish(o, NULL, CAUSE_NO_SOURCE, now);
 		return true;
 	}
+	make_call_id(o);
 	buf_arena(&b, o->arena, 512);
 	if (!write_request(o, branch, &b))
 		return false;
 	o->client =
 	    client_new(p->c.txns, NULL, &o->owner, method_id(o->conf.method),
 		       &o->conf.hop, branch, buf_str(&b), now);
-	if (o->client && o->conf.timeout > 0)
+	/* Timer B ends with a 1xx: without a limit it could ring for ever. */
+	if (o->client)
 		timer_arm(p->c.timers, &o->limit,
-			  tick_add(now.mono, o->conf.timeout));
+			  tick_add(now.mono, o->conf.timeout > 0
+						 ? o->conf.timeout
+						 : 64 * times->t1));
 	return o->client != NULL;
 }
 
@@ -273,6 +300,8 @@ void own_on_response(struct owner *owner, struct msg *m, struct now now)
 		dialog_send_ack(o->proxy, &d, now);
 		if (!o->has_dialog)
 			keep_dialog(o, &d);
+		else if (!str_eq(o->dialog.remote, d.remote))
+			dialog_send_bye(o->proxy, &d, now); /* a fork */
 	}
 	if (o->ended)
 		return; /* a repeated 2xx: only its ACK was due */

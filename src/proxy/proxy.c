@@ -392,6 +392,12 @@ static bool quoted_request(struct proxy *p, struct str quoted,
 	return false;
 }
 
+static bool is_icmp(enum cause cause)
+{
+	return cause == CAUSE_ICMP_PORT || cause == CAUSE_ICMP_HOST ||
+	       cause == CAUSE_ICMP_NET;
+}
+
 void proxy_on_flow_event(struct proxy *p, const struct flow_event *e,
 			 struct now now)
 {
@@ -406,8 +412,10 @@ void proxy_on_flow_event(struct proxy *p, const struct flow_event *e,
 		c = client_find(p->c.txns, via.branch, method_id(method),
 				method);
 	/* Only its own branch, seen by nobody off the path, makes an ICMP
-	 * message believable; and it must be about where we sent it. */
-	if (!c || !addr_ip_eq(&c->hop.addr, &e->peer.addr)) {
+	 * message believable; and it must be about where we sent it. One about
+	 * an INVITE that was answered since is about an earlier copy. */
+	if (!c || !addr_ip_eq(&c->hop.addr, &e->peer.addr) ||
+	    (c->invite && c->got_1xx && is_icmp(e->cause))) {
 		count(p->c.counters, CNT_ICMP_STRAY);
 		return;
 	}
@@ -509,6 +517,16 @@ static void follow_outcome(struct request *r, struct now now)
 	request_done(r, now);
 }
 
+/* The policy was taken away while it had the request. */
+static void end_orphan(struct request *r, struct now now)
+{
+	struct reply reply = {.code = 500};
+
+	if (!request_answered(r))
+		request_reply(r, &reply, now);
+	request_done(r, now);
+}
+
 static void deliver(struct request *r, struct now now)
 {
 	struct proxy *p = r->proxy;
@@ -517,16 +535,20 @@ static void deliver(struct request *r, struct now now)
 		r->fresh = false;
 		if (r->follow)
 			request_follow_route(r, now);
-		else
+		else if (p->has_policy)
 			p->policy.on_request(p->policy.ctx, r, r->kind, now);
+		else
+			end_orphan(r, now);
 		return;
 	}
 	if (r->outcome_ready) {
 		r->outcome_ready = false;
 		if (r->follow)
 			follow_outcome(r, now);
-		else
+		else if (p->has_policy)
 			p->policy.on_outcome(p->policy.ctx, r, now);
+		else
+			end_orphan(r, now);
 		/* it may have let go before */
 		request_check_end(r);
 		return;

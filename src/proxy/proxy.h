@@ -114,6 +114,9 @@ struct proxy_conf {
 	struct counters *counters;
 	struct sipkey key; /* node key */
 	struct rand *rand;
+	/* A Call-ID of our own must belong to this worker (branch_h8), or its
+	 * answers would be handed to another. */
+	unsigned worker, workers;
 };
 
 struct proxy *proxy_new(const struct proxy_conf *conf);

@@ -1,0 +1,261 @@
+/*
+ * Requests of our own (checks, sip.request): how they look, how they end, what
+ * happens to a call that was answered too late, and that answers find the
+ * worker that asked.
+ */
+#include <stdio.h>
+#include <string.h>
+#include "proxy_world.h"
+
+static void on_end(void *ctx, struct own *o, const struct response *res,
+		   enum cause cause, struct now now)
+{
+	struct pw *w = ctx;
+
+	(void)now;
+	CHECK(o == w->own);
+	w->own_ends++;
+	w->own_code = res ? res->code : 0;
+	w->own_cause = cause;
+}
+
+static struct own *ask(struct pw *w, unsigned worker, const char *method,
+		       int64_t timeout)
+{
+	struct own_conf conf = {.method = str_from(method),
+				.uri = STR("sip:10.0.0.1"),
+				.timeout = timeout,
+				.ctx = w,
+				.on_end = on_end};
+
+	addr_parse(STR(SERVER1), &conf.hop.addr);
+	w->own = own_new(core_proxy(w->core[worker]), &conf, w->now);
+	CHECK(w->own != NULL);
+	return w->own;
+}
+
+TEST(own_request_looks_like_one)
+{
+	struct pw *w = pw_open(1);
+	const struct pw_sent *s;
+	struct own_conf conf = {
+	    .method = STR("MESSAGE"),
+	    .uri = STR("sip:bob@10.0.0.1"),
+	    .from = STR("\"check\" <sip:check@example.com>"),
+	    .to = STR("<sip:bob@example.com>"),
+	    .headers = STR("Content-Type: text/plain\r\nX: y\r\n"),
+	    .body = STR("hello"),
+	    .ctx = w,
+	    .on_end = on_end};
+
+	addr_parse(STR(SERVER1), &conf.hop.addr);
+	w->own = own_new(core_proxy(w->core[0]), &conf, w->now);
+	s = EXPECT(w, SERVER1,
+		   "MESSAGE sip:bob@10.0.0.1 SIP/2.0\r\nVia: "
+		   "SIP/2.0/UDP 10.0.0.100:5060;rport;branch=");
+	HAS(s, "\r\nMax-Forwards: 70\r\n");
+	HAS(s, "\r\nFrom: \"check\" <sip:check@example.com>;tag=");
+	HAS(s, "\r\nTo: <sip:bob@example.com>\r\n");
+	HAS(s, "\r\nCSeq: 1 MESSAGE\r\n");
+	HAS(s, "\r\nContent-Type: text/plain\r\nX: y\r\n");
+	HAS(s, "\r\nContent-Length: 5\r\n\r\nhello");
+	HAS_NOT(s, "Contact");
+	pw_answer(w, SERVER1, "MESSAGE", "202 Accepted");
+	pw_settle(w);
+	CHECK_INT(w->own_ends, 1);
+	CHECK_INT(w->own_code, 202);
+	QUIET(w);
+	pw_close(w);
+}
+
+TEST(own_failures_come_later_and_once)
+{
+	struct pw *w = pw_open(1);
+
+	w->no_source = true;
+	ask(w, 0, "OPTIONS", SECONDS(1));
+	CHECK_INT(w->own_ends, 0); /* never from inside own_new */
+	pw_run(w, SECONDS(5));
+	CHECK_INT(w->own_ends, 1);
+	CHECK_INT(w->own_cause, CAUSE_NO_SOURCE);
+	QUIET(w);
+	own_free(&w->own, w->now);
+	w->no_source = false;
+
+	ask(w, 0, "OPTIONS", SECONDS(1));
+	EXPECT(w, SERVER1, "OPTIONS");
+	pw_icmp(w, SERVER1, "OPTIONS", CAUSE_ICMP_PORT);
+	pw_run(w, SECONDS(5));
+	CHECK_INT(w->own_ends, 2);
+	CHECK_INT(w->own_cause, CAUSE_ICMP_PORT);
+	QUIET(w);
+	own_free(&w->own, w->now);
+
+	ask(w, 0, "OPTIONS", SECONDS(1));
+	pw_run(w, SECONDS(1) - 1);
+	CHECK_INT(w->own_ends, 2);
+	pw_run(w, 1);
+	CHECK_INT(w->own_ends, 3);
+	CHECK_INT(w->own_cause, CAUSE_SILENT);
+	pw_answer(w, SERVER1, "OPTIONS", "200 OK"); /* too late */
+	pw_run(w, SECONDS(40));
+	CHECK_INT(w->own_ends, 3);
+	pw_close(w);
+}
+
+TEST(own_invite_is_acked_and_ended_by_a_bye_in_its_dialog)
+{
+	struct pw *w = pw_open(1);
+	const char *headers = "Record-Route: <sip:10.0.0.8:5070;lr>, "
+			      "<sip:10.0.0.9;lr>\r\n"
+			      "Contact: <sip:bob@10.0.0.3:5066>\r\n";
+	struct own_conf bye = {.method = STR("BYE"), .ctx = w};
+	const struct pw_sent *s;
+	struct own *invite = ask(w, 0, "INVITE", SECONDS(32)), *end;
+	char from[256];
+
+	s = EXPECT(w, SERVER1, "INVITE sip:10.0.0.1 SIP");
+	HAS(s, "Contact: <sip:10.0.0.100:5060>\r\n");
+	strcpy(from, pw_header(s, "From"));
+	pw_answer_full(w, SERVER1, "INVITE", "200 OK", "u1", headers);
+	s = EXPECT(w, "10.0.0.9:5060", "ACK sip:bob@10.0.0.3:5066 SIP");
+	CHECK(strcmp(pw_header(s, "Route"), "<sip:10.0.0.9;lr>, "
+					    "<sip:10.0.0.8:5070;lr>") == 0);
+	CHECK(strcmp(pw_header(s, "From"), from) == 0);
+	HAS(s, "CSeq: 1 ACK");
+	pw_settle(w);
+	CHECK_INT(w->own_code, 200);
+	/* its ACK was lost */
+	pw_answer_full(w, SERVER1, "INVITE", "200 OK", "u1", headers);
+	EXPECT(w, "10.0.0.9:5060", "ACK");
+	QUIET(w);
+	CHECK_INT(w->own_ends, 1);
+	/* another phone picked up as well: that dialog is ended */
+	pw_answer_full(w, SERVER1, "INVITE", "200 OK", "u2", headers);
+	EXPECT(w, "10.0.0.9:5060", "ACK");
+	EXPECT(w, "10.0.0.9:5060", "BYE");
+	HAS(pw_last(w), ";tag=u2");
+	pw_answer(w, "10.0.0.9:5060", "BYE", "200 OK");
+
+	bye.dialog = invite;
+	bye.on_end = on_end;
+	end = own_new(core_proxy(w->core[0]), &bye, w->now);
+	CHECK(end != NULL);
+	s = EXPECT(w, "10.0.0.9:5060", "BYE sip:bob@10.0.0.3:5066 SIP");
+	HAS(s, "CSeq: 2 BYE");
+	HAS(s, ";tag=u1\r\n");
+	CHECK(strcmp(pw_header(s, "From"), from) == 0);
+	w->own = end;
+	pw_answer(w, "10.0.0.9:5060", "BYE", "200 OK");
+	pw_settle(w);
+	CHECK_INT(w->own_ends, 2);
+	own_free(&invite, w->now);
+	pw_close(w);
+}
+
+TEST(own_invite_that_is_refused_is_acked_below)
+{
+	struct pw *w = pw_open(1);
+
+	ask(w, 0, "INVITE", SECONDS(32));
+	EXPECT(w, SERVER1, "INVITE");
+	pw_answer(w, SERVER1, "INVITE", "486 Busy Here");
+	EXPECT(w, SERVER1, "ACK");
+	pw_settle(w);
+	CHECK_INT(w->own_code, 486);
+	pw_close(w);
+}
+
+TEST(own_invite_out_of_time_is_cancelled_and_a_late_2xx_ended)
+{
+	struct pw *w = pw_open(1);
+
+	ask(w, 0, "INVITE", SECONDS(5));
+	pw_answer(w, SERVER1, "INVITE", "180 Ringing");
+	w->seen = w->n;
+	pw_run(w, SECONDS(5));
+	CHECK_INT(w->own_ends, 1);
+	EXPECT(w, SERVER1, "CANCEL");
+	pw_answer(w, SERVER1, "CANCEL", "200 OK");
+	/* a proxy in front of it records its route: all of it is followed */
+	pw_answer_full(w, SERVER1, "INVITE", "200 OK", "u1",
+		       "Record-Route: <sip:10.0.0.9;lr>\r\n"
+		       "Contact: <sip:bob@10.0.0.3:5066>\r\n");
+	EXPECT(w, "10.0.0.9:5060", "ACK sip:bob@10.0.0.3:5066");
+	HAS(pw_find(w, "10.0.0.9:5060", "ACK"), "Route: <sip:10.0.0.9;lr>\r\n");
+	EXPECT(w, "10.0.0.9:5060", "BYE sip:bob@10.0.0.3:5066");
+	QUIET(w);
+	CHECK_INT(w->own_ends, 1);
+	pw_answer(w, "10.0.0.9:5060", "BYE", "200 OK");
+	pw_close(w);
+}
+
+TEST(own_invite_without_a_timeout_ends_after_64_t1_all_the_same)
+{
+	struct pw *w = pw_open(1);
+
+	ask(w, 0, "INVITE", 0);
+	pw_answer(w, SERVER1, "INVITE", "180 Ringing");
+	pw_run(w, SECONDS(32) - 1);
+	CHECK_INT(w->own_ends, 0);
+	pw_run(w, 1);
+	CHECK_INT(w->own_ends, 1);
+	CHECK(pw_find(w, SERVER1, "CANCEL") != NULL);
+	pw_answer(w, SERVER1, "CANCEL", "200 OK");
+	pw_answer(w, SERVER1, "INVITE", "487 x");
+	pw_close(w);
+}
+
+TEST(own_request_freed_while_open_is_cancelled)
+{
+	struct pw *w = pw_open(1);
+
+	ask(w, 0, "INVITE", SECONDS(32));
+	pw_answer(w, SERVER1, "INVITE", "180 Ringing");
+	own_free(&w->own, w->now);
+	CHECK(pw_find(w, SERVER1, "CANCEL") != NULL);
+	pw_answer(w, SERVER1, "CANCEL", "200 OK");
+	pw_answer(w, SERVER1, "INVITE", "487 x");
+	CHECK_INT(w->own_ends, 0);
+	pw_close(w);
+}
+
+/* Answers come to worker 0 first, whoever asked. */
+TEST(own_answers_find_the_worker_that_asked)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		struct pw *w = pw_open(2);
+
+		ask(w, i % 2, "OPTIONS", SECONDS(1));
+		CHECK_INT(pw_last(w)->worker, i % 2);
+		pw_answer(w, SERVER1, "OPTIONS", "200 OK");
+		pw_settle(w);
+		CHECK_INT(w->own_code, 200);
+		own_free(&w->own, w->now);
+		/* and so does an ICMP error */
+		ask(w, i % 2, "OPTIONS", SECONDS(1));
+		pw_icmp(w, SERVER1, "OPTIONS", CAUSE_ICMP_PORT);
+		pw_settle(w);
+		CHECK_INT(w->own_cause, CAUSE_ICMP_PORT);
+		pw_close(w);
+	}
+}
+
+TEST(own_contact_names_the_transport)
+{
+	struct pw *w = pw_open(1);
+	struct own_conf conf = {.method = STR("OPTIONS"),
+				.hop.transport = TRANSPORT_TCP,
+				.uri = STR("sip:10.0.0.1"),
+				.ctx = w,
+				.on_end = on_end};
+
+	listener_parse(STR("tcp:" US), &w->node->listeners.l[1],
+		       &(const char *){NULL});
+	w->node->listeners.n = 2;
+	addr_parse(STR(SERVER1), &conf.hop.addr);
+	w->own = own_new(core_proxy(w->core[0]), &conf, w->now);
+	HAS(pw_last(w), "Contact: <sip:10.0.0.100:5060;transport=tcp>\r\n");
+	HAS(pw_last(w), "Via: SIP/2.0/TCP 10.0.0.100:5060;");
+	pw_close(w);
+}
