@@ -39,15 +39,11 @@ describe("examples/failover.lua", function()
     assert.equal("b", who)
     assert(taken < 0.5, taken)
 
-    assert.truthy(process.eventually(10, function()
-      return tandem:logged("server.health", { server = "a", to = "down" })[1]
-    end), "the checks see it")
+    tandem:wait_logged("server.health", { server = "a", to = "down" }, 10)
     assert.equal("b", (call "down"))
 
     server("a2", a)
-    assert.truthy(process.eventually(10, function()
-      return tandem:logged("server.health", { server = "a", to = "up", from = "rising" })[1]
-    end), "the checks see it again")
+    tandem:wait_logged("server.health", { server = "a", from = "rising", to = "up" }, 10)
     assert.equal("b", (call "held"))
   end)
 end)

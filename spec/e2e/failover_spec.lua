@@ -146,7 +146,7 @@ describe("a closed port", function()
       })
       local taken = caller:between("INVITE", "200 INVITE")
       assert(taken < at_once, taken)
-      local tried = tandem:logged("request", { method = "INVITE" })[1].tried
+      local tried = tandem:wait_logged("request", { method = "INVITE" }).tried
       assert.truthy(tried:find("^pbx/a:icmp_port:"), tried)
     end)
   end
@@ -184,7 +184,7 @@ describe("an answer that comes late", function()
     assert.same({ "INVITE", "CANCEL", "ACK" }, backup:got())
     assert.equal(answer:header "To", late:message "ACK":header "To")
     assert.equal(answer:header "To", late:message "BYE":header "To")
-    local request = tandem:logged("request", { method = "INVITE" })[1]
+    local request = tandem:wait_logged("request", { method = "INVITE" })
     assert.equal(200, request.code)
   end)
 

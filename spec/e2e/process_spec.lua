@@ -54,6 +54,6 @@ describe("the program", function()
     assert.equal(0, tandem:wait())
     local taken = process.now() - before
     assert(taken < 1, taken)
-    assert.equal("TERM", tandem:logged "stop"[1].signal)
+    assert.equal("TERM", tandem:wait_logged "stop".signal)
   end)
 end)

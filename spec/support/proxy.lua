@@ -108,6 +108,13 @@ function Proxy:logged(key, match)
   return list
 end
 
+-- The first of these events; the log is written a moment later than it happens.
+function Proxy:wait_logged(key, match, seconds)
+  return process.eventually(seconds or 3, function()
+    return self:logged(key, match)[1]
+  end) or error(self.name .. " does not log " .. key, 2)
+end
+
 -- What is alive in the core: { bytes =, requests =, servers =, clients =, timers = }.
 function Proxy:stats()
   local before = #self:logged "stats"
