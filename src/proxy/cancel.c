@@ -30,28 +30,6 @@ static void answer_cancel(struct proxy *p, struct msg *m,
 	server_disown(s, now);
 }
 
-static void send_487(struct request *r, struct now now)
-{
-	struct reply reply = {.code = 487, .via = r->via};
-	char tag[TAG_LEN];
-	struct buf b;
-
-	branch_to_tag(tag, r->proxy->c.key, &r->up);
-	reply.to_tag = (struct str){tag, TAG_LEN};
-	buf_arena(&b, r->proxy->c.scratch, 512);
-	if (reply_write(&r->msg, &reply, &b) != 0) {
-		/* the context waits for it: try again */
-		count(r->proxy->c.counters, CNT_NOMEM);
-		timer_arm(r->proxy->c.timers, &r->cancel_end,
-			  tick_add(now.mono, r->proxy->c.settings->times.t1));
-		return;
-	}
-	r->final_sent = true;
-	trying_stop(r);
-	cancel_stop(r);
-	server_respond(r->server, buf_str(&b), 487, now);
-}
-
 void cancel_stop(struct request *r)
 {
 	timer_stop(r->proxy->c.timers, &r->cancel_end);
@@ -60,9 +38,8 @@ void cancel_stop(struct request *r)
 /* Branches that rang are waited for: their 2xx may cross the CANCEL. */
 void cancel_check(struct request *r, struct now now)
 {
-	if (r->final_sent || r->dropped || r->n_open > 0)
-		return;
-	send_487(r, now);
+	if (!r->final_sent && !r->dropped && !r->owed && r->n_open == 0)
+		response_owe(r, 487, now);
 }
 
 static void give_up_open(struct request *r, bool rung_too, struct str reason,

@@ -71,11 +71,13 @@ struct request {
 	bool verb, done;         /* a verb was used; the policy has ended */
 	bool decided, cancelled;
 	bool final_sent, dropped;
+	int owed;      /* a final of our own for which memory ran out */
 	bool held;     /* until its transaction ends: repeated 2xx need it */
 	uint64_t loop; /* RFC 5393 hash */
 	tick_t received;
 	struct timer trying;     /* when to say 100 */
 	struct timer cancel_end; /* 487 at the latest */
+	struct timer owe;        /* when to try to send `owed` again */
 	void *user;
 };
 
@@ -85,7 +87,8 @@ struct proxy {
 	bool has_policy;
 	struct list requests;
 	struct list ready;
-	struct list owns; /* struct own */
+	struct map answers; /* 2xx of ours that wait for an ACK */
+	struct list owns;   /* struct own */
 	size_t n_requests;
 	int64_t reply_tokens; /* of stateless error replies */
 	tick_t reply_refill;
@@ -157,9 +160,19 @@ struct response *response_local(struct request *r, struct attempt *a, int code,
  * sent and makes the request dropped. */
 int response_send(struct request *r, struct msg *m, struct edits *e, int code,
 		  struct now now);
+/* Sends a final of our own; without memory it is tried again until it goes. */
+void response_owe(struct request *r, int code, struct now now);
 void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
 		     struct msg *m, struct now now);
 struct response *response_best(struct request *r);
+
+/* answered.c: calls the script answers itself (RFC 3261 13.3.1.4) */
+/* Repeats a 2xx of ours to an INVITE until its ACK comes. */
+void answered_keep(struct request *r, struct str bytes, const char tag[TAG_LEN],
+		   struct now now);
+/* True when the ACK was for one of them. */
+bool answered_on_ack(struct proxy *p, const struct msg_key *key);
+void answered_fini(struct proxy *p);
 
 /* trying.c: semantics 11 */
 void trying_init(struct request *r, struct now now);

@@ -73,9 +73,11 @@ static bool user_retransmit(void *ctx, struct client *c, struct now now)
 
 static void user_no_ack(void *ctx, struct server *s, struct now now)
 {
-	(void)ctx;
+	struct proxy *p = ctx;
+
 	(void)s;
 	(void)now;
+	count(p->c.counters, CNT_NO_ACK);
 }
 
 static void user_server_end(void *ctx, struct server *s)
@@ -109,6 +111,10 @@ struct proxy *proxy_new(const struct proxy_conf *conf)
 	if (!p)
 		return NULL;
 	p->c = *conf;
+	if (map_init(&p->answers, conf->mem) != 0) {
+		mem_free(conf->mem, p);
+		return NULL;
+	}
 	list_init(&p->requests);
 	list_init(&p->ready);
 	list_init(&p->owns);
@@ -137,6 +143,7 @@ void proxy_free(struct proxy **pp)
 
 		arena_free(&a);
 	}
+	answered_fini(p);
 	assert(list_empty(&p->owns)); /* their creators free them */
 	mem_free(p->c.mem, p);
 	*pp = NULL;
@@ -431,16 +438,16 @@ void request_wake(struct request *r)
 		list_append(&r->proxy->ready, &r->ready);
 }
 
-static bool is_over(const struct request *r)
+/* Nothing more will happen by itself, and the policy has let go. */
+static bool is_idle(const struct request *r)
 {
 	return r->done && !r->try_open && !r->outcome_ready && !r->fresh &&
-	       !r->held && r->n_open == 0 &&
-	       (r->final_sent || r->dropped || !r->cancelled);
+	       !r->held && !r->owed && r->n_open == 0;
 }
 
 void request_check_end(struct request *r)
 {
-	if (is_over(r))
+	if (is_idle(r))
 		request_wake(r);
 }
 
@@ -478,6 +485,7 @@ static void request_free(struct request *r, struct now now)
 		p->policy.on_free(p->policy.ctx, r);
 	trying_stop(r);
 	cancel_stop(r);
+	timer_stop(p->c.timers, &r->owe);
 	list_each (it, &r->attempts) {
 		struct attempt *a = container_of(it, struct attempt, link);
 		struct client *c = a->client;
@@ -553,8 +561,12 @@ static void deliver(struct request *r, struct now now)
 		request_check_end(r);
 		return;
 	}
-	if (is_over(r))
+	if (!is_idle(r))
+		return;
+	if (r->final_sent || r->dropped)
 		request_free(r, now);
+	else if (!r->cancelled)
+		response_owe(r, 500, now); /* whatever the policy forgot */
 }
 
 bool proxy_settle(struct proxy *p, struct now now)

@@ -175,8 +175,8 @@ int request_try(struct request *r, const struct target *t, size_t n,
 int request_forward(struct request *r, struct response *res, bool keep_503,
 		    struct now now);
 /* The policy has ended: it will call no more verbs. The context ends when
- * nothing is open. With no verb used and not decided, nothing is sent: the
- * policy must reply first (500). */
+ * nothing is open. With no verb used and not decided (a reply may have failed
+ * for lack of memory) the caller is sent 500: nobody is left waiting. */
 void request_done(struct request *r, struct now now);
 /* The better of two final responses (16.7 step 6); either may be NULL. A local
  * response never beats a real one. */

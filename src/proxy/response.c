@@ -66,6 +66,7 @@ static void send_up(struct request *r, struct str bytes, int code,
 	if (code >= 200) {
 		trying_stop(r);
 		cancel_stop(r);
+		timer_stop(r->proxy->c.timers, &r->owe);
 	}
 	if (comes_too_late(r, code, now)) {
 		r->dropped = true;
@@ -268,6 +269,46 @@ int request_forward(struct request *r, struct response *res, bool keep_503,
 	return 0;
 }
 
+static int write_own(struct request *r, const struct reply *reply,
+		     char tag[TAG_LEN], struct buf *b)
+{
+	struct reply full = *reply;
+
+	branch_to_tag(tag, r->proxy->c.key, &r->up);
+	full.to_tag = (struct str){tag, TAG_LEN};
+	full.via = r->via;
+	buf_arena(b, r->proxy->c.scratch, 512);
+	return reply_write(&r->msg, &full, b);
+}
+
+static void on_owe(struct timer *t, struct now now)
+{
+	struct request *r = container_of(t, struct request, owe);
+
+	response_owe(r, r->owed, now);
+}
+
+void response_owe(struct request *r, int code, struct now now)
+{
+	struct proxy *p = r->proxy;
+	struct reply reply = {.code = code};
+	char tag[TAG_LEN];
+	struct buf b;
+
+	r->owed = code;
+	if (write_own(r, &reply, tag, &b) != 0) {
+		count(p->c.counters, CNT_NOMEM);
+		timer_init(&r->owe, on_owe);
+		timer_arm(p->c.timers, &r->owe,
+			  tick_add(now.mono, p->c.settings->times.t1));
+		return;
+	}
+	r->owed = 0;
+	r->verb = true;
+	send_up(r, buf_str(&b), code, now);
+	request_check_end(r);
+}
+
 /* RFC 4320: to a non-INVITE no provisional but 100, and no 408. */
 static bool may_reply(const struct request *r, int code)
 {
@@ -278,7 +319,6 @@ static bool may_reply(const struct request *r, int code)
 
 int request_reply(struct request *r, const struct reply *reply, struct now now)
 {
-	struct reply full = *reply;
 	char tag[TAG_LEN];
 	struct buf b;
 	int err;
@@ -293,11 +333,7 @@ int request_reply(struct request *r, const struct reply *reply, struct now now)
 		return ERR_STATE;
 	if (!may_reply(r, reply->code))
 		return ERR_STATE;
-	branch_to_tag(tag, r->proxy->c.key, &r->up);
-	full.to_tag = (struct str){tag, TAG_LEN};
-	full.via = r->via;
-	buf_arena(&b, r->proxy->c.scratch, 512);
-	err = reply_write(&r->msg, &full, &b);
+	err = write_own(r, reply, tag, &b);
 	if (err)
 		return err;
 	/* Of a non-INVITE the proxy says 100 itself when it may (trying.c). */
@@ -307,5 +343,7 @@ int request_reply(struct request *r, const struct reply *reply, struct now now)
 	r->decided =
 	    reply->code / 100 == 2 && r->msg.method_id == METHOD_INVITE;
 	send_up(r, buf_str(&b), reply->code, now);
+	if (r->decided)
+		answered_keep(r, buf_str(&b), tag, now);
 	return 0;
 }

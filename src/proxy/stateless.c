@@ -141,7 +141,7 @@ void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 	struct buf b;
 
 	(void)now;
-	if (acks_our_reply(p, key, from))
+	if (acks_our_reply(p, key, from) || answered_on_ack(p, key))
 		return;
 	edits_init(&e, m, p->c.scratch);
 	route = route_request(p, m, key, from, source, &e);

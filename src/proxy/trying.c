@@ -16,8 +16,13 @@ static void send_100(struct request *r, struct now now)
 	if (r->final_sent || r->dropped || r->server->code >= 100)
 		return;
 	buf_arena(&b, r->proxy->c.scratch, 512);
-	if (reply_write(&r->msg, &reply, &b) == 0)
+	if (reply_write(&r->msg, &reply, &b) == 0) {
 		server_respond(r->server, buf_str(&b), 100, now);
+		return;
+	}
+	count(r->proxy->c.counters, CNT_NOMEM);
+	timer_arm(r->proxy->c.timers, &r->trying,
+		  tick_add(now.mono, MILLIS(TRYING_MS)));
 }
 
 static void on_trying(struct timer *t, struct now now)
