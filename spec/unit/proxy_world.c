@@ -273,6 +273,7 @@ void pw_free(struct pw *w)
 void pw_close(struct pw *w)
 {
 	own_free(&w->own, w->now);
+	pw_settle(w);
 	pw_run(w, SECONDS(600));
 	for (unsigned i = 0; i < PW_WORKERS && w->core[i]; i++) {
 		struct core_stats st;

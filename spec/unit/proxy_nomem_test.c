@@ -1,0 +1,242 @@
+/*
+ * Every allocation of the main scenarios fails once, and from some point on all
+ * of them do: no crash, no leak, and a caller that is answered or repeats.
+ */
+#include <string.h>
+#include "proxy_world.h"
+
+typedef void scenario_fn(struct pw *w);
+
+/* What a test gives is only given when what it answers was sent. */
+static void answer(struct pw *w, const char *from, const char *method,
+		   const char *status)
+{
+	if (pw_find(w, from, method))
+		pw_answer(w, from, method, status);
+}
+
+static void answered_call(struct pw *w)
+{
+	pw_give(w, ALICE, pw_invite());
+	answer(w, SERVER1, "INVITE", "100 Trying");
+	answer(w, SERVER1, "INVITE", "180 Ringing");
+	answer(w, SERVER1, "INVITE", "200 OK");
+	pw_run(w, SECONDS(1));
+	answer(w, SERVER1, "INVITE", "200 OK");
+}
+
+static void failover(struct pw *w)
+{
+	pw_give(w, ALICE, pw_invite());
+	answer(w, SERVER1, "INVITE", "503 Full");
+	answer(w, SERVER2, "INVITE", "180 Ringing");
+	answer(w, SERVER2, "INVITE", "486 Busy Here");
+	pw_ack(w, "z9hG4bKabc", "u2");
+}
+
+static void silence(struct pw *w)
+{
+	pw_give(w, ALICE, pw_invite());
+	pw_run(w, SECONDS(2));
+	answer(w, SERVER1, "INVITE", "180 Ringing"); /* a stub's CANCEL */
+	pw_run(w, SECONDS(2));
+	answer(w, SERVER2, "INVITE", "200 OK"); /* ACK and BYE */
+	pw_run(w, SECONDS(1));
+	answer(w, SERVER2, "INVITE", "200 OK");
+	answer(w, SERVER2, "BYE", "200 OK");
+}
+
+static void cancelled(struct pw *w)
+{
+	pw_give(w, ALICE, pw_invite());
+	answer(w, SERVER1, "INVITE", "180 Ringing");
+	pw_cancel(w);
+	answer(w, SERVER1, "CANCEL", "200 OK");
+	answer(w, SERVER1, "INVITE", "487 Request Terminated");
+	pw_run(w, SECONDS(1));
+	pw_cancel(w);
+	pw_ack(w, "z9hG4bKabc", "x");
+}
+
+static void forked(struct pw *w)
+{
+	w->plan.fork = true;
+	w->plan.opts.watch = true;
+	w->plan.edit = "x";
+	pw_give(w, ALICE, pw_invite());
+	answer(w, SERVER1, "INVITE", "180 Ringing");
+	answer(w, SERVER1, "INVITE", "401 x");
+	answer(w, SERVER2, "INVITE", "407 x");
+	pw_ack(w, "z9hG4bKabc", "x");
+}
+
+static void ringing(struct pw *w)
+{
+	w->plan.opts.ring = SECONDS(10);
+	pw_give(w, ALICE, pw_invite());
+	answer(w, SERVER1, "INVITE", "180 Ringing");
+	pw_run(w, SECONDS(10)); /* a local 408 */
+	answer(w, SERVER1, "CANCEL", "200 OK");
+	answer(w, SERVER1, "INVITE", "487 Request Terminated");
+	pw_ack(w, "z9hG4bKabc", "x");
+}
+
+static void others(struct pw *w)
+{
+	pw_give(w, ALICE, pw_request((struct pw_req){.method = "REGISTER"}));
+	pw_run(w, SECONDS(2));
+	answer(w, SERVER2, "REGISTER", "200 OK");
+	pw_give(w, ALICE, pw_request((struct pw_req){.max_forwards = "0"}));
+	pw_give(w, ALICE,
+		pw_request((struct pw_req){.method = "OPTIONS",
+					   .uri = "sip:" US,
+					   .branch = "z9hG4bKo"}));
+	pw_give(w, SERVER3,
+		pw_request((struct pw_req){
+		    .method = "BYE",
+		    .branch = "z9hG4bKbye",
+		    .uri = "sip:alice@192.0.2.7;maddr=10.0.0.100",
+		    .to_tag = "1",
+		    .headers = "Route: <sip:10.0.0.100;lr>\r\n"
+			       "Route: <sip:10.0.0.5>\r\n"}));
+	answer(w, "10.0.0.5:5060", "BYE", "200 OK");
+	pw_give(w, SERVER3,
+		pw_request((struct pw_req){.method = "ACK",
+					   .branch = "z9hG4bKack",
+					   .uri = "sip:alice@192.0.2.7",
+					   .to_tag = "1"}));
+}
+
+static void on_end(void *ctx, struct own *o, const struct response *res,
+		   enum cause cause, struct now now)
+{
+	struct pw *w = ctx;
+
+	(void)o, (void)res, (void)cause, (void)now;
+	w->own_ends++;
+}
+
+static void own_call(struct pw *w)
+{
+	struct own_conf conf = {.method = STR("INVITE"),
+				.uri = STR("sip:10.0.0.1"),
+				.headers = STR("X: y\r\n"),
+				.timeout = SECONDS(5),
+				.ctx = w,
+				.on_end = on_end};
+	struct own_conf bye = {
+	    .method = STR("BYE"), .ctx = w, .on_end = on_end};
+	struct own *invite;
+
+	addr_parse(STR(SERVER1), &conf.hop.addr);
+	invite = own_new(core_proxy(w->core[0]), &conf, w->now);
+	if (!invite)
+		return;
+	answer(w, SERVER1, "INVITE", "180 Ringing");
+	answer(w, SERVER1, "INVITE", "200 OK");
+	pw_run(w, SECONDS(6));
+	CHECK_INT(w->own_ends, 1);
+	bye.dialog = invite;
+	w->own = own_new(core_proxy(w->core[0]), &bye, w->now);
+	answer(w, SERVER1, "BYE", "200 OK");
+	own_free(&invite, w->now);
+}
+
+/* As a UDP caller does: until the first response, and then for its final. */
+static void caller_repeats(struct pw *w, const char *text)
+{
+	for (int i = 0; i < 6; i++) {
+		pw_give(w, ALICE, text);
+		pw_run(w, SECONDS(1));
+	}
+}
+
+static bool has_final(struct pw *w)
+{
+	static const char *const starts[] = {"SIP/2.0 2", "SIP/2.0 3",
+					     "SIP/2.0 4", "SIP/2.0 5"};
+
+	for (size_t i = 0; i < ARRAY_LEN(starts); i++)
+		if (pw_find(w, ALICE, starts[i]))
+			return true;
+	return false;
+}
+
+/* One run with allocation `at` failing, `many` in a row; false when the
+ * scenario has fewer. */
+static bool run(scenario_fn *scenario, uint64_t at, uint64_t many)
+{
+	struct pw *w = pw_open(1);
+	struct mem *m = core_mem(w->core[0]);
+	uint64_t before;
+	bool more;
+
+	pw_member(w, "a/3", SERVER3);
+	before = m->calls;
+	m->fail_at = before + at;
+	m->fail_for = many;
+	scenario(w);
+	more = m->calls >= before + at;
+	/* memory is there again: all ends well */
+	m->fail_at = 0;
+	own_free(&w->own, w->now);
+	pw_run(w, SECONDS(40));
+	if (scenario == own_call || scenario == others) {
+		pw_close(w);
+		return more;
+	}
+	/* A caller that has heard nothing repeats; one that has waits. */
+	if (!pw_find(w, ALICE, "SIP/2.0 "))
+		caller_repeats(w, pw_invite());
+	CHECK(has_final(w));
+	pw_close(w);
+	return more;
+}
+
+static void sweep(scenario_fn *scenario)
+{
+	for (uint64_t at = 1; run(scenario, at, 1); at++)
+		run(scenario, at, 3);
+	for (uint64_t at = 1; run(scenario, at, UINT64_MAX); at += 3)
+		;
+}
+
+TEST(nomem_answered_call)
+{
+	sweep(answered_call);
+}
+
+TEST(nomem_failover)
+{
+	sweep(failover);
+}
+
+TEST(nomem_silence)
+{
+	sweep(silence);
+}
+
+TEST(nomem_cancelled)
+{
+	sweep(cancelled);
+}
+
+TEST(nomem_forked)
+{
+	sweep(forked);
+}
+
+TEST(nomem_ringing)
+{
+	sweep(ringing);
+}
+
+TEST(nomem_others)
+{
+	sweep(others);
+}
+
+TEST(nomem_own_call)
+{
+	sweep(own_call);
+}
