@@ -22,7 +22,7 @@ SRC_sim         := sim sim_net sim_node sim_trace sim_worker
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
 SRC_simmod      := simlib simlib_eval simlib_log simlib_node
 # spec/unit/<name>.c and spec/fuzz/<name>.c
-UNIT            := addr_test arena_test buf_test log_test map_test mem_test rand_test siphash_test str_test timer_test core_test \
+UNIT            := addr_test arena_test buf_test log_test map_test mem_test rand_test siphash_test str_test timer_test core_test core_hostile_test \
 		   proxy_world proxy_late_test proxy_cancel_test proxy_limits_test \
 		   proxy_fork_test proxy_forward_test proxy_route_test proxy_stateless_test \
 		   proxy_own_test proxy_icmp_test proxy_noninvite_test \
