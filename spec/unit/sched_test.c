@@ -506,7 +506,7 @@ TEST(handles)
 		  "bad argument #1 to 'setmetatable' (table expected, got "
 		  "test.thing)\n"
 		  "false\n"
-		  "thing is gone\n"
+		  "script.lua:9: thing is gone\n"
 		  "script.lua:10: thing is gone\n"
 		  "test.thing: #1 (gone)\n");
 	luavm_end(&t);

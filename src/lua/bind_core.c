@@ -15,32 +15,10 @@ static const uint8_t hash_key[16] = "tandem lua hash";
 
 /* ---- where and when ---- */
 
-static bool is_own_file(const struct script *s, const char *source)
-{
-	list_each (it, &s->own_files) {
-		const struct own_file *f =
-		    container_of(it, const struct own_file, link);
-
-		if (str_eq(f->name, str_from(source)))
-			return true;
-	}
-	return false;
-}
-
+/* core.where([level]) -> "file:line" of the script | nil */
 static int l_where(lua_State *L)
 {
-	const struct script *s = script_of(L);
-	int level = (int)luaL_optinteger(L, 1, 1);
-	lua_Debug ar;
-
-	for (; lua_getstack(L, level, &ar); level++) {
-		lua_getinfo(L, "Sl", &ar);
-		if (ar.source[0] != '@' || is_own_file(s, ar.source + 1))
-			continue;
-		lua_pushfstring(L, "%s:%d", ar.source + 1, ar.currentline);
-		return 1;
-	}
-	return 0;
+	return vm_where(L, (int)luaL_optinteger(L, 1, 1)) ? 1 : 0;
 }
 
 static int framed_end(lua_State *L, int status, lua_KContext ctx)
@@ -149,7 +127,7 @@ static struct script *check_loading(lua_State *L, const char *what)
 	struct script *s = script_of(L);
 
 	if (s->phase != SCRIPT_LOADING)
-		luaL_error(L, "%s: only while the script loads", what);
+		vm_raise(L, "%s: only while the script loads", what);
 	return s;
 }
 
@@ -182,18 +160,18 @@ static int l_handler(lua_State *L)
 		method = script_str(L, 2);
 	luaL_checktype(L, 3, LUA_TFUNCTION);
 	if (method.p && !str_is_token(method))
-		return luaL_error(L, "'%s' is no method", method.p);
+		return vm_raise(L, "'%s' is no method", method.p);
 	if (same(s, kind, method))
-		return luaL_error(L,
-				  "there is a handler for %s requests%s%s "
-				  "already",
-				  kinds[kind], method.p ? " of method " : "",
-				  method.p ? method.p : "");
+		return vm_raise(L,
+				"there is a handler for %s requests%s%s "
+				"already",
+				kinds[kind], method.p ? " of method " : "",
+				method.p ? method.p : "");
 	h = arena_zalloc(s->arena, sizeof(*h));
 	if (h && method.p)
 		method = arena_str(s->arena, method);
 	if (!h || arena_failed(s->arena))
-		return luaL_error(L, "not enough memory");
+		return vm_raise(L, "not enough memory");
 	h->kind = kind;
 	h->method = method;
 	lua_settop(L, 3);
@@ -253,7 +231,7 @@ static int l_load_data(lua_State *L)
 	if (!s->conf.loader.load ||
 	    !s->conf.loader.load(s->conf.loader.ctx, name, false, &bytes, &n,
 				 shown, sizeof(shown)))
-		return luaL_error(L, "file '%s' not found", name);
+		return vm_raise(L, "file '%s' not found", name);
 	free(s->bytes);
 	/* Ours to free, also when the next line raises. */
 	s->bytes = bytes;
@@ -284,10 +262,10 @@ static void read_value(lua_State *L, int idx, struct log_field *f)
 		f->u.s = script_str(L, idx);
 		break;
 	default:
-		luaL_error(L,
-			   "field '%s': a string, a number or a boolean "
-			   "expected, got %s",
-			   f->key, luaL_typename(L, idx));
+		vm_raise(L,
+			 "field '%s': a string, a number or a boolean "
+			 "expected, got %s",
+			 f->key, luaL_typename(L, idx));
 	}
 }
 
@@ -297,7 +275,7 @@ static size_t read_fields(lua_State *L, int list, struct log_field *f)
 	lua_Integer n = lua_istable(L, list) ? luaL_len(L, list) : 0;
 
 	if (n > FIELDS_MAX)
-		luaL_error(L, "more than %d fields", FIELDS_MAX);
+		vm_raise(L, "more than %d fields", FIELDS_MAX);
 	luaL_checkstack(L, 3 * (int)n + LUA_MINSTACK, NULL);
 	for (lua_Integer i = 1; i <= n; i++) {
 		lua_geti(L, list, i);

@@ -98,7 +98,7 @@ static const char *keep(lua_State *L, struct str text)
 {
 	text = arena_str(script_of(L)->arena, text);
 	if (!text.p)
-		luaL_error(L, "not enough memory");
+		vm_raise(L, "not enough memory");
 	return text.p;
 }
 
@@ -122,10 +122,10 @@ static const char *read_labels(lua_State *L, int idx)
 	while (lua_next(L, idx)) {
 		if (lua_type(L, -2) != LUA_TSTRING ||
 		    lua_type(L, -1) != LUA_TSTRING || n == LABELS_MAX)
-			luaL_error(L,
-				   "counter: labels: at most %d strings by "
-				   "name expected",
-				   LABELS_MAX);
+			vm_raise(L,
+				 "counter: labels: at most %d strings by "
+				 "name expected",
+				 LABELS_MAX);
 		name[n++] = script_str(L, -2);
 		lua_pop(L, 1);
 	}
@@ -139,7 +139,7 @@ static const char *read_labels(lua_State *L, int idx)
 	}
 	buf_char(&b, '\0');
 	if (!buf_ok(&b))
-		luaL_error(L, "not enough memory");
+		vm_raise(L, "not enough memory");
 	return b.p;
 }
 
@@ -163,13 +163,13 @@ static int l_counter(lua_State *L)
 		return 1;
 	}
 	if (s->phase != SCRIPT_LOADING)
-		return luaL_error(L,
-				  "counter: '%s' must be made while the "
-				  "script loads",
-				  name.p);
+		return vm_raise(L,
+				"counter: '%s' must be made while the "
+				"script loads",
+				name.p);
 	c = arena_zalloc(s->arena, sizeof(*c));
 	if (!c)
-		return luaL_error(L, "not enough memory");
+		return vm_raise(L, "not enough memory");
 	c->name = keep(L, name);
 	c->help = keep(L, help);
 	c->labels = labels;

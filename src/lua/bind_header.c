@@ -30,7 +30,7 @@ static struct str check_name(lua_State *L, int idx)
 	struct str name = script_str(L, idx);
 
 	if (!str_is_token(name))
-		luaL_error(L, "'%s' is no header name", name.p);
+		vm_raise(L, "'%s' is no header name", name.p);
 	return name;
 }
 
@@ -40,10 +40,10 @@ static struct str check_editable(lua_State *L, int idx)
 	enum hdr_id id = hdr_id(name);
 
 	if (is_reserved(id))
-		luaL_error(L,
-			   "header %s belongs to the proxy: changing it "
-			   "would break the transaction or the call",
-			   hdr_name(id).p);
+		vm_raise(L,
+			 "header %s belongs to the proxy: changing it "
+			 "would break the transaction or the call",
+			 hdr_name(id).p);
 	return name;
 }
 
@@ -53,18 +53,18 @@ static struct str check_value(lua_State *L, int idx, struct str name)
 
 	if (memchr(value.p, '\r', value.n) || memchr(value.p, '\n', value.n) ||
 	    memchr(value.p, '\0', value.n))
-		luaL_error(L, "header %s: a value cannot contain CR, LF or NUL",
-			   name.p);
+		vm_raise(L, "header %s: a value cannot contain CR, LF or NUL",
+			 name.p);
 	return value;
 }
 
 static int done(lua_State *L, struct str name, int err)
 {
 	if (err == ERR_LIMIT)
-		return luaL_error(L, "header %s: too long, or too many changes",
-				  name.p);
+		return vm_raise(L, "header %s: too long, or too many changes",
+				name.p);
 	if (err == ERR_SYNTAX)
-		return luaL_error(L, "header %s: no valid field", name.p);
+		return vm_raise(L, "header %s: no valid field", name.p);
 	if (err && err != ERR_NOTFOUND)
 		return script_raise(L, name.p, err);
 	return 0;
@@ -160,6 +160,6 @@ struct str header_lines(lua_State *L, int idx, struct script *s,
 		lua_pop(L, 3);
 	}
 	if (!buf_ok(&b) || b.n > MSG_MAX_BYTES / 2)
-		luaL_error(L, "the headers are too long");
+		vm_raise(L, "the headers are too long");
 	return buf_str(&b);
 }

@@ -82,7 +82,7 @@ static void put_number(struct out *o, int idx)
 		lua_Number v = lua_tonumber(o->L, idx);
 
 		if (!isfinite(v))
-			luaL_error(o->L, "json: a number is not finite");
+			vm_raise(o->L, "json: a number is not finite");
 		n = snprintf(text, sizeof(text), "%.14g", v);
 		if (strtod(text, NULL) != v)
 			n = snprintf(text, sizeof(text), "%.17g", v);
@@ -140,10 +140,10 @@ static void put_object(struct out *o, int t, size_t n, int depth)
 	lua_pushnil(L);
 	while (lua_next(L, t)) {
 		if (lua_type(L, -2) != LUA_TSTRING)
-			luaL_error(L,
-				   "json: keys of an object are strings, "
-				   "not %s",
-				   luaL_typename(L, -2));
+			vm_raise(L,
+				 "json: keys of an object are strings, "
+				 "not %s",
+				 luaL_typename(L, -2));
 		keys[i++] = script_str(L, -2);
 		lua_pop(L, 1);
 	}
@@ -170,9 +170,9 @@ static void put_table(struct out *o, int depth)
 	size_t n;
 
 	if (depth >= DEPTH_MAX)
-		luaL_error(o->L, "json: nested too deeply");
+		vm_raise(o->L, "json: nested too deeply");
 	if (luaL_getmetafield(o->L, t, "__pairs") != LUA_TNIL)
-		luaL_error(o->L, "json: plain tables only");
+		vm_raise(o->L, "json: plain tables only");
 	luaL_checkstack(o->L, LUA_MINSTACK, "json: nested too deeply");
 	n = survey(o->L, t, &is_array);
 	if (is_array)
@@ -206,8 +206,8 @@ static void put_value(struct out *o, int depth)
 		put_table(o, depth);
 		break;
 	default:
-		luaL_error(L, "json: a %s cannot be encoded",
-			   luaL_typename(L, -1));
+		vm_raise(L, "json: a %s cannot be encoded",
+			 luaL_typename(L, -1));
 	}
 }
 
@@ -233,8 +233,8 @@ struct in {
 
 static void fail(const struct in *in, const char *what)
 {
-	luaL_error(in->L, "json: %s at byte %d", what,
-		   (int)(in->p - in->start) + 1);
+	vm_raise(in->L, "json: %s at byte %d", what,
+		 (int)(in->p - in->start) + 1);
 }
 
 static void skip_space(struct in *in)

@@ -93,8 +93,8 @@ const struct member *facts_member(lua_State *L, int idx)
 	struct facts *f = check(L, idx);
 
 	if (!f->m)
-		luaL_error(L, "server %s cannot be used while the script loads",
-			   f->name);
+		vm_raise(L, "server %s cannot be used while the script loads",
+			 f->name);
 	return f->m;
 }
 
@@ -111,10 +111,10 @@ static _Atomic int64_t *check_fact(lua_State *L, const struct facts *f,
 	if (f->m)
 		return &f->m->fact[fact];
 	if (to_write)
-		luaL_error(L,
-			   "the facts of %s cannot be changed while the "
-			   "script loads",
-			   f->name);
+		vm_raise(L,
+			 "the facts of %s cannot be changed while the "
+			 "script loads",
+			 f->name);
 	return NULL;
 }
 
@@ -171,18 +171,18 @@ static void read_addr(lua_State *L, struct facts *f)
 	int t = TRANSPORT_UDP;
 
 	if (f->n_addr == MEMBER_ADDRS)
-		luaL_error(L, "server %s has more than %d addresses", f->name,
-			   MEMBER_ADDRS);
+		vm_raise(L, "server %s has more than %d addresses", f->name,
+			 MEMBER_ADDRS);
 	if (!addr_parse(place, &f->addr[f->n_addr]))
-		luaL_error(L,
-			   "server %s: '%s' is no IP address (there are no "
-			   "DNS look-ups yet)",
-			   f->name, lua_tostring(L, -1));
+		vm_raise(L,
+			 "server %s: '%s' is no IP address (there are no "
+			 "DNS look-ups yet)",
+			 f->name, lua_tostring(L, -1));
 	if (params.p && scan_param(params, STR("transport"), &tp))
 		t = transport_parse(tp);
 	if (t < 0)
-		luaL_error(L, "server %s: unknown transport in '%s'", f->name,
-			   lua_tostring(L, -1));
+		vm_raise(L, "server %s: unknown transport in '%s'", f->name,
+			 lua_tostring(L, -1));
 	f->transport = (uint8_t)t;
 	if (!f->addr[f->n_addr].port)
 		f->addr[f->n_addr].port = transport_port((enum transport)t);
@@ -216,14 +216,14 @@ static int l_member(lua_State *L)
 	int n;
 
 	if (s->phase != SCRIPT_LOADING)
-		return luaL_error(L, "core.member: only while the script "
-				     "loads");
+		return vm_raise(L, "core.member: only while the script "
+				   "loads");
 	f = lua_newuserdatauv(L, sizeof(*f), 0);
 	memset(f, 0, sizeof(*f));
 	n = snprintf(f->name, sizeof(f->name), "%s/%s", pool, server);
 	if (n < 0 || (size_t)n >= sizeof(f->name))
-		return luaL_error(L, "the name '%s/%s' is too long", pool,
-				  server);
+		return vm_raise(L, "the name '%s/%s' is too long", pool,
+				server);
 	read_options(L, 3, f);
 	f->s = s;
 	lua_pushvalue(L, -1);

@@ -132,14 +132,14 @@ static struct str field(lua_State *L, const char *name)
 
 	if (lua_getfield(L, 1, name) != LUA_TNIL) {
 		if (lua_type(L, -1) != LUA_TSTRING)
-			luaL_error(L, "request: %s: a string expected", name);
+			vm_raise(L, "request: %s: a string expected", name);
 		s = script_str(L, -1); /* the table keeps it */
 	}
 	lua_pop(L, 1);
 	if (s.p && strcmp(name, "body") != 0 &&
 	    (memchr(s.p, '\r', s.n) || memchr(s.p, '\n', s.n) ||
 	     memchr(s.p, '\0', s.n)))
-		luaL_error(L, "request: %s contains CR, LF or NUL", name);
+		vm_raise(L, "request: %s contains CR, LF or NUL", name);
 	return s;
 }
 
@@ -175,7 +175,7 @@ static bool place_of(lua_State *L, struct ownreq *o, struct hop *hop,
 		if (params.p && scan_param(params, STR("transport"), &tp))
 			t = transport_parse(tp);
 		if (t < 0 || !addr_parse(place, &hop->addr))
-			luaL_error(L, "request: '%s' is no address", addr.p);
+			vm_raise(L, "request: '%s' is no address", addr.p);
 		hop->transport = (uint8_t)t;
 	} else if (!o->member) {
 		if (!scan_uri(uri, &u) || !addr_parse_ip(u.host, &hop->addr))
@@ -202,8 +202,8 @@ static struct own *dialog_field(lua_State *L)
 		struct lres *l = response_check(L, -1);
 
 		if (!l->own || !find(script_of(L), l->own))
-			luaL_error(L, "request: dialog: the answer to an "
-				      "INVITE of our own expected");
+			vm_raise(L, "request: dialog: the answer to an "
+				    "INVITE of our own expected");
 		own = l->own;
 	}
 	lua_pop(L, 1);
@@ -220,15 +220,15 @@ static void read_conf(lua_State *L, struct script *s, struct own_conf *c)
 	c->body = field(L, "body");
 	c->dialog = dialog_field(L);
 	if (!c->method.p || !str_is_token(c->method))
-		luaL_error(L, "request: a method is needed");
+		vm_raise(L, "request: a method is needed");
 	if (!c->dialog && (!c->uri.p || !scan_uri(c->uri, &u) || !u.is_sip))
-		luaL_error(L, "request: a SIP URI is needed");
+		vm_raise(L, "request: a SIP URI is needed");
 	lua_getfield(L, 1, "headers");
 	c->headers = header_lines(L, lua_gettop(L), s, &has_type);
 	lua_pop(L, 1);
 	if (c->body.n && !has_type)
-		luaL_error(L, "request: a body needs a Content-Type among the "
-			      "headers");
+		vm_raise(L, "request: a body needs a Content-Type among the "
+			    "headers");
 	if (lua_getfield(L, 1, "timeout") != LUA_TNIL)
 		c->timeout = script_us(L, -1, "request: timeout");
 	lua_pop(L, 1);
@@ -259,7 +259,7 @@ static int l_request(lua_State *L)
 	*ow = (struct own_wait){.w = {.cancel = on_cancel, .push = on_push}};
 	o = mem_alloc(core_mem(core), sizeof(*o));
 	if (!o)
-		return luaL_error(L, "not enough memory");
+		return vm_raise(L, "not enough memory");
 	*o = draft;
 	o->addr = conf.hop.addr;
 	o->is_invite = str_eq(conf.method, STR("INVITE"));
@@ -267,7 +267,7 @@ static int l_request(lua_State *L)
 	o->own = own_new(core_proxy(core), &conf, s->now);
 	if (!o->own) {
 		mem_free(core_mem(core), o);
-		return luaL_error(L, "request: not enough memory");
+		return vm_raise(L, "request: not enough memory");
 	}
 	o->waiter = ow;
 	ow->req = o;

@@ -23,20 +23,19 @@ struct call *call_check_verb(lua_State *L, int idx, const char *verb)
 	struct call *c = call_check(L, idx);
 
 	if (c->watching)
-		luaL_error(L,
-			   "%s: not in an on_response function, which only "
-			   "sees what passes",
-			   verb);
+		vm_raise(L,
+			 "%s: not in an on_response function, which only "
+			 "sees what passes",
+			 verb);
 	if (c->ended)
-		luaL_error(L, "%s: the handler of this request has ended",
-			   verb);
+		vm_raise(L, "%s: the handler of this request has ended", verb);
 	if (request_decided(c->r))
 		return c; /* a counted no-op: semantics 1 */
 	if (c->verb)
-		luaL_error(L, "%s: the request was answered already, by %s",
-			   verb, c->verb);
+		vm_raise(L, "%s: the request was answered already, by %s", verb,
+			 c->verb);
 	if (c->try_open)
-		luaL_error(L, "%s: a try of this request is still open", verb);
+		vm_raise(L, "%s: a try of this request is still open", verb);
 	return c;
 }
 
@@ -196,8 +195,8 @@ static int l_get(lua_State *L)
 	if (extended_index(L, &request_type))
 		return 1;
 	if (!key.p || !push_field(L, call_check(L, 1), key))
-		return luaL_error(L, "a request has no field '%s'",
-				  luaL_tolstring(L, 2, NULL));
+		return vm_raise(L, "a request has no field '%s'",
+				luaL_tolstring(L, 2, NULL));
 	return 1;
 }
 
@@ -219,10 +218,10 @@ static int l_set(lua_State *L)
 		ruri_set(L, c, 3);
 		return 0;
 	}
-	return luaL_error(L,
-			  "field '%s' of a request cannot be set: use "
-			  "req.vars for what is yours",
-			  luaL_tolstring(L, 2, NULL));
+	return vm_raise(L,
+			"field '%s' of a request cannot be set: use "
+			"req.vars for what is yours",
+			luaL_tolstring(L, 2, NULL));
 }
 
 /* ---- methods ---- */
@@ -302,17 +301,17 @@ static void check_code(lua_State *L, const struct call *c, lua_Integer code)
 	bool invite = request_msg(c->r)->method_id == METHOD_INVITE;
 
 	if (code < 100 || code > 699)
-		luaL_error(L, "req:reply: %d is no response code (100 to 699)",
-			   (int)code);
+		vm_raise(L, "req:reply: %d is no response code (100 to 699)",
+			 (int)code);
 	if (!invite && code == 408)
-		luaL_error(L, "req:reply: no 408 to a request that is no "
-			      "INVITE: nobody waits for it any more "
-			      "(RFC 4320); use req:drop");
+		vm_raise(L, "req:reply: no 408 to a request that is no "
+			    "INVITE: nobody waits for it any more "
+			    "(RFC 4320); use req:drop");
 	if (!invite && code > 100 && code < 200)
-		luaL_error(L,
-			   "req:reply: no %d to a request that is no "
-			   "INVITE (RFC 4320)",
-			   (int)code);
+		vm_raise(L,
+			 "req:reply: no %d to a request that is no "
+			 "INVITE (RFC 4320)",
+			 (int)code);
 }
 
 static struct str check_reason(lua_State *L, int idx)
@@ -324,8 +323,8 @@ static struct str check_reason(lua_State *L, int idx)
 	s = script_str(L, idx);
 	if (memchr(s.p, '\r', s.n) || memchr(s.p, '\n', s.n) ||
 	    memchr(s.p, '\0', s.n))
-		luaL_error(L, "req:reply: a reason cannot contain CR, LF or "
-			      "NUL");
+		vm_raise(L, "req:reply: a reason cannot contain CR, LF or "
+			    "NUL");
 	return s;
 }
 
@@ -345,8 +344,8 @@ static int l_reply(lua_State *L)
 	if (!lua_isnoneornil(L, 5)) {
 		reply.body = script_str(L, 5);
 		if (!has_type)
-			return luaL_error(L, "req:reply: a body needs a "
-					     "Content-Type among the headers");
+			return vm_raise(L, "req:reply: a body needs a "
+					   "Content-Type among the headers");
 	}
 	err = request_reply(c->r, &reply, c->s->now);
 	if (err)

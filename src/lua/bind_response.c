@@ -36,7 +36,7 @@ void response_push(lua_State *L, struct call *c, struct response *res)
 	if (!l) {
 		l = mem_zalloc(core_mem(c->s->core), sizeof(*l));
 		if (!l)
-			luaL_error(L, "not enough memory");
+			vm_raise(L, "not enough memory");
 		l->call = c;
 		l->res = res;
 		l->member = res->member;
@@ -129,7 +129,7 @@ struct lres *response_check(lua_State *L, int idx)
 	struct lres *l = box_get(L, idx, &response_type);
 
 	if (!script_is_bound(script_of(L)))
-		luaL_error(L, "%s", response_type.gone);
+		vm_raise(L, "%s", response_type.gone);
 	return fresh(l);
 }
 
@@ -257,8 +257,8 @@ static int l_get(lua_State *L)
 	if (extended_index(L, &response_type))
 		return 1;
 	if (!key.p || !push_field(L, response_check(L, 1), key))
-		return luaL_error(L, "a response has no field '%s'",
-				  luaL_tolstring(L, 2, NULL));
+		return vm_raise(L, "a response has no field '%s'",
+				luaL_tolstring(L, 2, NULL));
 	return 1;
 }
 
@@ -275,8 +275,8 @@ static struct edits *check_edits(lua_State *L)
 	struct lres *l = response_check(L, 1);
 
 	if (!l->call)
-		luaL_error(L, "the answer to a request of our own goes nowhere "
-			      "and cannot be changed");
+		vm_raise(L, "the answer to a request of our own goes nowhere "
+			    "and cannot be changed");
 	return &l->res->edits;
 }
 
@@ -308,21 +308,21 @@ static int l_del_header(lua_State *L)
 static void check_call_verb(lua_State *L, const struct call *c)
 {
 	if (c->watching)
-		luaL_error(L, "res:forward: not in an on_response function: "
-			      "what it sees is on its way already");
+		vm_raise(L, "res:forward: not in an on_response function: "
+			    "what it sees is on its way already");
 	if (c->ended)
-		luaL_error(L, "res:forward: the handler of this request has "
-			      "ended");
+		vm_raise(L, "res:forward: the handler of this request has "
+			    "ended");
 	if (request_decided(c->r))
 		return;
 	if (c->verb)
-		luaL_error(L,
-			   "res:forward: the request was answered already, "
-			   "by %s",
-			   c->verb);
+		vm_raise(L,
+			 "res:forward: the request was answered already, "
+			 "by %s",
+			 c->verb);
 	if (c->try_open)
-		luaL_error(L, "res:forward: a try of this request is still "
-			      "open");
+		vm_raise(L, "res:forward: a try of this request is still "
+			    "open");
 }
 
 /* res:_forward(keep_503) */
@@ -333,15 +333,15 @@ static int l_forward(lua_State *L)
 	int err;
 
 	if (!c)
-		return luaL_error(L, "res:forward: this answers a request of "
-				     "our own: there is nobody to forward it "
-				     "to");
+		return vm_raise(L, "res:forward: this answers a request of "
+				   "our own: there is nobody to forward it "
+				   "to");
 	check_call_verb(L, c);
 	if (l->res->code < 200)
-		return luaL_error(L,
-				  "res:forward: %d is provisional and went "
-				  "up already",
-				  l->res->code);
+		return vm_raise(L,
+				"res:forward: %d is provisional and went "
+				"up already",
+				l->res->code);
 	err = request_forward(c->r, l->res, lua_toboolean(L, 2), c->s->now);
 	if (err)
 		return script_raise(L, "res:forward", err);

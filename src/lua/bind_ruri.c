@@ -54,7 +54,7 @@ static void put_text(lua_State *L, struct call *c, struct str text)
 	int err;
 
 	if (!u || text.n > MSG_MAX_URI)
-		luaL_error(L, "req.ruri: '%s' is no URI", text.p);
+		vm_raise(L, "req.ruri: '%s' is no URI", text.p);
 	err = edit_uri(request_edits(c->r), text);
 	if (err)
 		script_raise(L, "req.ruri", err);
@@ -123,7 +123,7 @@ static void write_parts(lua_State *L, struct call *c, const struct parts *p)
 	}
 	buf_char(&b, '\0'); /* for messages */
 	if (!buf_ok(&b))
-		luaL_error(L, "not enough memory");
+		vm_raise(L, "not enough memory");
 	put_text(L, c, (struct str){b.p, b.n - 1});
 }
 
@@ -133,8 +133,8 @@ static struct call *check_parts(lua_State *L, const struct box_type *type,
 	struct call *c = box_get(L, 1, type);
 
 	if (!scan_uri(ruri_text(c), &p->u) || !p->u.is_sip)
-		luaL_error(L, "req.ruri: not a SIP URI: assign it as a whole "
-			      "(req.ruri = \"sip:...\")");
+		vm_raise(L, "req.ruri: not a SIP URI: assign it as a whole "
+			    "(req.ruri = \"sip:...\")");
 	p->user = p->u.user;
 	p->ipv6 = false;
 	return c;
@@ -151,8 +151,8 @@ static void set_user(lua_State *L, struct call *c, struct parts *p)
 	put_escaped(&b, script_str(L, 3), USER_ALSO);
 	p->user = buf_str(&b);
 	if (!p->user.n)
-		luaL_error(L, "req.ruri.user: it cannot be empty; nil removes "
-			      "it");
+		vm_raise(L, "req.ruri.user: it cannot be empty; nil removes "
+			    "it");
 }
 
 static void set_host(lua_State *L, struct parts *p)
@@ -163,7 +163,7 @@ static void set_host(lua_State *L, struct parts *p)
 	p->ipv6 =
 	    memchr(p->u.host.p, ':', p->u.host.n) && p->u.host.p[0] != '[';
 	if (p->ipv6 ? !addr_parse_ip(p->u.host, &a) : !scan_is_host(p->u.host))
-		luaL_error(L, "req.ruri.host: '%s' is no host", p->u.host.p);
+		vm_raise(L, "req.ruri.host: '%s' is no host", p->u.host.p);
 }
 
 static void set_port(lua_State *L, struct parts *p)
@@ -171,7 +171,7 @@ static void set_port(lua_State *L, struct parts *p)
 	lua_Integer port = lua_isnil(L, 3) ? 0 : luaL_checkinteger(L, 3);
 
 	if (!lua_isnil(L, 3) && (port < 1 || port > 65535))
-		luaL_error(L, "req.ruri.port: 1 to 65535, or nil");
+		vm_raise(L, "req.ruri.port: 1 to 65535, or nil");
 	p->u.port = (uint16_t)port;
 }
 
@@ -180,7 +180,7 @@ static void set_scheme(lua_State *L, struct parts *p)
 	p->u.scheme = script_str(L, 3);
 	if (!str_eq(p->u.scheme, STR("sip")) &&
 	    !str_eq(p->u.scheme, STR("sips")))
-		luaL_error(L, "req.ruri.scheme: sip or sips");
+		vm_raise(L, "req.ruri.scheme: sip or sips");
 }
 
 static int l_set(lua_State *L)
@@ -198,8 +198,8 @@ static int l_set(lua_State *L)
 	else if (key.p && str_eq(key, STR("scheme")))
 		set_scheme(L, &p);
 	else
-		return luaL_error(L, "req.ruri: field '%s' cannot be set",
-				  luaL_tolstring(L, 2, NULL));
+		return vm_raise(L, "req.ruri: field '%s' cannot be set",
+				luaL_tolstring(L, 2, NULL));
 	write_parts(L, c, &p);
 	return 0;
 }
@@ -213,7 +213,7 @@ static int l_get(lua_State *L)
 	const struct field_uri *u = field_uri(scratch(c), text);
 
 	if (!key.p)
-		return luaL_error(L, "req.ruri: no such field");
+		return vm_raise(L, "req.ruri: no such field");
 	if (str_eq(key, STR("text")))
 		script_push(L, text);
 	else if (str_eq(key, STR("params")))
@@ -229,7 +229,7 @@ static int l_get(lua_State *L)
 	else if (str_eq(key, STR("port")))
 		lua_pushnil(L);
 	else
-		return luaL_error(L, "req.ruri has no field '%s'", key.p);
+		return vm_raise(L, "req.ruri has no field '%s'", key.p);
 	return 1;
 }
 
@@ -278,7 +278,7 @@ static int l_set_param(lua_State *L)
 	struct buf b, v;
 
 	if (!str_is_token(key))
-		return luaL_error(L, "req.ruri.params: '%s' is no name", key.p);
+		return vm_raise(L, "req.ruri.params: '%s' is no name", key.p);
 	buf_arena(&b, scratch(c), 128);
 	while (rest.p && scan_next_param(&rest, &name, &value))
 		if (!str_caseeq(name, key))

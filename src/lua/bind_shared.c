@@ -84,11 +84,11 @@ static struct shared_value read_value(lua_State *L, int idx)
 		v.i = lua_toboolean(L, idx);
 		break;
 	default:
-		luaL_error(L,
-			   "shared:set: a string, a number, a boolean or "
-			   "nil expected, got %s (core.json_encode makes a "
-			   "string of a table)",
-			   luaL_typename(L, idx));
+		vm_raise(L,
+			 "shared:set: a string, a number, a boolean or "
+			 "nil expected, got %s (core.json_encode makes a "
+			 "string of a table)",
+			 luaL_typename(L, idx));
 	}
 	return v;
 }
@@ -106,7 +106,7 @@ static int64_t read_ttl(lua_State *L, int idx)
 static int finish(lua_State *L, int err)
 {
 	if (err == ERR_LIMIT)
-		return luaL_error(L, "shared: the table is full");
+		return vm_raise(L, "shared: the table is full");
 	return err ? script_raise(L, "shared", err) : 0;
 }
 
@@ -133,10 +133,10 @@ static int l_incr(lua_State *L)
 			      script_of(L)->now.mono, &value);
 
 	if (err == ERR_STATE)
-		return luaL_error(L,
-				  "shared:incr: the value of '%s' is no "
-				  "number",
-				  key.p);
+		return vm_raise(L,
+				"shared:incr: the value of '%s' is no "
+				"number",
+				key.p);
 	if (err)
 		return finish(L, err);
 	lua_pushinteger(L, value);

@@ -22,7 +22,7 @@ static struct str full_key(lua_State *L)
 	buf_char(&b, '\0');
 	buf_put(&b, key);
 	if (!buf_ok(&b))
-		luaL_error(L, "not enough memory");
+		vm_raise(L, "not enough memory");
 	return buf_str(&b);
 }
 

@@ -130,7 +130,7 @@ static int l_spawn(lua_State *L)
 
 	luaL_checktype(L, 1, LUA_TFUNCTION);
 	if (!script_is_bound(script_of(L)))
-		return luaL_error(L, "core.spawn: not while the script loads");
+		return vm_raise(L, "core.spawn: not while the script loads");
 	lua_settop(L, 1);
 	t = ltask_start(L, 0, &spawn_ops);
 	block_push_handle(L, t, &t->box, &task_type);
@@ -179,8 +179,8 @@ static int l_wait(lua_State *L)
 		return push_results(L);
 	task_check_yield(L, "task:wait");
 	if (task_current(L) == t->task)
-		return luaL_error(L, "task:wait: a task cannot wait for "
-				     "itself");
+		return vm_raise(L, "task:wait: a task cannot wait for "
+				   "itself");
 	tw = lua_newuserdatauv(L, sizeof(*tw), 0);
 	*tw = (struct task_wait){
 	    .w = {.cancel = on_wait_cancel, .push = on_wait_push}};

@@ -187,9 +187,9 @@ static int l_every(lua_State *L)
 	lua_Number jitter = luaL_optnumber(L, 3, 0);
 
 	if (us < 1000)
-		return luaL_error(L, "every: at least a millisecond");
+		return vm_raise(L, "every: at least a millisecond");
 	if (!(jitter >= 0 && jitter < 1))
-		return luaL_error(L, "every: jitter: a fraction below 1");
+		return vm_raise(L, "every: jitter: a fraction below 1");
 	return make(L, us, jitter, true);
 }
 

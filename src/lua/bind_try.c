@@ -61,7 +61,7 @@ static bool hop_of_path(lua_State *L, struct str path, struct hop *hop)
 	struct nameaddr na;
 
 	if (!scan_nameaddr(path, &na, NULL))
-		luaL_error(L, "req:try: path: '%s' is no Route", path.p);
+		vm_raise(L, "req:try: path: '%s' is no Route", path.p);
 	return hop_of(na.uri, hop);
 }
 
@@ -71,13 +71,13 @@ static struct str text_field(lua_State *L, int t, const char *name)
 
 	if (lua_getfield(L, t, name) != LUA_TNIL) {
 		if (lua_type(L, -1) != LUA_TSTRING)
-			luaL_error(L, "req:try: %s: a string expected", name);
+			vm_raise(L, "req:try: %s: a string expected", name);
 		s = script_str(L, -1); /* the table keeps it */
 	}
 	lua_pop(L, 1);
 	if (s.p && (memchr(s.p, '\r', s.n) || memchr(s.p, '\n', s.n) ||
 		    memchr(s.p, '\0', s.n)))
-		luaL_error(L, "req:try: %s contains CR, LF or NUL", name);
+		vm_raise(L, "req:try: %s contains CR, LF or NUL", name);
 	return s;
 }
 
@@ -86,14 +86,14 @@ static void check_reach(lua_State *L, const struct call *c, struct str uri)
 	struct uri u;
 
 	if (!scan_uri(uri, &u) || !u.is_sip)
-		luaL_error(L, "req:try: '%s' is no SIP URI", uri.p);
+		vm_raise(L, "req:try: '%s' is no SIP URI", uri.p);
 	if (!request_may_reach(c->r, uri))
-		luaL_error(L,
-			   "req:try: the caller may not reach '%s': it is "
-			   "no server and no served domain "
-			   "(sip.settings { domains }), and the caller is "
-			   "not trusted",
-			   uri.p);
+		vm_raise(L,
+			 "req:try: the caller may not reach '%s': it is "
+			 "no server and no served domain "
+			 "(sip.settings { domains }), and the caller is "
+			 "not trusted",
+			 uri.p);
 }
 
 /* Reads the target at the top. False: it cannot be reached without DNS. */
@@ -108,7 +108,7 @@ static bool read_target(lua_State *L, const struct call *c, struct target *t)
 			     .route = text_field(L, at, "route")};
 	place = text_field(L, at, "addr");
 	if (place.p && !parse_place(place, &t->hop))
-		luaL_error(L, "req:try: '%s' is no address", place.p);
+		vm_raise(L, "req:try: '%s' is no address", place.p);
 	if (lua_getfield(L, at, "facts") != LUA_TNIL) {
 		t->member = facts_member(L, -1);
 		if (!place.p && t->member->n_addr > 0) {
@@ -116,7 +116,7 @@ static bool read_target(lua_State *L, const struct call *c, struct target *t)
 			t->hop.transport = t->member->transport;
 		}
 	} else if (!t->uri.p) {
-		luaL_error(L, "req:try: a target needs facts or a uri");
+		vm_raise(L, "req:try: a target needs facts or a uri");
 	} else {
 		check_reach(L, c, t->uri);
 	}
@@ -136,8 +136,8 @@ static size_t read_targets(lua_State *L, int idx, const struct call *c,
 	luaL_checktype(L, idx, LUA_TTABLE);
 	n = luaL_len(L, idx);
 	if (n < 1 || n > PROXY_MAX_FORK)
-		luaL_error(L, "req:try: 1 to %d targets expected, got %d",
-			   PROXY_MAX_FORK, (int)n);
+		vm_raise(L, "req:try: 1 to %d targets expected, got %d",
+			 PROXY_MAX_FORK, (int)n);
 	for (lua_Integer i = 1; i <= n; i++) {
 		lua_geti(L, idx, i);
 		if (read_target(L, c, &t[used]))
@@ -191,7 +191,7 @@ static struct try_opts read_opts(lua_State *L, int idx, struct call *c)
 	if (lua_getfield(L, idx, "retransmits") != LUA_TNIL) {
 		opts.retransmits = (int)luaL_checkinteger(L, -1);
 		if (opts.retransmits < 0 || opts.retransmits > 10)
-			luaL_error(L, "req:try: retransmits: 0 to 10");
+			vm_raise(L, "req:try: retransmits: 0 to 10");
 	}
 	lua_pop(L, 1);
 	set_watch(L, idx, c, &opts);
@@ -298,8 +298,8 @@ int try_call(lua_State *L)
 	task_check_yield(L, "req:try");
 	lua_settop(L, 3);
 	if (c->try_open)
-		return luaL_error(L, "req:try: another try of this request is "
-				     "open");
+		return vm_raise(L, "req:try: another try of this request is "
+				   "open");
 	n = read_targets(L, 2, c, targets);
 	if (n == 0) {
 		lua_pushnil(L);
@@ -312,8 +312,8 @@ int try_call(lua_State *L)
 	*tw = (struct try_wait){.w = {.cancel = on_cancel, .push = on_push}};
 	err = request_try(c->r, targets, n, &opts, c->s->now);
 	if (err == ERR_STATE)
-		return luaL_error(L, "req:try: another try of this request has "
-				     "just ended");
+		return vm_raise(L, "req:try: another try of this request has "
+				   "just ended");
 	if (err)
 		return script_raise(L, "req:try", err);
 	c->try_open = true;

@@ -65,15 +65,15 @@ static int on_index(lua_State *L)
 	if (get)
 		return get(L);
 	luaL_getmetafield(L, 1, "__name");
-	return luaL_error(L, "%s has no field '%s'", lua_tostring(L, -1),
-			  env_tolstring(L, 2, NULL));
+	return vm_raise(L, "%s has no field '%s'", lua_tostring(L, -1),
+			env_tolstring(L, 2, NULL));
 }
 
 static int on_newindex(lua_State *L)
 {
 	luaL_getmetafield(L, 1, "__name");
-	return luaL_error(L, "field '%s' of %s cannot be set",
-			  env_tolstring(L, 2, NULL), lua_tostring(L, -1));
+	return vm_raise(L, "field '%s' of %s cannot be set",
+			env_tolstring(L, 2, NULL), lua_tostring(L, -1));
 }
 
 static void set_index(lua_State *L, const struct box_type *type)
@@ -188,7 +188,7 @@ void *box_get(lua_State *L, int idx, const struct box_type *type)
 	void *ptr = box_peek(L, idx, type);
 
 	if (!ptr)
-		luaL_error(L, "%s", type->gone);
+		vm_raise(L, "%s", type->gone);
 	return ptr;
 }
 

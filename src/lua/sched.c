@@ -173,14 +173,14 @@ static void refuse_yield(lua_State *L, const char *what)
 	struct vm *vm = vm_of(L);
 
 	if (vm->where)
-		luaL_error(L, "%s cannot wait in %s%s%s", what, vm->where,
-			   vm->instead ? ": " : "",
-			   vm->instead ? vm->instead : "");
-	luaL_error(L,
-		   "%s cannot wait in a function that a library calls "
-		   "(table.sort, string.gsub, __tostring, __close of a failed "
-		   "task): call it outside",
-		   what);
+		vm_raise(L, "%s cannot wait in %s%s%s", what, vm->where,
+			 vm->instead ? ": " : "",
+			 vm->instead ? vm->instead : "");
+	vm_raise(L,
+		 "%s cannot wait in a function that a library calls "
+		 "(table.sort, string.gsub, __tostring, __close of a failed "
+		 "task): call it outside",
+		 what);
 }
 
 void task_check_yield(lua_State *L, const char *what)

@@ -20,6 +20,20 @@ enum {
 
 /* ---- what the VM asks ---- */
 
+static bool is_own_file(void *ctx, const char *file)
+{
+	const struct script *s = ctx;
+
+	list_each (it, &s->own_files) {
+		const struct own_file *f =
+		    container_of(it, const struct own_file, link);
+
+		if (str_eq(f->name, str_from(file)))
+			return true;
+	}
+	return false;
+}
+
 static void note_own_file(struct script *s, const char *name)
 {
 	struct own_file *f;
@@ -109,7 +123,8 @@ static bool make_vm(struct script *s)
 		     .mono = host_mono,
 		     .wall = host_wall,
 		     .rand = host_rand,
-		     .cpu_us = s->conf.cpu_us ? host_cpu : NULL},
+		     .cpu_us = s->conf.cpu_us ? host_cpu : NULL,
+		     .is_own = is_own_file},
 	    .mem = &s->mem,
 	    .memory = MEMORY,
 	    .instructions = LOAD_INSTRUCTIONS,
@@ -502,5 +517,5 @@ void script_push(lua_State *L, struct str s)
 
 int script_raise(lua_State *L, const char *what, int err)
 {
-	return luaL_error(L, "%s: %s", what, err_text(err));
+	return vm_raise(L, "%s: %s", what, err_text(err));
 }

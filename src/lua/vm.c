@@ -33,6 +33,45 @@ static int to_text(lua_State *L)
 	return 1;
 }
 
+static bool is_script(const struct vm *vm, const lua_Debug *ar)
+{
+	const struct vm_host *h = &vm->conf.host;
+
+	return ar->source[0] == '@' &&
+	       !(h->is_own && h->is_own(h->ctx, ar->source + 1));
+}
+
+bool vm_where(lua_State *L, int level)
+{
+	lua_Debug ar;
+
+	for (; lua_getstack(L, level, &ar); level++) {
+		lua_getinfo(L, "Sl", &ar);
+		if (!is_script(vm_of(L), &ar))
+			continue;
+		lua_pushfstring(L, "%s:%d", ar.source + 1, ar.currentline);
+		return true;
+	}
+	return false;
+}
+
+int vm_raise(lua_State *L, const char *format, ...)
+{
+	va_list ap;
+
+	if (vm_where(L, 1)) {
+		lua_pushliteral(L, ": ");
+		lua_concat(L, 2);
+	} else {
+		luaL_where(L, 1);
+	}
+	va_start(ap, format);
+	lua_pushvfstring(L, format, ap);
+	va_end(ap);
+	lua_concat(L, 2);
+	return lua_error(L);
+}
+
 /* The error value at the top of L becomes a string. */
 static void stringify(lua_State *L)
 {

@@ -60,6 +60,9 @@ struct vm_host {
 	/* CPU time of this thread in microseconds. NULL in simulations: then
 	 * there is no CPU budget and a run depends on its inputs only. */
 	int64_t (*cpu_us)(void *ctx);
+	/* Is this a file of the proxy's own, which no error is blamed on? NULL:
+	 * none is. */
+	bool (*is_own)(void *ctx, const char *file);
 };
 
 /* 0 means no limit, except where a default is given. */
@@ -139,6 +142,12 @@ void vm_idle(struct vm *vm);
 /* Charges work that the VM does not see (elements, steps, 16 bytes each).
  * Raises when the budget is spent. */
 void vm_charge(lua_State *L, uint64_t work);
+/* Pushes "file:line" of the innermost line of the script from `level` on, and
+ * returns true; false when there is none. */
+bool vm_where(lua_State *L, int level);
+/* luaL_error for what the script did wrong: the message names its line, not
+ * that of a module of ours in between. Does not return. */
+int vm_raise(lua_State *L, const char *format, ...);
 /* True when the running entry is condemned: stop, and return to Lua. */
 bool vm_condemned(lua_State *L);
 /* Makes the value at the top the result of require(name); pops it. */
