@@ -81,6 +81,32 @@ function policy.world(opts)
   return w
 end
 
+-- Sends a request as bytes, whatever that does to a call. opts: to_tag, from_tag,
+-- call_id, cseq, route (a list), to (address, the proxy).
+---@param ua tandem.sim.Endpoint
+---@param method string
+---@param uri string
+---@param opts table?
+function policy.send(ua, method, uri, opts)
+  opts = opts or {}
+  local lines = {
+    ("%s %s SIP/2.0"):format(method, uri),
+    ("Via: SIP/2.0/UDP %s;branch=z9hG4bK%s"):format(ua.addr, ua.net:token(12)),
+  }
+  for _, route in ipairs(opts.route or {}) do
+    lines[#lines + 1] = "Route: " .. route
+  end
+  local tail = {
+    "Max-Forwards: 70", "From: <sip:x@example.com>;tag=" .. (opts.from_tag or "from"),
+    "To: <sip:y@example.com>" .. (opts.to_tag and ";tag=" .. opts.to_tag or ""),
+    "Call-ID: " .. (opts.call_id or ua.net:token(12)),
+    ("CSeq: %d %s"):format(opts.cseq or 1, method), ("Contact: <sip:x@%s>"):format(ua.addr),
+    "Content-Length: 0", "", "",
+  }
+  lines[#lines + 1] = table.concat(tail, "\r\n")
+  ua:send(table.concat(lines, "\r\n"), opts.to)
+end
+
 -- The last error event of a script: its fields.
 ---@param net tandem.sim.Net
 ---@return table?
