@@ -223,6 +223,58 @@ TEST(fork_503_with_another_status_of_the_policy_is_left_alone)
 	pw_close(w);
 }
 
+/* RFC 5393 5.3.3: what a request may still fork into is shared out. */
+TEST(fork_shares_the_breadth)
+{
+	static const struct {
+		const char *given, *got[3];
+	} cases[] = {{NULL, {"20", "20", "20"}},
+		     {"Max-Breadth: 8\r\n", {"3", "3", "2"}},
+		     {"Max-Breadth: 2\r\n", {"1", "1", NULL}}};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		static const char *const to[] = {SERVER1, SERVER2, SERVER3};
+		struct pw *w = pw_open(1);
+
+		w->plan.fork = true;
+		w->plan.server[2] = SERVER3;
+		pw_give(w, ALICE,
+			pw_request((struct pw_req){.headers = cases[i].given}));
+		for (size_t k = 0; k < 3; k++) {
+			if (!cases[i].got[k]) {
+				CHECK(!pw_find(w, to[k], "INVITE"));
+				continue;
+			}
+			CHECK(strcmp(pw_header(pw_find(w, to[k], "INVITE"),
+					       "Max-Breadth"),
+				     cases[i].got[k]) == 0);
+			pw_answer(w, to[k], "INVITE", "500 x");
+		}
+		CHECK_INT(w->code, 500);
+		pw_ack(w, "z9hG4bKabc", "x");
+		pw_close(w);
+	}
+}
+
+TEST(fork_without_breadth_is_440)
+{
+	struct pw *w = pw_open(1);
+
+	w->plan.server[1] = NULL;
+	pw_give(w, ALICE,
+		pw_request((struct pw_req){.headers = "Max-Breadth: 0\r\n"}));
+	EXPECT(w, ALICE, "SIP/2.0 440 Max-Breadth Exceeded\r\n");
+	QUIET(w);
+	pw_ack(w, "z9hG4bKabc", "x");
+	/* one branch alone takes what there is, and adds no header */
+	pw_give(w, ALICE,
+		pw_request((struct pw_req){.headers = "Max-Breadth: 5\r\n",
+					   .branch = "z9hG4bKmb"}));
+	CHECK(strcmp(pw_header(pw_last(w), "Max-Breadth"), "5") == 0);
+	pw_answer(w, SERVER1, "INVITE", "200 OK");
+	pw_close(w);
+}
+
 /* Different To tags are forks for the caller; nothing is rewritten. */
 TEST(fork_18x_of_a_second_server_keeps_its_to_tag)
 {

@@ -75,7 +75,7 @@ TEST(forward_a_response_without_our_via_and_else_as_it_came)
 		 pw_header(pw_find(w, SERVER1, "INVITE"), "Via"));
 	for (int form = 0; form < 3; form++) {
 		static const char rest[] =
-		    "SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bKabc;received=x";
+		    "SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bKabc;received=::1";
 		static const char head[] = "SIP/2.0 183  Moving  along\r\n";
 		static const char tail[] =
 		    "f:<sip:alice@example.com>;tag=1\r\n"

@@ -216,6 +216,28 @@ TEST(life_a_200_of_the_policy_decides)
 	pw_close(w);
 }
 
+/* 13.3.1.4: repeated until its ACK comes, even one with the INVITE's branch. */
+TEST(life_a_200_of_the_policy_is_repeated_until_its_ack)
+{
+	static const char *const branches[] = {"z9hG4bKack", "z9hG4bKabc"};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct pw *w = held();
+		const struct pw_sent *s;
+
+		reply(w, 200);
+		s = EXPECT(w, ALICE, "SIP/2.0 200");
+		request_done(w->req, w->now);
+		pw_run(w, MILLIS(600));
+		EXPECT_AT(w, MILLIS(500), ALICE, "SIP/2.0 200");
+		pw_ack(w, branches[i], strstr(pw_header(s, "To"), ";tag=") + 5);
+		pw_run(w, SECONDS(40));
+		QUIET(w);
+		CHECK_INT(pw_count(w, CNT_STRAY_ACK), 0);
+		pw_close(w);
+	}
+}
+
 TEST(life_of_a_policy_that_sleeps_for_minutes)
 {
 	struct pw *w = held();

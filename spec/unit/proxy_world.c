@@ -2,8 +2,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "transport/via.h"
 
 /* ---- the host ---- */
+
+/* Whatever happens inside, what leaves is a message. */
+static void check_whole(struct pw *w, struct str bytes)
+{
+	struct msg m;
+	struct msg_key key;
+
+	CHECK_INT(msg_index(&m, w->arena, bytes), MSG_OK);
+	CHECK_INT(msg_key(&m, &key), MSG_OK);
+	CHECK_INT(m.raw.n, bytes.n);
+	CHECK(!m.is_request || via_is_ours(&w->node->listeners, &key.via));
+	arena_reset(w->arena);
+}
 
 static void fake_send(void *ctx, const struct hop *to, struct str bytes)
 {
@@ -13,6 +27,7 @@ static void fake_send(void *ctx, const struct hop *to, struct str bytes)
 
 	if (w->n > PW_SENT)
 		abort();
+	check_whole(w, bytes);
 	s->at = w->now.mono.us - w->start;
 	s->to = *to;
 	s->worker = h->worker;
@@ -235,6 +250,9 @@ struct pw *pw_open(unsigned workers)
 	const char *why;
 
 	w->sent = calloc(PW_SENT, sizeof(*w->sent));
+	mem_init(&w->mem);
+	w->arenas = arena_cache_new(&w->mem);
+	w->arena = arena_new(w->arenas);
 	w->now.mono.us = w->start = SECONDS(1000);
 	w->plan = (struct pw_plan){
 	    .server = {SERVER1, SERVER2},
@@ -266,6 +284,8 @@ void pw_free(struct pw *w)
 	for (unsigned i = 0; i < PW_WORKERS; i++)
 		core_free(&w->core[i]);
 	node_free(&w->node);
+	arena_free(&w->arena);
+	arena_cache_free(&w->arenas);
 	free(w->sent);
 	free(w);
 }

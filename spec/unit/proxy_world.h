@@ -56,6 +56,9 @@ struct pw {
 		struct pw *w;
 		unsigned worker;
 	} ctx[PW_WORKERS];
+	struct mem mem; /* to look at what is sent */
+	struct arena_cache *arenas;
+	struct arena *arena;
 	struct pw_sent *sent;
 	size_t n;                /* sent */
 	size_t seen;             /* by EXPECT */

@@ -65,6 +65,7 @@ void answered_keep(struct request *r, struct str bytes, const char tag[TAG_LEN],
 	}
 	a->proxy = p;
 	a->to = r->from;
+	a->to.tls_name = NULL; /* borrowed; it goes back on its connection */
 	memcpy(a->tag, tag, TAG_LEN);
 	a->n = bytes.n;
 	memcpy(a->bytes, bytes.p, bytes.n);

@@ -88,7 +88,23 @@ static int64_t silence_limit(const struct attempt *a)
 	return us;
 }
 
-void attempt_start(struct request *r, const struct target *t, struct now now)
+/* RFC 5393 5.3.3: the header is there from the first fork on. False: there is
+ * no breadth left for this branch, and 440 is what it gets. */
+static bool take_breadth(struct attempt *a, size_t i, size_t n)
+{
+	struct request *r = a->req;
+	uint32_t breadth = forward_breadth(r, i, n);
+
+	if (n > 1 || msg_find(&r->msg, STR("Max-Breadth")))
+		a->breadth = breadth;
+	if (breadth)
+		return true;
+	a->res = response_local(r, a, 440, STR_NONE);
+	return false;
+}
+
+void attempt_start(struct request *r, const struct target *t, size_t i,
+		   size_t n, struct now now)
 {
 	struct proxy *p = r->proxy;
 	struct attempt *a = attempt_new(r, t, now);
@@ -99,6 +115,8 @@ void attempt_start(struct request *r, const struct target *t, struct now now)
 		count(p->c.counters, CNT_NOMEM);
 		return;
 	}
+	if (!take_breadth(a, i, n))
+		return;
 	if (!forward_choose_source(p, &r->from, &a->target.hop)) {
 		fail_unsent(a, CAUSE_NO_SOURCE);
 		return;

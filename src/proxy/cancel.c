@@ -6,10 +6,10 @@
 
 static void answer_cancel(struct proxy *p, struct msg *m,
 			  const struct msg_key *key, const struct hop *from,
-			  struct now now)
+			  const struct request *r, struct now now)
 {
 	struct server *s = server_new(p->c.txns, m, key, from);
-	struct upstream_id up = upstream_id(key, from);
+	struct upstream_id up = r ? r->up : upstream_id(key, from);
 	char tag[TAG_LEN];
 	struct reply reply = {.code = 200};
 	struct buf b;
@@ -18,9 +18,9 @@ static void answer_cancel(struct proxy *p, struct msg *m,
 		count(p->c.counters, CNT_NOMEM);
 		return;
 	}
-	/* The same To tag as the final of the INVITE: CANCEL shares its Via,
-	 * Call-ID, From tag and CSeq number, which is what the tag is made of
-	 */
+	/* The same To tag as the final of the INVITE (9.2): CANCEL shares its
+	 * Via, Call-ID, From tag and CSeq number, which is what the tag is made
+	 * of; only a NAT may have moved it. */
 	branch_to_tag(tag, p->c.key, &up);
 	reply.to_tag = (struct str){tag, TAG_LEN};
 	reply.via = via_mark_received(p->c.scratch, &key->via, from);
@@ -103,9 +103,9 @@ void cancel_on_request(struct proxy *p, struct msg *m,
 		stateless_reply(p, m, key, from, 481, STR_NONE, STR_NONE, now);
 		return;
 	}
-	answer_cancel(p, m, key, from, now);
-	s->cancelled = true;
 	r = request_of(s);
+	answer_cancel(p, m, key, from, r, now);
+	s->cancelled = true;
 	/* CANCEL means nothing to anything but an INVITE (9.1). */
 	if (r && s->invite)
 		cancel_request(r, reason_lines(p, m), now);

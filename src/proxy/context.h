@@ -31,6 +31,7 @@ struct attempt {
 	char branch[BRANCH_LEN];  /* finds the attempt of a stub */
 	uint32_t number;          /* from 1 */
 	uint32_t group;           /* which try or fork it belongs to */
+	uint32_t breadth;         /* Max-Breadth it leaves with; 0: no header */
 	bool open;                /* no final, not given up */
 	bool got_1xx, ringing;    /* any 1xx; a 101-199 */
 	struct response *res;     /* final, real or local */
@@ -125,11 +126,20 @@ bool forward_choose_source(struct proxy *p, const struct hop *from,
 			   struct hop *hop);
 /* Writes the request for an attempt; 0 or ERR_*. Fills att->branch. */
 int forward_write(struct request *r, struct attempt *att, struct str *out_r);
+/* 16.6 step 6, for a next hop without lr: `next` becomes the Request-URI, and
+ * `uri` the last Route. 0 or ERR_*. */
+int forward_strictly(struct edits *e, struct str uri, struct str next);
 /* The numeric next hop of a URI: false when it needs a look-up. */
 bool hop_of_uri(const struct uri *uri, struct hop *out_r);
 
+/* Its share of the request's Max-Breadth (RFC 5393 5.3.3) as the i-th of n
+ * parallel branches; 0 when there is none left for it. */
+uint32_t forward_breadth(const struct request *r, size_t i, size_t n);
+
 /* attempt.c */
-void attempt_start(struct request *r, const struct target *t, struct now now);
+/* One of `n` branches at a time, the i-th. */
+void attempt_start(struct request *r, const struct target *t, size_t i,
+		   size_t n, struct now now);
 void attempt_on_response(struct attempt *a, struct client *c, struct msg *m,
 			 struct now now);
 void attempt_on_failure(struct attempt *a, enum cause cause, struct now now);

@@ -69,6 +69,10 @@ bool dialog_from_2xx(struct proxy *p, struct msg *m, const struct hop *fallback,
 		return false;
 	out_r->target = na.uri;
 	out_r->route = route_set(p, m, forwarded);
+	if (arena_failed(p->c.scratch)) {
+		count(p->c.counters, CNT_NOMEM);
+		return false; /* the 2xx is repeated */
+	}
 	if (out_r->route.p && !scan_nameaddr(out_r->route, &na, NULL))
 		return false;
 	/* A name, or an address we have no way to: back where it came from. */

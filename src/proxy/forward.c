@@ -6,6 +6,8 @@
 #include <string.h>
 #include "proxy/context.h"
 
+enum { MAX_BREADTH = 60 }; /* RFC 5393 5.3.3: where there is no header */
+
 bool hop_of_uri(const struct uri *uri, struct hop *out_r)
 {
 	struct str transport;
@@ -131,6 +133,16 @@ static int add_record_route(struct request *r, const struct attempt *att,
 	return edit_add_first(e, HDR_RECORD_ROUTE, buf_str(&out_b));
 }
 
+uint32_t forward_breadth(const struct request *r, size_t i, size_t n)
+{
+	const struct hdr *f = msg_find(&r->msg, STR("Max-Breadth"));
+	uint32_t all = MAX_BREADTH;
+
+	if (f && !str_u32(msg_hdr_value(&r->msg, f), MAX_BREADTH, &all))
+		all = MAX_BREADTH;
+	return all / (uint32_t)n + (i < all % n);
+}
+
 /* Step 3. */
 static int count_down(struct request *r, struct edits *e)
 {
@@ -144,6 +156,16 @@ static int count_down(struct request *r, struct edits *e)
 	buf_fixed(&b, text, sizeof(text));
 	buf_u64(&b, f ? hops - 1 : hops);
 	return edit_set(e, STR("Max-Forwards"), buf_str(&b));
+}
+
+static int set_breadth(const struct attempt *att, struct edits *e)
+{
+	char text[12];
+	struct buf b;
+
+	buf_fixed(&b, text, sizeof(text));
+	buf_u64(&b, att->breadth);
+	return edit_set(e, STR("Max-Breadth"), buf_str(&b));
 }
 
 /* Semantics 4: host[:port] of the Request-URI replaced, the rest kept. */
@@ -169,6 +191,23 @@ static struct str with_host(struct arena *a, struct str uri_text,
 	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
 }
 
+int forward_strictly(struct edits *e, struct str uri, struct str next)
+{
+	struct buf b;
+	int err;
+
+	buf_arena(&b, e->arena, uri.n + 2);
+	buf_char(&b, '<');
+	buf_put(&b, uri);
+	buf_char(&b, '>');
+	if (!buf_ok(&b))
+		return ERR_NOMEM;
+	err = edit_pop_value(e, HDR_ROUTE);
+	if (!err)
+		err = edit_add(e, STR("Route"), buf_str(&b));
+	return err ? err : edit_uri(e, next);
+}
+
 /* Steps 2 and 6: Request-URI, Path as Route, a strict router ahead. */
 static int set_targets(struct request *r, const struct attempt *att,
 		       struct edits *e)
@@ -183,19 +222,8 @@ static int set_targets(struct request *r, const struct attempt *att,
 		err = edit_uri(e, with_host(e->arena, uri, t->host));
 	if (!err && t->route.p)
 		err = edit_add_first(e, HDR_ROUTE, t->route);
-	if (!err && r->follow && r->route.next_is_strict) {
-		struct buf b;
-
-		buf_arena(&b, e->arena, uri.n + 2);
-		buf_char(&b, '<');
-		buf_put(&b, uri);
-		buf_char(&b, '>');
-		err = edit_pop_value(e, HDR_ROUTE);
-		if (!err)
-			err = edit_add(e, STR("Route"), buf_str(&b));
-		if (!err)
-			err = edit_uri(e, r->route.next);
-	}
+	if (!err && r->follow && r->route.next_is_strict)
+		err = forward_strictly(e, uri, r->route.next);
 	return err;
 }
 
@@ -259,6 +287,8 @@ int forward_write(struct request *r, struct attempt *att, struct str *out_r)
 	edits_copy(&e, &r->edits, r->proxy->c.scratch);
 	/* step 3: Max-Forwards */
 	err = count_down(r, &e);
+	if (!err && att->breadth)
+		err = set_breadth(att, &e);
 	/* step 4: Record-Route */
 	if (!err)
 		err = add_record_route(r, att, &e);

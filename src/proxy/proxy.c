@@ -174,6 +174,8 @@ static struct request *request_new(struct proxy *p, const struct msg *m,
 	r->proxy = p;
 	r->arena = arena;
 	r->from = *from;
+	if (from->tls_name)
+		r->from.tls_name = arena_str(arena, str_from(from->tls_name)).p;
 	r->received = now.mono;
 	r->via = via_mark_received(arena, &r->key.via, from);
 	r->up = upstream_id(&r->key, &r->from);
@@ -219,14 +221,20 @@ static struct str allow_line(struct proxy *p)
 	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
 }
 
-static void refuse(struct request *r, int code, struct str reason,
-		   struct str headers, struct now now)
+/* Of a request that has not been entered. */
+static void forget(struct request *r)
 {
 	struct arena *arena = r->arena;
 
+	arena_free(&arena);
+}
+
+static void refuse(struct request *r, int code, struct str reason,
+		   struct str headers, struct now now)
+{
 	stateless_reply(r->proxy, &r->msg, &r->key, &r->from, code, reason,
 			headers, now);
-	arena_free(&arena);
+	forget(r);
 }
 
 static bool wants(struct proxy *p, enum request_kind kind, struct str method)
@@ -253,6 +261,11 @@ static void dispatch(struct request *r, struct now now)
 	r->source = members_by_addr(p->c.members, &r->from.addr);
 	r->route =
 	    route_request(p, &r->msg, &r->key, &r->from, r->source, &r->edits);
+	if (arena_failed(r->arena)) {
+		forget(r);
+		count(p->c.counters, CNT_NOMEM);
+		return;
+	}
 	switch (r->route.kind) {
 	case ROUTE_REJECT:
 		refuse(r, r->route.code, r->route.reason, STR_NONE, now);
@@ -266,11 +279,7 @@ static void dispatch(struct request *r, struct now now)
 			return;
 		}
 		options_reply(p, &r->msg, &r->key, &r->from, now);
-		{
-			struct arena *arena = r->arena;
-
-			arena_free(&arena);
-		}
+		forget(r);
 		return;
 	case ROUTE_FOLLOW:
 		enter_follow(r,
@@ -303,6 +312,11 @@ static void new_request(struct proxy *p, struct msg *m,
 	}
 	loop = loop_hash(p, m, key, from);
 	code = validate_request(p, m, key, from, loop, &reason, &headers);
+	if (arena_failed(p->c.scratch)) {
+		/* no verdict: the caller repeats it */
+		count(p->c.counters, CNT_NOMEM);
+		return;
+	}
 	if (code) {
 		count(p->c.counters, CNT_BAD_REQUEST);
 		stateless_reply(p, m, key, from, code, reason, headers, now);
@@ -373,61 +387,6 @@ void proxy_on_response(struct proxy *p, struct msg *m,
 		return;
 	}
 	client_on_response(c, m, key, now);
-}
-
-/* The branch and CSeq method of our own request inside an ICMP quotation,
- * which may be cut anywhere. */
-static bool quoted_request(struct proxy *p, struct str quoted,
-			   struct via *via_r, struct str *method_r)
-{
-	struct str line, name;
-	struct str rest = quoted;
-
-	(void)p;
-	line = str_trim(str_cut(&rest, '\n'));
-	*method_r = str_cut(&line, ' ');
-	if (!str_is_token(*method_r))
-		return false;
-	while (rest.p && rest.n) {
-		line = str_trim(str_cut(&rest, '\n'));
-		if (!rest.p)
-			return false; /* cut inside this line */
-		name = str_cut(&line, ':');
-		if (line.p && str_caseeq(str_trim(name), STR("Via")))
-			return scan_via(str_trim(line), via_r, NULL);
-	}
-	return false;
-}
-
-static bool is_icmp(enum cause cause)
-{
-	return cause == CAUSE_ICMP_PORT || cause == CAUSE_ICMP_HOST ||
-	       cause == CAUSE_ICMP_NET;
-}
-
-void proxy_on_flow_event(struct proxy *p, const struct flow_event *e,
-			 struct now now)
-{
-	struct via via;
-	struct str method;
-	struct client *c = NULL;
-
-	if (e->kind != FLOW_ERROR)
-		return;
-	if (quoted_request(p, e->quoted, &via, &method) &&
-	    via_is_ours(p->c.listeners, &via))
-		c = client_find(p->c.txns, via.branch, method_id(method),
-				method);
-	/* Only its own branch, seen by nobody off the path, makes an ICMP
-	 * message believable; and it must be about where we sent it. One about
-	 * an INVITE that was answered since is about an earlier copy. */
-	if (!c || !addr_ip_eq(&c->hop.addr, &e->peer.addr) ||
-	    (c->invite && c->got_1xx && is_icmp(e->cause))) {
-		count(p->c.counters, CNT_ICMP_STRAY);
-		return;
-	}
-	count(p->c.counters, CNT_ICMP_MATCHED);
-	client_on_error(c, e->cause, now);
 }
 
 /* ---- the ready list ---- */

@@ -155,7 +155,7 @@ int request_try(struct request *r, const struct target *t, size_t n,
 		return 0;
 	}
 	for (size_t i = 0; i < n; i++)
-		attempt_start(r, &t[i], now);
+		attempt_start(r, &t[i], i, n, now);
 	if (r->n_open == 0)
 		outcome_set(r);
 	return 0;

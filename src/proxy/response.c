@@ -214,9 +214,14 @@ static void merge_challenges(struct request *r, struct response *best)
 		for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
 			const struct hdr *f = msg_first(&a->res->msg, ids[i]);
 
-			for (; f; f = msg_next(&a->res->msg, f))
-				edit_add(&best->edits, hdr_name(ids[i]),
-					 msg_hdr_unfolded(&a->res->msg, f));
+			for (; f; f = msg_next(&a->res->msg, f)) {
+				struct str v =
+				    msg_hdr_unfolded(&a->res->msg, f);
+
+				if (v.p)
+					edit_add(&best->edits, hdr_name(ids[i]),
+						 v);
+			}
 		}
 	}
 }

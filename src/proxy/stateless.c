@@ -91,15 +91,33 @@ static bool acks_our_reply(struct proxy *p, const struct msg_key *key,
 	return str_eq(key->to_tag, (struct str){tag, TAG_LEN});
 }
 
+static int add_via(struct proxy *p, struct msg *m, const struct msg_key *key,
+		   const struct hop *from, const struct hop *hop,
+		   struct edits *e)
+{
+	struct upstream_id up = upstream_id(key, from);
+	struct str marked = via_mark_received(p->c.scratch, &key->via, from);
+	char branch[BRANCH_LEN];
+	struct buf b;
+	int err;
+
+	branch_write(branch, p->c.key, &up, hop, 0, loop_hash(p, m, key, from));
+	buf_arena(&b, p->c.scratch, 128);
+	via_write(&b, p->c.listeners, hop, (struct str){branch, BRANCH_LEN});
+	if (!marked.p || !buf_ok(&b))
+		return ERR_NOMEM;
+	err = edit_replace_value(e, HDR_VIA, marked);
+	return err ? err : edit_prepend(e, STR("Via"), buf_str(&b));
+}
+
 static int write_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 		     const struct hop *from, const struct hop *hop,
 		     const struct route *route, struct edits *e,
 		     struct buf *out)
 {
-	struct upstream_id up = upstream_id(key, from);
 	const struct hdr *f = msg_first(m, HDR_MAX_FORWARDS);
-	char branch[BRANCH_LEN], hops[12];
 	uint32_t left = 71;
+	char hops[12];
 	struct buf b;
 	int err;
 
@@ -108,24 +126,10 @@ static int write_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 	buf_fixed(&b, hops, sizeof(hops));
 	buf_u64(&b, left - 1);
 	err = edit_set(e, STR("Max-Forwards"), buf_str(&b));
-	if (!err && route->next_is_strict) {
-		buf_arena(&b, p->c.scratch, route->uri.n + 2);
-		buf_char(&b, '<');
-		buf_put(&b, route->uri);
-		buf_char(&b, '>');
-		edit_pop_value(e, HDR_ROUTE);
-		edit_add(e, STR("Route"), buf_str(&b));
-		err = edit_uri(e, route->next);
-	}
+	if (!err && route->next_is_strict)
+		err = forward_strictly(e, route->uri, route->next);
 	if (!err)
-		err = edit_replace_value(
-		    e, HDR_VIA,
-		    via_mark_received(p->c.scratch, &key->via, from));
-	branch_write(branch, p->c.key, &up, hop, 0, loop_hash(p, m, key, from));
-	buf_arena(&b, p->c.scratch, 128);
-	via_write(&b, p->c.listeners, hop, (struct str){branch, BRANCH_LEN});
-	if (!err)
-		err = edit_prepend(e, STR("Via"), buf_str(&b));
+		err = add_via(p, m, key, from, hop, e);
 	return err ? err : edits_write(e, out);
 }
 
@@ -139,9 +143,12 @@ void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 	struct uri next;
 	struct hop hop;
 	struct buf b;
+	int err;
 
 	(void)now;
-	if (acks_our_reply(p, key, from) || answered_on_ack(p, key))
+	/* with the branch of its INVITE it would pass for the ACK of a failure,
+	 * too */
+	if (answered_on_ack(p, key) || acks_our_reply(p, key, from))
 		return;
 	edits_init(&e, m, p->c.scratch);
 	route = route_request(p, m, key, from, source, &e);
@@ -152,8 +159,10 @@ void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 		return;
 	}
 	buf_arena(&b, p->c.scratch, m->raw.n + 256);
-	if (write_ack(p, m, key, from, &hop, &route, &e, &b) != 0) {
-		count(p->c.counters, CNT_STRAY_ACK);
+	err = write_ack(p, m, key, from, &hop, &route, &e, &b);
+	if (err) {
+		count(p->c.counters,
+		      err == ERR_NOMEM ? CNT_NOMEM : CNT_STRAY_ACK);
 		return;
 	}
 	count(p->c.counters, CNT_SENT_REQUEST);
