@@ -265,6 +265,21 @@ TEST(life_ends_with_the_core)
 	pw_free(w); /* nothing leaks, nothing is called */
 }
 
+/* Its timers lie in lists with those of transactions, which are freed later. */
+TEST(life_ends_with_the_core_and_timers_of_one_millisecond)
+{
+	struct pw *w = held();
+
+	w->plan.opts.timeout = SECONDS(32); /* as Timer B */
+	try_one(w, SERVER1);
+	pw_give(w, ALICE,
+		pw_request((struct pw_req){.branch = "z9hG4bKsecond",
+					   .call_id = "second"}));
+	try_one(w, SERVER2);
+	pw_cancel(w);
+	pw_free(w);
+}
+
 /* A server that says 183 all the time costs no memory. */
 TEST(life_of_a_chatty_server)
 {

@@ -132,6 +132,22 @@ struct proxy *proxy_new(const struct proxy_conf *conf)
 	return p;
 }
 
+/* Before its memory goes: timers of others may be their neighbours. */
+static void stop_timers(struct request *r)
+{
+	struct timers *ts = r->proxy->c.timers;
+
+	trying_stop(r);
+	cancel_stop(r);
+	timer_stop(ts, &r->owe);
+	list_each (it, &r->attempts) {
+		struct attempt *a = container_of(it, struct attempt, link);
+
+		timer_stop(ts, &a->limit);
+		timer_stop(ts, &a->timer_c);
+	}
+}
+
 void proxy_free(struct proxy **pp)
 {
 	struct proxy *p = *pp;
@@ -139,8 +155,10 @@ void proxy_free(struct proxy **pp)
 	if (!p)
 		return;
 	list_each_safe (it, &p->requests) {
-		struct arena *a = container_of(it, struct request, link)->arena;
+		struct request *r = container_of(it, struct request, link);
+		struct arena *a = r->arena;
 
+		stop_timers(r);
 		arena_free(&a);
 	}
 	answered_fini(p);
@@ -442,15 +460,11 @@ static void request_free(struct request *r, struct now now)
 	log_request(r, now);
 	if (p->has_policy && p->policy.on_free)
 		p->policy.on_free(p->policy.ctx, r);
-	trying_stop(r);
-	cancel_stop(r);
-	timer_stop(p->c.timers, &r->owe);
+	stop_timers(r);
 	list_each (it, &r->attempts) {
 		struct attempt *a = container_of(it, struct attempt, link);
 		struct client *c = a->client;
 
-		timer_stop(p->c.timers, &a->limit);
-		timer_stop(p->c.timers, &a->timer_c);
 		a->client = NULL;
 		if (c)
 			client_disown(c, now);
