@@ -50,7 +50,7 @@ function check.is_good(expect, res)
   if expect == "any" then
     return res.code < 500 or res.code > 599
   elseif type(expect) == "function" then
-    return expect(res) and true or false
+    return core.steady("expect", expect, res) and true or false
   end
   for _, code in ipairs(expect) do
     if res.code == code then

@@ -486,6 +486,10 @@ local function add_loading(world, core)
     return fn
   end
 
+  function core.steady(_, fn, ...)
+    return fn(...)
+  end
+
   function core.where()
     return world.where
   end

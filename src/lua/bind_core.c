@@ -49,6 +49,23 @@ static int l_framed(lua_State *L)
 	return 1;
 }
 
+/* core.steady("policy"|"expect", fn, ...): what fn returns; it cannot wait. */
+static int l_steady(lua_State *L)
+{
+	static const char *const names[] = {"policy", "expect", NULL};
+	static const char *const places[][2] = {
+	    {"a policy function",
+	     "it decides by what is known; wait in the handler"},
+	    {"a function that judges a check",
+	     "it sees an answer; wait in sip.every or sip.on"}};
+	int i = luaL_checkoption(L, 1, NULL, names);
+
+	luaL_checkany(L, 2);
+	vm_steady(L, lua_gettop(L) - 2, LUA_MULTRET, places[i][0],
+		  places[i][1]);
+	return lua_gettop(L) - 1;
+}
+
 static int l_phase(lua_State *L)
 {
 	lua_pushstring(L,
@@ -328,6 +345,7 @@ void bind_core(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"where", l_where},
 					     {"framed", l_framed},
+					     {"steady", l_steady},
 					     {"phase", l_phase},
 					     {"now", l_now},
 					     {"wall", l_wall},

@@ -221,6 +221,7 @@ void limit_begin(struct vm *vm, lua_State *L)
 	assert(vm->depth == 0);
 	vm->depth = 1;
 	vm->refused = false;
+	vm->where = vm->instead = NULL; /* an error may have left vm_steady */
 	vm->e = (struct entry){.bytes_at_start = vm->mem.bytes};
 	limit_arm(vm, L);
 }

@@ -234,6 +234,19 @@ int vm_call(lua_State *L, int nargs, int nresults, const char *where,
 	return leave(vm, before, status);
 }
 
+void vm_steady(lua_State *L, int nargs, int nresults, const char *where,
+	       const char *instead)
+{
+	struct vm *vm = vm_of(L);
+	struct place before = {vm->where, vm->instead};
+
+	vm->where = where;
+	vm->instead = instead;
+	lua_call(L, nargs, nresults);
+	vm->where = before.where;
+	vm->instead = before.instead;
+}
+
 /* ---- the state ----------------------------------------------------------- */
 
 static int on_panic(lua_State *L)

@@ -115,6 +115,10 @@ int vm_do(struct vm *vm, lua_CFunction fn, void *arg, const char *where,
  * ERR_LIMIT return to Lua soon: the caller is condemned too. */
 int vm_call(lua_State *L, int nargs, int nresults, const char *where,
 	    const char *instead);
+/* The same once more, as lua_call does it: errors go on to the caller, as they
+ * are. `where` and `instead` are literals. */
+void vm_steady(lua_State *L, int nargs, int nresults, const char *where,
+	       const char *instead);
 /* Message and traceback of the last failure of vm_load, vm_do or vm_call, cut
  * at 4 kB; valid until the next. Never NULL. */
 const char *vm_error(const struct vm *vm);

@@ -1,5 +1,6 @@
 -- A policy that is a function of the script: (req, servers) -> a server, a list of
 -- servers, or nil for none of this tier.
+local core = require "tandem.core"
 local misuse = require "tandem.misuse"
 local class = require("tandem.server").class
 local ipairs, type = ipairs, type
@@ -35,7 +36,7 @@ function custom.new(fn, pool)
       for _, server in ipairs(servers) do
         offered[server] = true
       end
-      local result = fn(req, servers)
+      local result = core.steady("policy", fn, req, servers)
       if result == nil then
         return {}
       elseif type(result) ~= "table" or class.state(result) then
