@@ -192,6 +192,9 @@ TEST(parse_ip_takes_no_port)
 	CHECK(!addr_parse_ip(STR("[::1]:5060"), &a));
 	CHECK(!addr_parse_ip(STR("[1.2.3.4]"), &a));
 	CHECK(!addr_parse_ip(STR(""), &a));
+	CHECK(!addr_parse_ip(STR_NONE, &a));
+	CHECK(addr_parse_v4(STR("1.2.3.4"), &a));
+	CHECK(!addr_parse_v4(STR("::ffff:1.2.3.4"), &a));
 }
 
 /* The C library reads the same texts as addresses. */

@@ -106,8 +106,8 @@ static size_t count_char(struct str s, char c)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < s.n; i++)
-		n += s.p[i] == c;
+	for (size_t at; (at = str_find(s, c)) < s.n; n++)
+		s = str_sub(s, at + 1, s.n);
 	return n;
 }
 

@@ -62,6 +62,11 @@ bool scan_list(struct str *list, struct str *value_r)
 {
 	struct cur c = cur_of(*list);
 
+	if (str_find(*list, ',') == list->n) { /* mostly */
+		*value_r = str_trim(*list);
+		*list = (struct str){c.end, 0};
+		return value_r->n > 0;
+	}
 	*value_r = STR_NONE;
 	while (!cur_end(&c) && !value_r->n) {
 		const char *from = c.p;

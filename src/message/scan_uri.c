@@ -12,6 +12,8 @@ static bool is_name(struct str s)
 
 	if (!s.n || s.n > 255)
 		return false;
+	if (ch_is_digit(s.p[0]) && addr_parse_v4(s, &addr))
+		return true;
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
 

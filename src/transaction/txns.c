@@ -152,16 +152,15 @@ void owned_free(struct mem *m, struct str *own)
 void siphash_lower(struct siphash *h, struct str s)
 {
 	char chunk[64];
-	size_t n = 0;
 
 	siphash_u64(h, s.n);
-	for (size_t i = 0; i < s.n; i++) {
-		char c = s.p[i];
+	for (size_t at = 0, n; at < s.n; at += n) {
+		n = s.n - at < sizeof(chunk) ? s.n - at : sizeof(chunk);
+		for (size_t i = 0; i < n; i++) {
+			char c = s.p[at + i];
 
-		chunk[n++] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
-		if (n == sizeof(chunk) || i + 1 == s.n) {
-			siphash_bytes(h, chunk, n);
-			n = 0;
+			chunk[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 		}
+		siphash_bytes(h, chunk, n);
 	}
 }

@@ -18,21 +18,32 @@ static void normalise(struct addr *a)
 	a->scope = 0;
 }
 
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
 /* Four decimal numbers of 0 to 255. A leading zero is refused: some readers
  * take such a number as octal, and two readings of one address are a hole. */
 static bool parse_v4(struct str s, uint8_t ip[4])
 {
-	for (int i = 0; i < 4; i++) {
-		struct str part = str_cut(&s, '.');
-		uint32_t v;
+	size_t at = 0, from;
 
-		if (part.n > 1 && part.p[0] == '0')
+	for (int i = 0; i < 4; i++) {
+		unsigned v = 0;
+
+		if (i && (at == s.n || s.p[at++] != '.'))
 			return false;
-		if (!str_u32(part, 255, &v) || (i < 3) != (s.p != NULL))
+		for (from = at; at < s.n && is_digit(s.p[at]); at++) {
+			v = v * 10 + (unsigned)(s.p[at] - '0');
+			if (v > 255)
+				return false;
+		}
+		if (at == from || (at - from > 1 && s.p[from] == '0'))
 			return false;
 		ip[i] = (uint8_t)v;
 	}
-	return true;
+	return at == s.n;
 }
 
 /* One to four hex digits. */
@@ -106,20 +117,25 @@ static bool parse_v6(struct str s, uint8_t ip[16])
 	return true;
 }
 
+bool addr_parse_v4(struct str s, struct addr *out_r)
+{
+	struct addr a = {.family = ADDR_V4};
+
+	if (!parse_v4(s, a.ip))
+		return false;
+	*out_r = a;
+	return true;
+}
+
 /* Text without brackets and without a port. */
 static bool parse_bare(struct str s, struct addr *out_r)
 {
-	struct addr a = {0};
+	struct addr a = {.family = ADDR_V6};
 
-	if (str_find(s, ':') < s.n) {
-		a.family = ADDR_V6;
-		if (!parse_v6(s, a.ip))
-			return false;
-	} else {
-		a.family = ADDR_V4;
-		if (!parse_v4(s, a.ip))
-			return false;
-	}
+	if (addr_parse_v4(s, out_r))
+		return true;
+	if (str_find(s, ':') == s.n || !parse_v6(s, a.ip))
+		return false;
 	normalise(&a);
 	*out_r = a;
 	return true;
@@ -136,7 +152,7 @@ static bool parse_bracketed(struct str s, struct addr *out_r)
 
 bool addr_parse_ip(struct str s, struct addr *out_r)
 {
-	if (str_starts(s, STR("[")))
+	if (s.n && s.p[0] == '[')
 		return parse_bracketed(s, out_r);
 	return parse_bare(s, out_r);
 }

@@ -27,8 +27,9 @@ enum { ADDR_TEXT = 64 }; /* enough for any text form with NUL */
 bool addr_parse(struct str s, struct addr *out_r);
 /* The address alone: bracketed IPv6 ("[::1]") or not ("::1"), no port. */
 bool addr_parse_ip(struct str s, struct addr *out_r);
-void addr_write(struct buf *b, const struct addr *a);    /* with port if any */
-void addr_write_ip(struct buf *b, const struct addr *a); /* "1.2.3.4" "::1" */
+bool addr_parse_v4(struct str s, struct addr *out_r); /* of these, IPv4 only */
+void addr_write(struct buf *b, const struct addr *a); /* with port if any */
+void addr_write_ip(struct buf *b, const struct addr *a);   /* "1.2.3.4" "::1" */
 void addr_write_host(struct buf *b, const struct addr *a); /* "[::1]" */
 const char *addr_text(const struct addr *a, char out[ADDR_TEXT]);
 bool addr_eq(const struct addr *a, const struct addr *b);

@@ -1,5 +1,8 @@
 #include "util/siphash.h"
 
+#include <endian.h>
+#include <string.h>
+
 /* The definition is section 2 of "SipHash: a fast short-input PRF"
  * (Aumasson and Bernstein, 2012). Words are little-endian everywhere. */
 
@@ -10,11 +13,10 @@ static uint64_t rotl(uint64_t x, int by)
 
 static uint64_t load64(const uint8_t *p)
 {
-	uint64_t v = 0;
+	uint64_t v;
 
-	for (int i = 0; i < 8; i++)
-		v |= (uint64_t)p[i] << 8 * i;
-	return v;
+	memcpy(&v, p, sizeof(v));
+	return le64toh(v);
 }
 
 static inline void sip_round(struct siphash *h)
@@ -55,34 +57,7 @@ void siphash_init(struct siphash *h, struct sipkey key)
 }
 
 /* `tail` holds the total % 8 bytes that do not fill a word yet. */
-static inline void put_byte(struct siphash *h, uint8_t byte)
-{
-	h->tail |= (uint64_t)byte << 8 * (h->total % 8);
-	h->total++;
-	if (h->total % 8 == 0) {
-		sip_word(h, h->tail);
-		h->tail = 0;
-	}
-}
-
-void siphash_bytes(struct siphash *h, const void *data, size_t n)
-{
-	const uint8_t *p = data;
-	struct siphash s = *h; /* in registers */
-	size_t words;
-
-	for (; n && s.total % 8; n--)
-		put_byte(&s, *p++);
-	words = n / 8;
-	for (size_t i = 0; i < words; i++)
-		sip_word(&s, load64(p + 8 * i));
-	s.total += 8 * words;
-	for (size_t i = 8 * words; i < n; i++)
-		put_byte(&s, p[i]);
-	*h = s;
-}
-
-void siphash_u64(struct siphash *h, uint64_t v)
+static inline void put_word(struct siphash *h, uint64_t v)
 {
 	unsigned shift = 8 * (unsigned)(h->total % 8);
 
@@ -93,6 +68,38 @@ void siphash_u64(struct siphash *h, uint64_t v)
 	}
 	sip_word(h, h->tail | v << shift);
 	h->tail = v >> (64 - shift);
+}
+
+/* The same for less than a word. */
+static inline void put_part(struct siphash *h, const uint8_t *p, size_t n)
+{
+	unsigned fill = (unsigned)(h->total % 8);
+	uint64_t v = 0;
+
+	for (size_t i = 0; i < n; i++)
+		v |= (uint64_t)p[i] << 8 * i;
+	h->total += n;
+	h->tail |= v << 8 * fill;
+	if (fill + n >= 8) {
+		sip_word(h, h->tail);
+		h->tail = v >> 8 * (8 - fill);
+	}
+}
+
+void siphash_bytes(struct siphash *h, const void *data, size_t n)
+{
+	const uint8_t *p = data;
+	struct siphash s = *h; /* in registers */
+
+	for (; n >= 8; n -= 8, p += 8)
+		put_word(&s, load64(p));
+	put_part(&s, p, n);
+	*h = s;
+}
+
+void siphash_u64(struct siphash *h, uint64_t v)
+{
+	put_word(h, v);
 }
 
 void siphash_str(struct siphash *h, struct str s)
