@@ -16,10 +16,11 @@ local innocent = { no_source = true, too_big = true, none = true }
 ---@param server table
 function passive.answered(server)
   local facts = server.facts
-  if facts:get "failures" ~= 0 then
+  local failures, trial = facts:get("failures", "trial")
+  if failures ~= 0 then
     facts:set("failures", 0)
   end
-  if facts:get "trial" > 1 then
+  if trial > 1 then
     facts:set("trial", 0)
   end
 end

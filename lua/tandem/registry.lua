@@ -6,13 +6,14 @@ local _ENV = nil
 
 local registry = { pools = {} }
 
-local pools, servers = {}, {}
+local pools, servers, by_facts = {}, {}, {}
 
 function registry.add(pool)
   registry.pools[#registry.pools + 1] = pool
   pools[pool.name] = pool
   for _, server in ipairs(pool.servers) do
     servers[server.full] = server
+    by_facts[server.facts] = server
   end
 end
 
@@ -32,7 +33,7 @@ end
 ---@param facts? table
 ---@return table? server
 function registry.of(facts)
-  return facts and servers[facts:name()]
+  return facts and by_facts[facts]
 end
 
 return registry

@@ -224,12 +224,40 @@ local function unknown_key(value, fields)
   return least
 end
 
+-- Does it matter what is not given?
+local function has_rules(fields)
+  for _, field in pairs(fields) do
+    if field.default ~= nil or field.required then
+      return true
+    end
+  end
+  return false
+end
+
+-- The result of one look at what is given; nil if anything is wrong with that.
+local function all_good(value, fields)
+  local out = {}
+  for name, item in pairs(value) do
+    local field = fields[name]
+    if not field then
+      return nil
+    end
+    local ok, result = field.check(item, name)
+    if not ok then
+      return nil
+    end
+    out[name] = result
+  end
+  return out
+end
+
 -- A table with these fields and no others. `verify(out)` may look at the whole
 -- and return what is wrong with it.
 ---@param fields table<string, table>
 ---@param verify? fun(out: table): string?
 function schema.record(fields, verify)
-  local names = names_of(fields)
+  local names, simple = names_of(fields), not has_rules(fields)
+  -- All fields in order, so that the first problem is the same in every run.
   local function fill(value, path)
     local out = {}
     for _, name in ipairs(names) do
@@ -249,19 +277,25 @@ function schema.record(fields, verify)
     end
     return true, out
   end
+  local function read(value, path)
+    local key = unknown_key(value, fields)
+    if key ~= nil then
+      local prefix = path == "" and "" or path .. "."
+      return false, ("unknown option '%s'%s"):format(join(path, key),
+        suggest.hint(key, names, prefix))
+    end
+    return fill(value, path)
+  end
   return {
     fields = fields,
     check = function(value, path)
       if type(value) ~= "table" then
         return expected(path, "a table of options", value)
       end
-      local key = unknown_key(value, fields)
-      if key ~= nil then
-        local prefix = path == "" and "" or path .. "."
-        return false, ("unknown option '%s'%s"):format(join(path, key),
-          suggest.hint(key, names, prefix))
+      local ok, out = true, simple and all_good(value, fields)
+      if not out then
+        ok, out = read(value, path)
       end
-      local ok, out = fill(value, path)
       if not ok then
         return false, out
       end

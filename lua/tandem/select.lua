@@ -51,13 +51,17 @@ end
 -- The untried servers of a tier that fit, in order.
 local function tier_queue(self, tier, fits, now)
   local known, unknown = {}, {}
-  for _, server in ipairs(tier) do
+  for i = 1, #tier do
+    local server = tier[i]
     if not self.tried[server] and fits(server, now) then
       local list = self.pool.check and is_unknown(server) and unknown or known
       list[#list + 1] = server
     end
   end
   local queue = ordered(self, known, now)
+  if #unknown == 0 then
+    return queue
+  end
   return table.move(ordered(self, unknown, now), 1, #unknown, #queue + 1, queue)
 end
 
@@ -100,17 +104,20 @@ local function resort_queue(self, now)
   return { best }
 end
 
+-- Servers in the first state come before those in the second.
+local states = { pool_state.usable, pool_state.on_failback }
+
 -- The next servers to try, and the state they must be in when their turn comes.
 local function fill(self, now)
   local queue = sticky_queue(self, now)
   if #queue > 0 then
     return queue, may_take
   end
-  for _, fits in ipairs { pool_state.usable, pool_state.on_failback } do
-    for _, tier in ipairs(self.pool.tiers) do
-      queue = tier_queue(self, tier, fits, now)
+  for i = 1, #states do
+    for j = 1, #self.pool.tiers do
+      queue = tier_queue(self, self.pool.tiers[j], states[i], now)
       if #queue > 0 then
-        return queue, fits
+        return queue, states[i]
       end
     end
   end
@@ -125,20 +132,15 @@ end
 ---@param now number
 ---@return table? server
 function cursor:peek(now)
-  while true do
-    local server = self.queue[1]
-    if not server then
-      self.queue, self.fits = fill(self, now)
-      server = self.queue[1]
-      if not server then
-        return nil
-      end
-    end
-    if not self.tried[server] and self.fits(server, now) then
-      return server
-    end
-    table.remove(self.queue, 1)
+  local queue = self.queue
+  while queue[1] and (self.tried[queue[1]] or not self.fits(queue[1], now)) do
+    table.remove(queue, 1)
   end
+  if not queue[1] then
+    queue, self.fits = fill(self, now)
+    self.queue = queue
+  end
+  return queue[1]
 end
 
 -- The server whose turn it is; it does not come again.

@@ -13,6 +13,8 @@ local admin_word = { [0] = "ready", "drain", "maint" }
 state.health_code = { unknown = 0, up = 1, falling = 2, down = 3, rising = 4 }
 state.admin_code = { ready = 0, drain = 1, maint = 2 }
 
+local down, rising = state.health_code.down, state.health_code.rising
+
 ---@return "unknown"|"up"|"falling"|"down"|"rising"
 function state.health(server)
   return health_word[server.facts:get "health"]
@@ -34,41 +36,36 @@ end
 -- The first that applies.
 ---@return "maint"|"drain"|"down"|"held"|"up" status
 ---@return boolean failback_only held, and only because it came back recently
+---@return boolean on_trial after a passive fall without checks one request at a time
+---  is the trial: the fact is 1 when a trial is wanted, more when one is under way
 function state.status(server, now)
-  local admin = state.admin(server)
-  if admin ~= "ready" then
-    return admin, false
+  local admin, health, others, failback, trial =
+    server.facts:get("admin", "health", "hold_until", "failback_until", "trial")
+  local on_trial = trial > 1
+  if admin ~= 0 then
+    return admin_word[admin], false, on_trial
+  elseif health == down or health == rising then
+    return "down", false, on_trial
+  elseif others > 0 and core.seconds(others) > now then
+    return "held", false, on_trial
+  elseif failback > 0 and core.seconds(failback) > now then
+    return "held", true, on_trial
   end
-  local health = state.health(server)
-  if health == "down" or health == "rising" then
-    return "down", false
-  end
-  local others, failback = state.held_until(server)
-  if others > now then
-    return "held", false
-  elseif failback > now then
-    return "held", true
-  end
-  return "up", false
-end
-
--- After a passive fall without checks one request at a time is the trial: 1 says
--- that a trial is wanted, more that one is under way.
-local function on_trial(server)
-  return server.facts:get "trial" > 1
+  return "up", false, on_trial
 end
 
 -- May take this new request.
 ---@return boolean
 function state.usable(server, now)
-  return state.status(server, now) == "up" and not on_trial(server)
+  local status, _, on_trial = state.status(server, now)
+  return status == "up" and not on_trial
 end
 
 -- May take this new request if nothing else may.
 ---@return boolean
 function state.on_failback(server, now)
-  local _, failback_only = state.status(server, now)
-  return failback_only and not on_trial(server)
+  local _, failback_only, on_trial = state.status(server, now)
+  return failback_only and not on_trial
 end
 
 -- Is there for new requests in general, if need be in spite of a failback hold.

@@ -88,7 +88,8 @@ function try.answered(req, res, key, tried)
   if server ~= tried then
     passive.answered(server)
   end
-  if res.code == 401 or res.code == 407 then
+  local code = res.code
+  if code == 401 or code == 407 then
     core.sticky_set(server.pool.name, key or req.call_id, server.name, sticky_ttl)
   end
   return server == tried

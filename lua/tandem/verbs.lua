@@ -31,7 +31,8 @@ end
 ---@param res tandem.Response
 ---@param opts? tandem.ForwardOptions
 function verbs.forward(res, opts)
-  return res:_forward(try.options("res:forward", options.forward, opts).keep_503)
+  local checked = opts ~= nil and try.options("res:forward", options.forward, opts)
+  return res:_forward(checked and checked.keep_503)
 end
 
 return verbs

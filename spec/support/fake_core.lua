@@ -152,8 +152,12 @@ local function checked(name)
   return assert(fact_names[name] and name, "there is no fact " .. tostring(name))
 end
 
-function Facts:get(name)
-  return self.values[checked(name)] or 0
+function Facts:get(name, ...)
+  local value = self.values[checked(name)] or 0
+  if ... then
+    return value, self:get(...)
+  end
+  return value
 end
 
 function Facts:set(name, value)

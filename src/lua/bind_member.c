@@ -98,7 +98,8 @@ const struct member *facts_member(lua_State *L, int idx)
 	return f->m;
 }
 
-static _Atomic int64_t *check_fact(lua_State *L, const struct facts *f,
+/* The fact that is named at idx. */
+static _Atomic int64_t *check_fact(lua_State *L, const struct facts *f, int idx,
 				   bool to_write)
 {
 	static const char *const names[] = {
@@ -106,7 +107,7 @@ static _Atomic int64_t *check_fact(lua_State *L, const struct facts *f,
 	    FACT_LIST(X)
 #undef X
 		NULL};
-	int fact = luaL_checkoption(L, 2, NULL, names);
+	int fact = luaL_checkoption(L, idx, NULL, names);
 
 	if (f->m)
 		return &f->m->fact[fact];
@@ -118,17 +119,24 @@ static _Atomic int64_t *check_fact(lua_State *L, const struct facts *f,
 	return NULL;
 }
 
+/* facts:get(name, ...): as many numbers as names */
 static int l_get(lua_State *L)
 {
-	_Atomic int64_t *fact = check_fact(L, check(L, 1), false);
+	const struct facts *f = check(L, 1);
+	int top = lua_gettop(L), idx = 2;
 
-	lua_pushinteger(L, fact ? atomic_load(fact) : 0);
-	return 1;
+	luaL_checkstack(L, top, NULL);
+	do {
+		_Atomic int64_t *fact = check_fact(L, f, idx, false);
+
+		lua_pushinteger(L, fact ? atomic_load(fact) : 0);
+	} while (++idx <= top);
+	return idx - 2;
 }
 
 static int l_set(lua_State *L)
 {
-	_Atomic int64_t *fact = check_fact(L, check(L, 1), true);
+	_Atomic int64_t *fact = check_fact(L, check(L, 1), 2, true);
 
 	atomic_store(fact, luaL_checkinteger(L, 3));
 	return 0;
@@ -136,7 +144,7 @@ static int l_set(lua_State *L)
 
 static int l_add(lua_State *L)
 {
-	_Atomic int64_t *fact = check_fact(L, check(L, 1), true);
+	_Atomic int64_t *fact = check_fact(L, check(L, 1), 2, true);
 	lua_Integer n = luaL_checkinteger(L, 3);
 
 	lua_pushinteger(L, atomic_fetch_add(fact, n) + n);

@@ -52,20 +52,21 @@ static int on_tostring(lua_State *L)
 	return 1;
 }
 
-/* Upvalues: the methods, the getter or nil. */
+/* Upvalues: the methods, the getter. */
 static int on_index(lua_State *L)
 {
-	lua_CFunction get;
-
 	lua_pushvalue(L, 2);
 	if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
 		return 1;
 	lua_pop(L, 1);
-	get = lua_tocfunction(L, lua_upvalueindex(2));
-	if (get)
-		return get(L);
-	luaL_getmetafield(L, 1, "__name");
-	return vm_raise(L, "%s has no field '%s'", lua_tostring(L, -1),
+	return lua_tocfunction(L, lua_upvalueindex(2))(L);
+}
+
+/* Of the table of methods. Upvalue: the name of the type. */
+static int on_missing(lua_State *L)
+{
+	return vm_raise(L, "%s has no field '%s'",
+			lua_tostring(L, lua_upvalueindex(1)),
 			env_tolstring(L, 2, NULL));
 }
 
@@ -82,11 +83,16 @@ static void set_index(lua_State *L, const struct box_type *type)
 
 	lua_newtable(L);
 	luaL_setfuncs(L, type->methods ? type->methods : none, 0);
-	if (type->get)
+	if (type->get) {
 		lua_pushcfunction(L, type->get);
-	else
-		lua_pushnil(L);
-	lua_pushcclosure(L, on_index, 2);
+		lua_pushcclosure(L, on_index, 2);
+	} else {
+		lua_createtable(L, 0, 1);
+		lua_pushstring(L, type->name);
+		lua_pushcclosure(L, on_missing, 1);
+		lua_setfield(L, -2, "__index");
+		lua_setmetatable(L, -2);
+	}
 	lua_setfield(L, -2, "__index");
 }
 
