@@ -380,3 +380,44 @@ TEST(methods)
 	CHECK_INT(method_id(STR("")), METHOD_OTHER);
 	CHECK_STR(method_name(METHOD_OTHER), "");
 }
+
+TEST(a_copy_needs_nothing_of_the_original)
+{
+	static const char *const texts[] = {
+	    INVITE FIELDS
+	    "X-a: one\r\n two\r\nContent-Length: 3\r\n\r\nabcREST",
+	    "SIP/2.0 180 It rings\r\n" FIELDS "\r\n"};
+	struct fixture from, f;
+
+	fixture_init(&f);
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		struct msg copy, again;
+
+		fixture_init(&from);
+		CHECK_INT(fixture_index(&from, str_from(texts[i])), MSG_OK);
+		CHECK(msg_copy(&copy, &from.m, f.arena));
+		fixture_fini(&from);
+		CHECK_INT(msg_index(&again, f.arena, copy.raw), MSG_OK);
+		CHECK_INT(copy.n, again.n);
+		CHECK(!memcmp(copy.h, again.h, copy.n * sizeof(*copy.h)));
+		again.h = copy.h;
+		CHECK(!memcmp(&copy, &again, sizeof(copy)));
+	}
+	fixture_fini(&f);
+}
+
+TEST(a_copy_without_memory)
+{
+	struct fixture from, f;
+	struct msg copy;
+
+	fixture_init(&from);
+	CHECK_INT(fixture_index(&from, STR(INVITE FIELDS "\r\n")), MSG_OK);
+	fixture_init(&f);
+	for (size_t taken = 0; fixture_starve(&f, taken); taken++)
+		if (!msg_copy(&copy, &from.m, f.arena))
+			CHECK(arena_failed(f.arena));
+	CHECK(!msg_copy(&copy, &from.m, f.arena));
+	fixture_fini(&f);
+	fixture_fini(&from);
+}

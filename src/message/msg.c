@@ -303,6 +303,33 @@ enum msg_bad msg_index(struct msg *m, struct arena *a, struct str raw)
 	return w.bad;
 }
 
+/* The same place in a copy of the bytes. */
+static struct str moved(struct str s, const char *from, const char *to)
+{
+	return s.p ? (struct str){to + (s.p - from), s.n} : s;
+}
+
+bool msg_copy(struct msg *out_r, const struct msg *m, struct arena *a)
+{
+	struct str raw = arena_str(a, m->raw);
+	struct hdr *h = arena_alloc(a, m->n * sizeof(*h));
+
+	if (!raw.p || !h)
+		return false;
+	if (m->n)
+		memcpy(h, m->h, m->n * sizeof(*h));
+	*out_r = *m;
+	out_r->raw = raw;
+	out_r->h = h;
+	out_r->arena = a;
+	out_r->cache = NULL;
+	out_r->method = moved(m->method, m->raw.p, raw.p);
+	out_r->uri = moved(m->uri, m->raw.p, raw.p);
+	out_r->reason = moved(m->reason, m->raw.p, raw.p);
+	out_r->body = moved(m->body, m->raw.p, raw.p);
+	return true;
+}
+
 struct str msg_hdr_name(const struct msg *m, const struct hdr *h)
 {
 	return (struct str){m->raw.p + h->off, h->name_len};

@@ -139,6 +139,10 @@ struct msg {
  */
 enum msg_bad msg_index(struct msg *m, struct arena *a, struct str raw);
 
+/* A copy of the bytes and of the index, both in `a`; what field.c found is not
+ * copied. False when memory ran out. */
+bool msg_copy(struct msg *out_r, const struct msg *m, struct arena *a);
+
 struct str msg_hdr_name(const struct msg *m, const struct hdr *h);
 struct str msg_hdr_value(const struct msg *m, const struct hdr *h);
 /* The value with each fold replaced by one space; in the arena if folded. */

@@ -261,9 +261,8 @@ void own_free(struct own **op, struct now now)
 static struct response *keep(struct own *o, struct msg *m)
 {
 	struct response *res = arena_zalloc(o->arena, sizeof(*res));
-	struct str raw = arena_str(o->arena, m->raw);
 
-	if (!res || !raw.p || msg_index(&res->msg, o->arena, raw) != MSG_OK)
+	if (!res || !msg_copy(&res->msg, m, o->arena))
 		return NULL;
 	res->code = m->status;
 	res->addr = o->conf.hop.addr;

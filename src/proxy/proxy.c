@@ -182,9 +182,8 @@ static struct request *request_new(struct proxy *p, const struct msg *m,
 {
 	struct arena *arena = arena_new(p->c.arenas);
 	struct request *r = arena ? arena_zalloc(arena, sizeof(*r)) : NULL;
-	struct str raw = r ? arena_str(arena, m->raw) : STR_NONE;
 
-	if (!raw.p || msg_index(&r->msg, arena, raw) != MSG_OK ||
+	if (!r || !msg_copy(&r->msg, m, arena) ||
 	    msg_key(&r->msg, &r->key) != MSG_OK) {
 		arena_free(&arena);
 		return NULL;

@@ -11,9 +11,8 @@ struct response *response_keep(struct request *r, struct attempt *a,
 			       struct msg *m)
 {
 	struct response *res = arena_zalloc(r->arena, sizeof(*res));
-	struct str raw = arena_str(r->arena, m->raw);
 
-	if (!res || !raw.p || msg_index(&res->msg, r->arena, raw) != MSG_OK)
+	if (!res || !msg_copy(&res->msg, m, r->arena))
 		return NULL;
 	res->code = m->status;
 	res->member = a->target.member;
