@@ -24,7 +24,7 @@ struct world {
 	size_t n;
 	struct host host;
 	struct request *req;
-	unsigned next;       /* server to try next */
+	unsigned next; /* server to try next */
 	enum outcome_kind last;
 	bool freed;
 };
@@ -67,11 +67,10 @@ static void allow(void *ctx, struct buf *out)
 
 static void try_next(struct world *w, struct now now)
 {
-	static const char *const servers[] = { "10.0.0.1:5060",
-					       "10.0.0.2:5060" };
-	struct try_opts opts = { .timeout = SECONDS(2), .retransmits = -1 };
-	struct target t = { .member = NULL };
-	struct reply reply = { .code = 500 };
+	static const char *const servers[] = {"10.0.0.1:5060", "10.0.0.2:5060"};
+	struct try_opts opts = {.timeout = SECONDS(2), .retransmits = -1};
+	struct target t = {.member = NULL};
+	struct reply reply = {.code = 500};
 
 	if (w->next == ARRAY_LEN(servers)) {
 		request_reply(w->req, &reply, now);
@@ -123,25 +122,25 @@ static bool drain(void *ctx, struct now now)
 static void world_open(struct world *w)
 {
 	static const uint8_t key[16] = "0123456789abcde";
-	struct core_user user = { .ctx = w,
-				  .drain = drain,
-				  .policy = { .ctx = w,
-					      .wants = wants,
-					      .allow = allow,
-					      .on_request = on_request,
-					      .on_outcome = on_outcome,
-					      .on_free = on_free } };
+	struct core_user user = {.ctx = w,
+				 .drain = drain,
+				 .policy = {.ctx = w,
+					    .wants = wants,
+					    .allow = allow,
+					    .on_request = on_request,
+					    .on_outcome = on_outcome,
+					    .on_free = on_free}};
 	const char *why;
 
 	memset(w, 0, sizeof(*w));
 	w->now.mono.us = SECONDS(1000);
-	w->host = (struct host){ .ctx = w,
-				 .send = fake_send,
-				 .source = fake_source,
-				 .log = fake_log };
+	w->host = (struct host){.ctx = w,
+				.send = fake_send,
+				.source = fake_source,
+				.log = fake_log};
 	w->node = node_new(1, key);
-	listener_parse(STR("udp:10.0.0.100:5060"),
-		       &w->node->listeners.l[0], &why);
+	listener_parse(STR("udp:10.0.0.100:5060"), &w->node->listeners.l[0],
+		       &why);
 	w->node->listeners.n = 1;
 	w->core = core_new(w->node, 0, &w->host, key, w->now);
 	core_set_user(w->core, &user);
@@ -176,7 +175,7 @@ static void world_close(struct world *w)
 
 static void give(struct world *w, const char *from, const char *text)
 {
-	struct hop hop = { .transport = TRANSPORT_UDP };
+	struct hop hop = {.transport = TRANSPORT_UDP};
 
 	addr_parse(str_from(from), &hop.addr);
 	addr_parse(STR("10.0.0.100:5060"), &hop.local);
@@ -184,15 +183,15 @@ static void give(struct world *w, const char *from, const char *text)
 }
 
 static const char invite[] =
-	"INVITE sip:bob@example.com SIP/2.0\r\n"
-	"Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bKabc\r\n"
-	"Max-Forwards: 70\r\n"
-	"From: <sip:alice@example.com>;tag=1\r\n"
-	"To: <sip:bob@example.com>\r\n"
-	"Call-ID: c1@192.0.2.7\r\n"
-	"CSeq: 1 INVITE\r\n"
-	"Contact: <sip:alice@192.0.2.7>\r\n"
-	"Content-Length: 0\r\n\r\n";
+    "INVITE sip:bob@example.com SIP/2.0\r\n"
+    "Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bKabc\r\n"
+    "Max-Forwards: 70\r\n"
+    "From: <sip:alice@example.com>;tag=1\r\n"
+    "To: <sip:bob@example.com>\r\n"
+    "Call-ID: c1@192.0.2.7\r\n"
+    "CSeq: 1 INVITE\r\n"
+    "Contact: <sip:alice@192.0.2.7>\r\n"
+    "Content-Length: 0\r\n\r\n";
 
 /* Answers the i-th thing sent with a status line, keeping its headers. */
 static void answer(struct world *w, size_t i, const char *status)
@@ -258,7 +257,7 @@ TEST(core_tries_the_next_server_after_silence)
 TEST(core_hears_icmp_through_the_quoted_branch)
 {
 	struct world w;
-	struct flow_event e = { .kind = FLOW_ERROR, .cause = CAUSE_ICMP_PORT };
+	struct flow_event e = {.kind = FLOW_ERROR, .cause = CAUSE_ICMP_PORT};
 
 	world_open(&w);
 	give(&w, "192.0.2.7:5060", invite);
