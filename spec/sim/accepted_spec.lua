@@ -98,6 +98,7 @@ sim.for_workers("an accepted INVITE", function(workers)
 
   it("passes on an ACK that reuses the branch of the INVITE", function()
     open { handler = wire.single }
+    a:ring(1) -- whose 180 has the To tag of the 200
     local call = alice:invite(uri, { ack = false })
     call:wait()
     local via = call.tx.bytes:match "\r\nVia: ([^\r]*)"

@@ -211,6 +211,17 @@ sim.for_workers("a late 2xx", function(workers)
       net:run(40)
     end)
 
+    it("is the last word: our 500 is repeated no more (RFC 6026 7.1)", function()
+      open { handler = silent, before = 'sip.settings { late_answer = "forward" }' }
+      a:answer("INVITE", 200, nil, 3)
+      local call = alice:invite(uri, { ack = false })
+      net:run(5)
+      alice:send(call.tx.bytes)
+      net:run(40)
+      assert.same({ 1.002, 1.502, 2.502 }, wire.times(answers(call, 500)))
+      assert.same({ 3.004, 3.504, 4.504 }, { table.unpack(wire.times(answers(call, 200)), 1, 3) })
+    end)
+
     it("after a 487 is hung up too", function()
       open { handler = wire.single }
       a:answer("INVITE", 200, nil, 3)

@@ -120,6 +120,23 @@ sim.for_workers("what a request leaves behind", function(workers)
     assert_nothing()
   end)
 
+  it("a stub that heard a provisional late: 64*T1 from then on", function()
+    open { handler = "req:try(a, { timeout = 1 }) return req:reply(500)" }
+    a:on("INVITE", function(_, reply)
+      a:after(20, function() reply(180) end)
+      a:after(50, function() reply(487) end)
+    end)
+    a:on("CANCEL", function(_, reply)
+      reply(200)
+    end)
+    alice:call(uri) -- CANCEL at 20.003
+    at(52)
+    assert.equal("INVITE INVITE CANCEL ACK", wire.names(a.received))
+    assert.same({ 0, 1, 1 }, at(82.002))
+    assert.same({ 0, 0, 0 }, at(82.004))
+    assert_nothing()
+  end)
+
   it("a stub that was answered: a client record from then on", function()
     open { handler = "req:try(a, { timeout = 1 }) return req:reply(500)" }
     a:answer("INVITE", 486, nil, 20)

@@ -89,6 +89,17 @@ sim.for_workers("Via", function(workers)
       assert.equal(3, #a:got "INVITE")
       assert.equal(3, #wire.branches(a:got "INVITE"))
     end)
+
+    it("has another branch also when the first attempt is forgotten here, not there", function()
+      open { handler = [[
+        req:try(a)
+        sip.sleep(10) -- longer than Timer K, shorter than Timer J
+        return req:try(a):forward() ]] }
+      a:once("MESSAGE", 503)
+      local message = alice:ask("MESSAGE", uri)
+      assert.equal(200, message.code)
+      assert.equal(2, #wire.branches(a:got "MESSAGE"))
+    end)
   end)
 
   describe("of a response", function()
