@@ -3,7 +3,7 @@
 local core = require "tandem.core"
 local link = require "tandem.link"
 local registry = require "tandem.registry"
-local ipairs, pairs, type = ipairs, pairs, type
+local error, ipairs, pairs, pcall, type = error, ipairs, pairs, pcall, type
 
 local _ENV = nil
 
@@ -86,12 +86,18 @@ link.receiver(topic, function(message)
   end
 end)
 
--- The last event: tasks would not run any more, so handlers run now.
+-- The last event: tasks would not run any more, so handlers run now, and each of
+-- them whatever the others do.
 function events.stop()
+  local failed
   for _, handler in ipairs(handlers["stop"] or {}) do
     if handler.per_worker or core.worker() == 0 then
-      handler.fn { event = "stop" }
+      local ok, why = pcall(handler.fn, { event = "stop" })
+      failed = failed or (not ok and { why })
     end
+  end
+  if failed then
+    error(failed[1], 0)
   end
 end
 
