@@ -238,6 +238,26 @@ TEST(life_a_200_of_the_policy_is_repeated_until_its_ack)
 	}
 }
 
+TEST(life_many_calls_answered_by_the_policy_leave_nothing)
+{
+	struct pw *w = pw_open(1);
+
+	w->plan.reply = 200;
+	for (int i = 0; i < 60; i++) {
+		char branch[32];
+
+		snprintf(branch, sizeof(branch), "z9hG4bK%d", i);
+		pw_give(w, ALICE,
+			pw_request((struct pw_req){.branch = branch}));
+	}
+	w->plan.reply = 0;
+	for (int i = 0; i < 60; i++) { /* as many as fit in the log */
+		w->n = 0;
+		pw_run(w, SECONDS(1));
+	}
+	pw_close(w);
+}
+
 TEST(life_of_a_policy_that_sleeps_for_minutes)
 {
 	struct pw *w = held();

@@ -439,6 +439,7 @@ void core_stats(const struct core *c, struct core_stats *out_r)
 	/* What only grew to be reused is no leak: spare chunks, hash buckets.
 	 */
 	size_t spare = arena_cache_bytes(c->arenas) +
+		       proxy_spare_bytes(c->proxy) +
 		       (c->txns.servers.buckets + c->txns.clients.buckets) *
 			   sizeof(struct map_node *);
 

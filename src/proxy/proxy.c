@@ -559,3 +559,8 @@ size_t proxy_requests(const struct proxy *p)
 {
 	return p->n_requests;
 }
+
+size_t proxy_spare_bytes(const struct proxy *p)
+{
+	return p->answers.buckets * sizeof(*p->answers.bucket);
+}

@@ -134,6 +134,8 @@ void proxy_on_flow_event(struct proxy *p, const struct flow_event *e,
 /* Delivers outcomes, frees what has ended; true when something was done. */
 bool proxy_settle(struct proxy *p, struct now now);
 size_t proxy_requests(const struct proxy *p); /* contexts alive */
+/* Bytes of the heap that only grew to be used again. */
+size_t proxy_spare_bytes(const struct proxy *p);
 
 /* ---- facts about a request ---- */
 struct msg *request_msg(struct request *r);
