@@ -86,6 +86,17 @@ link.receiver(topic, function(message)
   end
 end)
 
+-- The first event: every worker has one of its own.
+function events.start()
+  if not handlers["start"] then
+    return
+  end
+  deliver({ event = "start" }, true)
+  if core.worker() == 0 then
+    deliver({ event = "start" }, false)
+  end
+end
+
 -- The last event: tasks would not run any more, so handlers run now, and each of
 -- them whatever the others do.
 function events.stop()

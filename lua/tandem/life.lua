@@ -40,7 +40,7 @@ function life.start()
   if core.worker() == 0 then
     take_charge(core.now())
   end
-  events.emit { event = "start" }
+  events.start()
 end
 
 function life.stop()

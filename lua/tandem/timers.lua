@@ -1,6 +1,6 @@
--- sip.every and sip.after. Repeated work is done once per node, in worker 0, unless
--- it asks for { per_worker = true }. What is asked for while the script loads begins
--- with the proxy.
+-- sip.every and sip.after. What is asked for while the script loads begins with the
+-- proxy, and is done once per node, in worker 0, unless it asks for
+-- { per_worker = true }. What a handler asks for is done in the worker it runs in.
 local core = require "tandem.core"
 local declare = require "tandem.declare"
 local misuse = require "tandem.misuse"
@@ -24,6 +24,10 @@ local idle = {
   cancel = function() end,
 }
 
+local function elsewhere()
+  return core.phase() == "load" and core.worker() ~= 0
+end
+
 ---@param seconds number
 ---@param fn fun()
 ---@param opts? { jitter?: number, per_worker?: boolean }
@@ -31,7 +35,7 @@ local idle = {
 function timers.every(seconds, fn, opts)
   check("sip.every", seconds, fn, schema.seconds { min = 0.01 })
   opts = declare.check("sip.every", options.every, opts or {})
-  if core.worker() ~= 0 and not opts.per_worker then
+  if elsewhere() and not opts.per_worker then
     return idle
   end
   return core.every(seconds, fn, opts.jitter)
@@ -42,6 +46,9 @@ end
 ---@return tandem.Timer
 function timers.after(seconds, fn)
   check("sip.after", seconds, fn, schema.seconds())
+  if elsewhere() then
+    return idle
+  end
   return core.after(seconds, fn)
 end
 

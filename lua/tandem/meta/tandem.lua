@@ -126,7 +126,8 @@ function sip.route(method, fn) end
 ---@param opts { per_worker: boolean? }?
 function sip.on(event, fn, opts) end
 
--- Repeats fn, in worker 0 unless { per_worker = true }. A run that still goes on when
+-- Repeats fn. Asked for while the script loads: in worker 0 unless { per_worker =
+-- true }; by a handler: in its worker. A run that still goes on when
 -- the next is due is not joined by another.
 ---@param seconds number
 ---@param fn fun()
@@ -134,6 +135,7 @@ function sip.on(event, fn, opts) end
 ---@return tandem.Timer
 function sip.every(seconds, fn, opts) end
 
+-- Calls fn once, in the same worker as sip.every does.
 ---@param seconds number
 ---@param fn fun()
 ---@return tandem.Timer

@@ -225,17 +225,17 @@ describe("sip.every and sip.after", function()
     timer:cancel()
   end)
 
-  it("repeat in worker 0 only, unless asked otherwise", function()
-    local all, first = 0, 0
-    local world, _, sip = pbx.new({}, nil, { worker = 1 })
-    local idle = sip.every(1, function()
-      first = first + 1
-    end)
-    sip.every(1, function()
-      all = all + 1
-    end, { per_worker = true })
+  it("of the load run in worker 0 only, unless asked otherwise", function()
+    local every, after, all, handler = 0, 0, 0, 0
+    local idle
+    local world, _, sip = pbx.new({}, nil, { worker = 1, before = function(sip)
+      idle = sip.every(1, function() every = every + 1 end)
+      sip.after(1, function() after = after + 1 end)
+      sip.every(1, function() all = all + 1 end, { per_worker = true })
+    end })
+    sip.every(1, function() handler = handler + 1 end)
     world:run(3.5)
-    assert.same({ 0, 3 }, { first, all })
+    assert.same({ 0, 0, 3, 3 }, { every, after, all, handler })
     idle:cancel()
   end)
 
