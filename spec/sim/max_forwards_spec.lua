@@ -74,6 +74,12 @@ sim.for_workers("Max-Forwards", function(workers)
     assert.equal("483 483", wire.names(alice.received))
   end)
 
+  it("of 0 does matter to OPTIONS for a user at the proxy's address", function()
+    send("OPTIONS", "Max-Forwards: 0", "sip:bob@10.0.0.100")
+    assert.equal("483", wire.names(alice.received))
+    assert.same({}, a.received)
+  end)
+
   it("is counted down in every attempt from what was received", function()
     net, a, b, alice = wire.world { workers = workers }
     a:silence()

@@ -270,6 +270,18 @@ static void enter_follow(struct request *r, enum request_kind kind,
 	request_enter(r, kind, now);
 }
 
+/* 16.3 step 3 once more: an OPTIONS that names us came this far with no hop
+ * left, but only what we answer ourselves may. */
+static bool no_hop_left(const struct request *r)
+{
+	const struct hdr *f = msg_first(&r->msg, HDR_MAX_FORWARDS);
+	uint32_t hops;
+
+	return f && str_u32(msg_hdr_value(&r->msg, f), 255, &hops) &&
+	       hops == 0 &&
+	       (r->route.kind != ROUTE_TO_US || r->route.in_dialog);
+}
+
 /* Where the request goes: 16.4 and 16.5. */
 static void dispatch(struct request *r, struct now now)
 {
@@ -278,6 +290,11 @@ static void dispatch(struct request *r, struct now now)
 	r->source = members_by_addr(p->c.members, &r->from.addr);
 	r->route =
 	    route_request(p, &r->msg, &r->key, &r->from, r->source, &r->edits);
+	if (no_hop_left(r)) {
+		count(p->c.counters, CNT_BAD_REQUEST);
+		refuse(r, 483, STR_NONE, STR_NONE, now);
+		return;
+	}
 	if (arena_failed(r->arena)) {
 		forget(r);
 		count(p->c.counters, CNT_NOMEM);
