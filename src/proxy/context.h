@@ -72,6 +72,8 @@ struct request {
 	bool verb, done;         /* a verb was used; the policy has ended */
 	bool decided, cancelled;
 	bool final_sent, dropped;
+	int code;      /* of the last final sent, 0: none */
+	int64_t took;  /* until the first, microseconds */
 	int owed;      /* a final of our own for which memory ran out */
 	bool held;     /* until its transaction ends: repeated 2xx need it */
 	uint64_t loop; /* RFC 5393 hash */

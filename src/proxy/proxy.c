@@ -448,6 +448,7 @@ void request_check_end(struct request *r)
 static void log_request(struct request *r, struct now now)
 {
 	struct proxy *p = r->proxy;
+	int64_t took = r->final_sent ? r->took : request_age(r, now);
 	struct buf tried;
 
 	buf_arena(&tried, p->c.scratch, 128);
@@ -458,8 +459,8 @@ static void log_request(struct request *r, struct now now)
 		    LOGF_STR("call_id", r->key.call_id),
 		    LOGF_ADDR("src", &r->from.addr),
 		    LOGF_STR("tried", buf_str(&tried)),
-		    LOGF_INT("code", r->server ? r->server->code : 0),
-		    LOGF_NUM("total", (double)request_age(r, now) / 1e6),
+		    LOGF_INT("code", r->code),
+		    LOGF_NUM("total", (double)took / 1e6),
 		};
 		struct log_event e = {r->follow ? LOG_DEBUG : LOG_INFO,
 				      "request", f, ARRAY_LEN(f)};

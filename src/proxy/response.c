@@ -72,8 +72,12 @@ static void send_up(struct request *r, struct str bytes, int code,
 		count(r->proxy->c.counters, CNT_NONINVITE_TIMEOUT);
 		return;
 	}
-	if (code >= 200)
+	if (code >= 200) {
+		if (!r->final_sent)
+			r->took = request_age(r, now);
 		r->final_sent = true;
+		r->code = code;
+	}
 	/* Without memory it was sent, and is only not repeated. */
 	if (server_respond(r->server, bytes, code, now) == ERR_NOMEM)
 		count(r->proxy->c.counters, CNT_NOMEM);
