@@ -372,6 +372,13 @@ void core_expire(struct core *c, struct now now)
 	leave(c);
 }
 
+void core_stop(struct core *c, struct now now)
+{
+	enter(c, now);
+	proxy_stop(c->proxy, now);
+	leave(c);
+}
+
 tick_t core_deadline(const struct core *c)
 {
 	return timers_next(c->timers);

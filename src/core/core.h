@@ -38,6 +38,10 @@ struct core *core_new(struct node *node, unsigned worker,
 		      const struct host *host, const uint8_t seed[16],
 		      struct now now);
 void core_free(struct core **c);
+/* The last entry before core_free when the process ends: requests that are not
+ * answered yet get 503, and whoever rings for one a CANCEL. What is lost on its
+ * way is not repeated. */
+void core_stop(struct core *c, struct now now);
 /* NULL: requests get 503. */
 void core_set_user(struct core *c, const struct core_user *user);
 

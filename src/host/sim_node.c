@@ -322,10 +322,13 @@ static void destroy(struct sim *s, unsigned id)
 {
 	struct machine_node *n = node_of(s, id);
 
-	for (unsigned i = 0; i < n->workers; i++)
+	for (unsigned i = 0; i < n->workers; i++) {
 		if (n->worker[i]->script)
 			script_unbind(n->worker[i]->script,
 				      sim_node_now(s, id));
+		if (n->worker[i]->core && !n->muted)
+			core_stop(n->worker[i]->core, sim_node_now(s, id));
+	}
 	/* Handles point into the core, so they go before it. */
 	for (unsigned i = 0; i < n->workers; i++) {
 		struct sim_worker *w = n->worker[i];

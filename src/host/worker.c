@@ -384,6 +384,7 @@ static void finish(struct worker *w)
 {
 	turn_begin(w);
 	script_unbind(w->conf.script, now(w));
+	core_stop(w->core, now(w));
 	flush(w);
 	for (unsigned i = 0; i < w->ports; i++) {
 		struct pollfd pfd = {w->port[i].udp.fd, POLLOUT, 0};

@@ -573,6 +573,20 @@ bool proxy_settle(struct proxy *p, struct now now)
 	return any;
 }
 
+void proxy_stop(struct proxy *p, struct now now)
+{
+	list_each (it, &p->requests) {
+		struct request *r = container_of(it, struct request, link);
+
+		list_each (at, &r->attempts)
+			attempt_end(container_of(at, struct attempt, link),
+				    true, STR_NONE, now);
+		if (!r->final_sent && !r->dropped)
+			response_owe(r, r->cancelled ? 487 : 503, now);
+		log_request(r, now);
+	}
+}
+
 size_t proxy_requests(const struct proxy *p)
 {
 	return p->n_requests;

@@ -120,6 +120,8 @@ struct proxy_conf {
 };
 
 struct proxy *proxy_new(const struct proxy_conf *conf);
+/* The process ends: what is open is cancelled, and its callers are told. */
+void proxy_stop(struct proxy *p, struct now now);
 void proxy_free(struct proxy **p); /* no callbacks */
 void proxy_set_policy(struct proxy *p, const struct policy *policy);
 /* A valid request or one with `bad` found by msg_index/msg_key. The message is
