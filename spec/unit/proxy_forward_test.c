@@ -281,6 +281,48 @@ TEST(forward_what_has_grown_too_big_says_so)
 	pw_close(w);
 }
 
+/* Semantics 4: what a target changes is that attempt's only. */
+TEST(forward_a_target_that_replaces_the_host_or_adds_a_path)
+{
+	static const struct {
+		const char *uri, *host, *start;
+	} cases[] = {
+	    {"sip:bob@example.com", "h.example",
+	     "INVITE sip:bob@h.example SIP/2.0\r\n"},
+	    {"sip:bob:pw@example.com:5066;x=1?a=b", "[2001:db8::1]:5070",
+	     "INVITE sip:bob:pw@[2001:db8::1]:5070;x=1?a=b SIP/2.0\r\n"},
+	    {"sips:[2001:db8::5]:5061", "10.1.1.1",
+	     "INVITE sips:10.1.1.1 SIP/2.0\r\n"},
+	    {"sip:example.com@example.com;maddr=1.2.3.4", "example.org",
+	     "INVITE sip:example.com@example.org;maddr=1.2.3.4 SIP/2.0\r\n"},
+	    {"tel:+49301234", "10.1.1.1", "INVITE tel:+49301234 SIP/2.0\r\n"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct pw *w = pw_open(1);
+		struct target t = {
+		    .host = str_from(cases[i].host),
+		    .route = STR("<sip:10.0.0.9;lr>, <sip:10.0.0.10;lr>")};
+
+		w->plan.silent = true;
+		pw_give(w, ALICE,
+			pw_request((struct pw_req){.uri = cases[i].uri}));
+		addr_parse(STR(SERVER1), &t.hop.addr);
+		request_try(w->req, &t, 1, &w->plan.opts, w->now);
+		EXPECT(w, SERVER1, cases[i].start);
+		HAS(pw_last(w),
+		    "\r\nRoute: <sip:10.0.0.9;lr>, <sip:10.0.0.10;lr>\r\n");
+		pw_answer(w, SERVER1, "INVITE", "503 x");
+		t.host = t.route = STR_NONE;
+		request_try(w->req, &t, 1, &w->plan.opts, w->now);
+		HAS(pw_last(w), cases[i].uri);
+		HAS_NOT(pw_last(w), "\r\nRoute");
+		pw_answer(w, SERVER1, "INVITE", "200 OK");
+		request_done(w->req, w->now);
+		pw_close(w);
+	}
+}
+
 /* 16.6 step 4: a sips URI, or a sips route, is recorded as sips. */
 TEST(forward_records_sips_over_tls_as_sips)
 {

@@ -280,6 +280,52 @@ TEST(late_2xx_of_a_dropped_request_is_ended)
 	pw_close(w);
 }
 
+TEST(late_second_2xx_while_the_policy_lingers)
+{
+	struct pw *w = pw_open(1);
+
+	w->plan.fork = w->plan.linger = true;
+	pw_give(w, ALICE, pw_invite());
+	w->seen = w->n;
+	pw_answer(w, SERVER1, "INVITE", "200 OK");
+	EXPECT(w, ALICE, "SIP/2.0 200");
+	pw_answer(w, SERVER2, "INVITE", "200 OK");
+	EXPECT(w, ALICE, "SIP/2.0 200");
+	HAS(pw_last(w), ";tag=u2");
+	CHECK_INT(w->outcomes, 1);
+	CHECK_INT(w->last.addr.ip[3], 1);
+	/* each is repeated as its own */
+	pw_answer(w, SERVER1, "INVITE", "200 OK");
+	HAS(pw_last(w), ";tag=u1");
+	CHECK_INT(w->n, 5);
+	pw_wake(w);
+	pw_close(w);
+}
+
+/* Not recorded: what stands in Record-Route is not known to be below us. */
+TEST(late_2xx_of_a_call_without_our_record_route_is_ended_directly)
+{
+	struct pw *w = pw_open(1);
+
+	pw_member(w, "a/1", SERVER1)->record_route = false;
+	w->plan.server[1] = NULL;
+	pw_give(w, ALICE, pw_invite());
+	pw_run(w, SECONDS(2));
+	w->seen = w->n;
+	/* a Contact that is a name: back to where the INVITE went */
+	pw_answer_full(w, SERVER1, "INVITE", "200 OK", "u1",
+		       "Record-Route: <sip:10.0.0.77;lr>\r\n"
+		       "Contact: <sip:bob@pbx.example.com>\r\n");
+	EXPECT(w, SERVER1, "ACK sip:bob@pbx.example.com SIP/2.0\r\n");
+	EXPECT(w, SERVER1, "BYE sip:bob@pbx.example.com SIP/2.0\r\n");
+	HAS_NOT(pw_last(w), "\r\nRoute");
+	/* without a Contact there is nobody to say BYE to */
+	pw_answer_full(w, SERVER1, "INVITE", "200 OK", "u9", "");
+	QUIET(w);
+	pw_answer(w, SERVER1, "BYE", "200 OK");
+	pw_close(w);
+}
+
 TEST(late_failure_of_an_abandoned_branch_is_acked_and_goes_nowhere)
 {
 	struct pw *w = failed_over();

@@ -133,6 +133,36 @@ TEST(life_the_policy_may_keep_a_response_and_forward_it_later)
 	pw_close(w);
 }
 
+TEST(life_a_line_says_what_was_tried)
+{
+	struct pw *w = held();
+	char text[256];
+	struct buf b;
+
+	pw_member(w, "a/1", SERVER1);
+	for (int i = 0; i < 3; i++) {
+		struct target t = {.member = NULL};
+
+		addr_parse(i ? STR(SERVER2) : STR(SERVER1), &t.hop.addr);
+		if (i == 0)
+			t.member =
+			    members_by_addr(&w->node->members, &t.hop.addr);
+		request_try(w->req, &t, 1, &w->plan.opts, w->now);
+		if (i == 1)
+			pw_run(w, SECONDS(2));
+		else if (i == 0)
+			pw_answer(w, SERVER1, "INVITE", "503 x");
+	}
+	buf_fixed(&b, text, sizeof(text));
+	request_write_tried(w->req, &b);
+	CHECK_STR(buf_str(&b),
+		  "a/1:503:0.00,10.0.0.2:5060:silent:2.00,10.0.0.2:5060:-:"
+		  "0.00");
+	pw_answer(w, SERVER2, "INVITE", "200 OK");
+	request_done(w->req, w->now);
+	pw_close(w);
+}
+
 TEST(life_drop_forgets_the_request)
 {
 	struct pw *w = held();

@@ -505,6 +505,61 @@ TEST(route_maddr_of_ours_is_removed)
 	pw_close(w);
 }
 
+/* A dialog that ends here: a script that answers calls itself has them. */
+TEST(route_in_dialog_to_ourselves_is_the_scripts_if_it_wants_it)
+{
+	struct pw *w = node();
+
+	w->plan.follow = w->plan.silent = true;
+	pw_give(w, STRANGER, from_alice("BYE", "sip:10.0.0.100", NULL));
+	CHECK_INT(w->asked, 1);
+	CHECK_INT(request_kind(w->req), REQUEST_IN_DIALOG);
+	request_reply(w->req, &(struct reply){.code = 200}, w->now);
+	EXPECT(w, STRANGER, "SIP/2.0 200");
+	request_done(w->req, w->now);
+	pw_settle(w);
+	/* to follow it would be to send it to ourselves */
+	w->plan.silent = false;
+	pw_give(w, STRANGER, from_alice("INFO", "sip:10.0.0.100", NULL));
+	EXPECT(w, STRANGER, "SIP/2.0 404");
+	pw_close(w);
+}
+
+/* Semantics 17: URIs a caller may have the script send to. */
+TEST(route_who_may_reach_what)
+{
+	struct pw *w = node();
+	static struct str domain = {"example.com", 11};
+	static struct addr_net net;
+	struct request *r;
+
+	w->plan.silent = true;
+	w->node->settings.domains = &domain;
+	w->node->settings.n_domains = 1;
+	pw_give(w, STRANGER, pw_invite());
+	r = w->req;
+	CHECK(request_may_reach(r, STR("sip:x@EXAMPLE.com:5099")));
+	CHECK(request_may_reach(r, STR("sip:x@10.0.0.2")));
+	CHECK(!request_may_reach(r, STR("sip:x@10.0.0.3")));
+	CHECK(!request_may_reach(r, STR("sip:example.com@198.51.100.1")));
+	CHECK(!request_may_reach(r, STR("sip:x@example.com.evil.org")));
+	CHECK(!request_may_reach(r, STR("tel:+491")));
+	CHECK(!request_may_reach(r, STR("nonsense")));
+	CHECK_INT(request_received(r).us, w->now.mono.us);
+	CHECK(request_from(r)->addr.port == 5060);
+	addr_net_parse(STR("203.0.113.0/24"), &net);
+	w->node->settings.trust = &net;
+	w->node->settings.n_trust = 1;
+	CHECK(request_may_reach(r, STR("sip:x@198.51.100.1")));
+	request_reply(r, &(struct reply){.code = 480}, w->now);
+	request_done(r, w->now);
+	w->node->settings.domains = NULL;
+	w->node->settings.n_domains = 0;
+	w->node->settings.trust = NULL;
+	w->node->settings.n_trust = 0;
+	pw_close(w);
+}
+
 /* ---- loops and spirals (RFC 5393) ---- */
 
 /* What was sent to `at` comes back with another Request-URI, or the same. */
