@@ -12,21 +12,38 @@ pids=
 failed=0
 
 stop() {
-  trap - EXIT INT TERM
+  trap - EXIT INT TERM HUP QUIT
   # shellcheck disable=SC2086
   [ -z "$pids" ] || kill $pids 2>/dev/null || true
   wait
   rm -rf "$work"
 }
 trap stop EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT
+trap 'exit 1' TERM HUP QUIT
 
-start() { # NAME ARGS...
+# run NAME ARGS...: its pid is $NAME. It ends with this shell, even when that is killed.
+run() {
   name=$1
   shift
-  "$tandem" run "$@" >"$work/$name.log" 2>&1 &
+  setpriv --pdeathsig TERM "$tandem" run "$@" >"$work/$name.log" 2>&1 &
   pids="$pids $!"
   eval "$name=$!"
+}
+
+# start NAME ARGS...: the same, and waits until it listens. There is no story without it.
+start() {
+  run "$@"
+  tries=100
+  until grep -q "event=start" "$work/$name.log"; do
+    tries=$((tries - 1))
+    if [ "$tries" -eq 0 ] || ! eval "kill -0 \$$name" 2>/dev/null; then
+      echo "  $name could not start:"
+      cat "$work/$name.log"
+      exit 1
+    fi
+    sleep 0.1
+  done
 }
 
 # wait_for NAME TEXT SECONDS: a line with the text, new since the last mark.
@@ -48,11 +65,10 @@ wait_for() {
 }
 
 call() { # WANTED SERVER PORT
-  "$tandem" run -c "$demo/caller.lua" >"$work/caller.log" 2>&1 &
-  caller=$!
-  rm -f "$work/caller.mark"
+  run caller -c "$demo/caller.lua"
   wait_for caller "call ended" 12
   sleep 0.2
+  # shellcheck disable=SC2154
   kill "$caller" 2>/dev/null || true
   wait "$caller" 2>/dev/null || true
   line=$(grep "call ended" "$work/caller.log" || true)

@@ -8,26 +8,29 @@ here=$(dirname "$0")
 pids=
 
 stop() {
-  trap - EXIT INT TERM
+  trap - EXIT INT TERM HUP QUIT
   # shellcheck disable=SC2086
   [ -z "$pids" ] || kill $pids 2>/dev/null || true
   wait
 }
 trap stop EXIT
 trap 'exit 0' INT TERM
+trap 'exit 1' HUP QUIT
 
+# They end with this shell, even when it is killed.
 start() {
-  "$tandem" run "$@" &
+  setpriv --pdeathsig TERM "$tandem" run "$@" &
   pids="$pids $!"
 }
 
 start -c "$here/answer.lua" -l udp:127.0.0.1:5081 -L warn
 start -c "$here/answer.lua" -l udp:127.0.0.1:5082 -L warn
 start -c "$here/failover.lua"
+proxy=$!
 sleep 1
 for pid in $pids; do
   kill -0 "$pid" 2>/dev/null || {
-    echo "One of the three processes could not start; its reason is above." >&2
+    echo "Not all of the three processes could start; the reason is above." >&2
     exit 1
   }
 done
@@ -53,4 +56,4 @@ and call again. The log below shows one line per call: who was tried, and what
 came of it.
 
 TEXT
-wait
+wait "$proxy"
