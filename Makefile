@@ -37,6 +37,7 @@ FUZZ            := fuzz_msg
 # ---- what it needs from Debian
 DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \
 		 libev-dev libc-ares-dev libssl-dev libmicrohttpd-dev lua-cjson
+DEPS_run      := sip-tester lua5.4
 DEPS_test     := lua5.4 lua-busted lua-check luarocks clang-format sip-tester \
 		 sipsak tshark iproute2 git
 DEPS_fuzz     := clang libclang-rt-14-dev
@@ -153,9 +154,9 @@ $(FUZZ:%=build/fuzz/%): build/fuzz/%: build/fuzz/obj/spec/fuzz/%.o \
 	$(Q)clang $(SANITIZE) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(LIBS)
 
 # ---- run it
-run: build/tandem ## two answering servers and the proxy in front of them
+run: build/tandem | build/.deps-run ## two answering servers and the proxy in front of them
 	@sh examples/run.sh
-demo: all ## see a call survive the death of its server
+demo: build/tandem | build/.deps-run ## see a call survive the death of its server
 	@sh examples/demo.sh
 
 # ---- test it
@@ -210,7 +211,7 @@ build/.deps-%: Makefile
 	@mkdir -p build
 	@[ -n "$(NO_DEPS)" ] || .ci/deps $(DEPS_$*)
 	@touch $@
-build/.deps-test build/.deps-fuzz build/.deps-coverage build/.deps-bench: | build/.deps-build
+build/.deps-run build/.deps-test build/.deps-fuzz build/.deps-coverage build/.deps-bench: | build/.deps-build
 build/fuzz/obj/flags: | build/.deps-fuzz
 
 clean: ## remove build/
