@@ -48,8 +48,8 @@ static void compile(lua_State *L, const char *name, const char *what)
 		text =
 		    vm->conf.host.loader(vm->conf.host.ctx, name, &file, &why);
 	if (!text.p)
-		luaL_error(L, "%s '%s' not found: %s", what, name,
-			   why ? why : "no such file");
+		vm_raise(L, "%s '%s' not found: %s", what, name,
+			 why ? why : "no such file");
 	text = skip_first(text);
 	lua_pushfstring(L, "@%s", file ? file : name);
 	if (luaL_loadbufferx(L, text.p ? text.p : "", text.n,
