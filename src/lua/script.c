@@ -446,6 +446,11 @@ void script_quiesce(struct script *s, struct now now)
 		script_kick(s);
 }
 
+void script_collect(struct script *s)
+{
+	vm_collect(s->vm);
+}
+
 void script_stats(const struct script *s, struct script_stats *out_r)
 {
 	out_r->tasks = sched_tasks(s->vm);

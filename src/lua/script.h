@@ -81,6 +81,8 @@ bool script_counter(const struct script *s, size_t i,
 		    struct script_counter *out_r);
 /* Stops script timers and health checks, leaving requests alone. */
 void script_quiesce(struct script *s, struct now now);
+/* Frees what the script does not hold any more: before looking for leaks. */
+void script_collect(struct script *s);
 struct lua_State;
 struct lua_State *script_lua(struct script *s); /* for the simulator */
 

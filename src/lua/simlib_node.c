@@ -215,6 +215,21 @@ static int l_quiesce(lua_State *L)
 	return 0;
 }
 
+/* collect(node): garbage of the scripts, which may hold memory of the core. */
+static int l_collect(lua_State *L)
+{
+	struct sim *s = simlib_world(L);
+	unsigned node = simlib_node(L, 2);
+
+	for (unsigned i = 0; i < sim_node_workers(s, node); i++) {
+		struct script *script = sim_node_script(s, node, i);
+
+		if (script)
+			script_collect(script);
+	}
+	return 0;
+}
+
 /* ---- facts ------------------------------------------------------------ */
 
 static void set_int(lua_State *L, const char *key, uint64_t v)
@@ -394,6 +409,7 @@ const luaL_Reg simlib_node_methods[] = {
     {"skew", l_skew},
     {"workers", l_workers},
     {"quiesce", l_quiesce},
+    {"collect", l_collect},
     {"stats", l_stats},
     {"counters", l_counters},
     {"members", l_members},

@@ -383,6 +383,12 @@ void vm_idle(struct vm *vm)
 	lua_gc(vm->L, LUA_GCSTEP, 0);
 }
 
+void vm_collect(struct vm *vm)
+{
+	assert(!vm_inside(vm));
+	lua_gc(vm->L, LUA_GCCOLLECT);
+}
+
 /* ---- references ---------------------------------------------------------- */
 
 int vm_ref(lua_State *L)

@@ -140,6 +140,8 @@ struct mem *vm_mem(struct vm *vm);
 uint64_t vm_spent(const struct vm *vm);
 /* Runs garbage collection for a little; from the host's idle time. */
 void vm_idle(struct vm *vm);
+/* All of it at once, so that what nobody holds any more is gone. */
+void vm_collect(struct vm *vm);
 
 /* --- inside a lua_CFunction ------------------------------------------- */
 

@@ -266,6 +266,9 @@ end
 ---@return string[] problems
 function methods:leftovers()
   local list = {}
+  if self.workers > 0 then
+    self.net.world:collect(self.id)
+  end
   for worker = 1, self.workers do
     leftovers(self, worker, list)
   end
