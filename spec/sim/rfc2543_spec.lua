@@ -166,4 +166,21 @@ sim.for_workers("a request without an identifying branch", function(workers)
     assert.equal("SIP/2.0/UDP client.example.com;received=192.0.2.7;rport=5060",
       alice.received[1]:header "Via")
   end)
+
+  -- The branch is a function of the request (semantics 19). If those that differ
+  -- only in what RFC 2543 compares shared one, a flood of them would have to look
+  -- for a free one longer and longer.
+  it("leaves with the same branch from every node, whatever else is open", function()
+    local function last_branch(marks)
+      net, a, b, alice = wire.world { handler = wire.single, workers = workers,
+        key = "0123456789abcdef" }
+      a:silence()
+      for _, mark in ipairs(marks) do
+        send { via = "SIP/2.0/UDP 192.0.2.7:5060;x=" .. mark }
+      end
+      return a:got("INVITE")[#marks].branch
+    end
+    assert.equal(last_branch { "c" }, last_branch { "a", "b", "c" })
+    assert.not_equal(last_branch { "c" }, last_branch { "b" })
+  end)
 end)

@@ -219,6 +219,7 @@ static bool request_enter(struct request *r, enum request_kind kind,
 		return false;
 	}
 	r->server->owner = r;
+	r->up.transaction = r->server->id;
 	list_append(&p->requests, &r->link);
 	p->n_requests++;
 	r->fresh = true;

@@ -88,6 +88,8 @@ void branch_write(char out[BRANCH_LEN], struct sipkey key,
 	siphash_addr(&h, &target->addr);
 	siphash_u64(&h, target->transport);
 	siphash_u64(&h, visit);
+	if (up->transaction)
+		siphash_u64(&h, up->transaction);
 	b.t = siphash_end(&h);
 	b.mac = mac(&b, key, up);
 

@@ -28,6 +28,9 @@ struct upstream_id {
 	struct addr source; /* received and rport as we mark them */
 	struct str call_id, from_tag;
 	uint32_t cseq;
+	/* server.id, 0 where there is none: it tells requests apart that have
+	 * the rest in common, as those without a branch may (RFC 2543). */
+	uint64_t transaction;
 };
 
 struct branch {
