@@ -132,7 +132,7 @@ sim.for_workers("the Record-Route cookie", function(workers)
       assert.equal(0, bad_cookies())
     end)
 
-    it("while the other server is preferred, marked down, or drained", function()
+    it("when it is in maintenance meanwhile", function()
       open { handler = "return req:relay(b)", after = [[
         sip.after(1, function() b:maint() end)
       ]] }
@@ -140,7 +140,7 @@ sim.for_workers("the Record-Route cookie", function(workers)
       w.net:run(2)
       assert.equal("maint", w.net.pools.pbx.b.status)
       assert.equal(200, w.alice:bye(call):wait().code)
-      assert.equal("b", w.net:name_of(w.b:got("BYE")[1] and w.b.addr))
+      assert.equal(1, #w.b:got "BYE")
     end)
 
     it("at the address of its Contact: the next hop is the route's, not the cookie's", function()

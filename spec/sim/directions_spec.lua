@@ -37,6 +37,15 @@ sim.for_workers("a request from a server", function(workers)
     assert.same({}, w.said())
   end)
 
+  it("is recognised so although its server is in two pools", function()
+    open(nil, { before = [[
+      sip.pool("other", { check = false, servers = { { name = "x", uri = "sip:10.0.0.1" } } })
+    ]] })
+    local other = w.net:uas("10.0.0.1:6071", "other")
+    assert.equal("alice", other:call(alice_uri).server)
+    assert.same({}, w.said())
+  end)
+
   it("follows its Route, without our own", function()
     open()
     local call = w.a:invite("sip:carol@example.com", {

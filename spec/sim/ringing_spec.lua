@@ -189,8 +189,14 @@ sim.for_workers("on_response", function(workers)
       local res = req:try(b)
       if res then return res:forward() end
     ]]))
-    w.a:silence()
-    w.alice:call(uri)
+    w.a:on("INVITE", function(_, reply)
+      w.a:after(1.5, function() reply(180) end)
+      w.a:after(2, function() reply(200) end) -- late, and not held up by the CANCEL
+    end)
+    w.a:on("CANCEL", function(_, reply) reply(481) end)
+    w.b:ring(5)
+    local call = w.alice:call(uri)
+    assert.equal("a", call.server)
     assert.same({}, w.said())
   end)
 
