@@ -131,7 +131,7 @@ void world_fini(struct world *w)
 size_t world_bytes(struct world *w)
 {
 	arena_reset(w->scratch);
-	return w->mem.bytes - w->baseline;
+	return w->mem.bytes - arena_cache_bytes(w->cache) - w->baseline;
 }
 
 void world_run(struct world *w, int64_t us)

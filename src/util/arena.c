@@ -29,7 +29,8 @@ enum {
 	ALIGN = 16,
 	FIRST = 4096,    /* the chunk an arena starts with */
 	LARGEST = 65536, /* chunks double up to this */
-	SPARE_MAX = 64,  /* first chunks kept for the next arenas */
+	KINDS = 2,       /* of chunks that are kept: FIRST, 2 * FIRST bytes */
+	SPARE_MAX = 64,  /* of each kind, for the next arenas */
 };
 
 struct chunk {
@@ -39,8 +40,8 @@ struct chunk {
 
 struct arena_cache {
 	struct mem *mem;
-	struct chunk *spare; /* all of size FIRST */
-	size_t spares;
+	struct chunk *spare[KINDS];
+	size_t spares[KINDS];
 	size_t arenas; /* alive */
 };
 
@@ -64,10 +65,42 @@ struct arena_cache *arena_cache_new(struct mem *m)
 	return c;
 }
 
-static void chunk_free(struct arena_cache *c, struct chunk *k)
+/* KINDS: not to be kept. */
+static unsigned kind_of(size_t size)
 {
-	UNPOISON(k, k->size);
-	mem_free(c->mem, k);
+	return size == FIRST ? 0 : size == 2 * FIRST ? 1 : KINDS;
+}
+
+static struct chunk *chunk_take(struct arena_cache *c, size_t size)
+{
+	unsigned kind = kind_of(size);
+	struct chunk *k;
+
+	if (kind < KINDS && c->spare[kind]) {
+		k = c->spare[kind];
+		c->spare[kind] = k->next;
+		c->spares[kind]--;
+		return k;
+	}
+	k = mem_alloc(c->mem, size);
+	if (k)
+		k->size = size;
+	return k;
+}
+
+static void chunk_give(struct arena_cache *c, struct chunk *k)
+{
+	unsigned kind = kind_of(k->size);
+
+	if (kind == KINDS || c->spares[kind] == SPARE_MAX) {
+		UNPOISON(k, k->size);
+		mem_free(c->mem, k);
+		return;
+	}
+	k->next = c->spare[kind];
+	c->spare[kind] = k;
+	c->spares[kind]++;
+	POISON(k + 1, k->size - sizeof(*k));
 }
 
 void arena_cache_free(struct arena_cache **cp)
@@ -77,11 +110,14 @@ void arena_cache_free(struct arena_cache **cp)
 	if (!c)
 		return;
 	assert(c->arenas == 0);
-	while (c->spare) {
-		struct chunk *k = c->spare;
+	for (unsigned kind = 0; kind < KINDS; kind++) {
+		while (c->spare[kind]) {
+			struct chunk *k = c->spare[kind];
 
-		c->spare = k->next;
-		chunk_free(c, k);
+			c->spare[kind] = k->next;
+			UNPOISON(k, k->size);
+			mem_free(c->mem, k);
+		}
 	}
 	mem_free(c->mem, c);
 	*cp = NULL;
@@ -89,39 +125,7 @@ void arena_cache_free(struct arena_cache **cp)
 
 size_t arena_cache_bytes(const struct arena_cache *c)
 {
-	return c->spares * FIRST;
-}
-
-static struct chunk *chunk_new(struct arena_cache *c, size_t size)
-{
-	struct chunk *k = mem_alloc(c->mem, size);
-
-	if (k)
-		k->size = size;
-	return k;
-}
-
-static struct chunk *first_take(struct arena_cache *c)
-{
-	struct chunk *k = c->spare;
-
-	if (!k)
-		return chunk_new(c, FIRST);
-	c->spare = k->next;
-	c->spares--;
-	return k;
-}
-
-static void first_give(struct arena_cache *c, struct chunk *k)
-{
-	if (c->spares == SPARE_MAX) {
-		chunk_free(c, k);
-		return;
-	}
-	k->next = c->spare;
-	c->spare = k;
-	c->spares++;
-	POISON(k + 1, k->size - sizeof(*k));
+	return c->spares[0] * FIRST + c->spares[1] * 2 * FIRST;
 }
 
 static void start(struct arena *a)
@@ -137,7 +141,7 @@ static void start(struct arena *a)
 
 struct arena *arena_new(struct arena_cache *c)
 {
-	struct chunk *k = first_take(c);
+	struct chunk *k = chunk_take(c, FIRST);
 	struct arena *a;
 
 	if (!k)
@@ -156,7 +160,7 @@ static void free_more(struct arena *a)
 		struct chunk *k = a->more;
 
 		a->more = k->next;
-		chunk_free(a->cache, k);
+		chunk_give(a->cache, k);
 	}
 }
 
@@ -171,7 +175,7 @@ void arena_free(struct arena **ap)
 	assert(c->arenas > 0);
 	free_more(a);
 	c->arenas--;
-	first_give(c, &a->first);
+	chunk_give(c, &a->first);
 	*ap = NULL;
 }
 
@@ -184,7 +188,7 @@ void arena_reset(struct arena *a)
 /* Links a new chunk of that size; NULL marks the arena as failed. */
 static struct chunk *add_chunk(struct arena *a, size_t size)
 {
-	struct chunk *k = chunk_new(a->cache, size);
+	struct chunk *k = chunk_take(a->cache, size);
 
 	if (!k) {
 		a->failed = true;
