@@ -11,7 +11,7 @@ SRC_transport   := hop listener via
 SRC_transaction := branch key txns server client record
 SRC_proxy       := answered attempt cancel cookie dialog flow forward late members own proxy request response route settings stateless trying validate
 SRC_core        := core node shared
-SRC_lua         := base box env limit load order oslib sched strlib strmatch strpat tablib vm \
+SRC_lua         := base box env limit load order oslib sched small strlib strmatch strpat tablib vm \
 		   bind_core bind_counter bind_header bind_json bind_member \
 		   bind_own bind_request bind_response bind_ruri bind_shared \
 		   bind_sticky bind_task bind_timer bind_try bind_uri \
@@ -31,7 +31,7 @@ UNIT            := addr_test arena_test buf_test log_test map_test mem_test rand
 		   server_test client_test client_cancel_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
 		   host_test udp_test \
-		   vm_test sched_test env_test strlib_test script_test shared_test
+		   vm_test small_test sched_test env_test strlib_test script_test shared_test
 FUZZ            := fuzz_msg
 
 # ---- what it needs from Debian

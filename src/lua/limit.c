@@ -139,7 +139,7 @@ void *limit_alloc(void *ud, void *p, size_t osize, size_t nsize)
 	void *q;
 
 	if (nsize == 0) {
-		free(p);
+		small_free(&vm->small, p, old);
 		m->bytes -= old;
 		m->blocks -= p ? 1 : 0;
 		return NULL;
@@ -151,7 +151,7 @@ void *limit_alloc(void *ud, void *p, size_t osize, size_t nsize)
 		refuse(vm, p, nsize);
 		return NULL;
 	}
-	q = realloc(p, nsize);
+	q = small_realloc(&vm->small, p, old, nsize);
 	if (!q)
 		return more ? NULL : p; /* shrinking cannot fail */
 	m->bytes = m->bytes - old + nsize;

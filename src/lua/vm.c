@@ -299,6 +299,7 @@ struct vm *vm_new(const struct vm_conf *conf)
 	sched_init(vm);
 	vm->L = lua_newstate(limit_alloc, vm);
 	if (!vm->L) {
+		small_fini(&vm->small);
 		mem_free(conf->mem, vm);
 		return NULL;
 	}
@@ -324,6 +325,7 @@ void vm_free(struct vm **slot)
 	assert(!vm_inside(vm));
 	sched_fini(vm);
 	lua_close(vm->L);
+	small_fini(&vm->small);
 	assert(vm->mem.bytes == 0 && vm->mem.blocks == 0);
 	mem_free(vm->conf.mem, vm);
 }

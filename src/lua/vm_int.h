@@ -4,6 +4,7 @@
 #ifndef LUA_VM_INT_H
 #define LUA_VM_INT_H
 
+#include "lua/small.h"
 #include "lua/vm.h"
 #include "util/list.h"
 
@@ -57,7 +58,8 @@ struct sched {
 
 struct vm {
 	struct vm_conf conf;
-	struct mem mem; /* Lua's */
+	struct mem mem; /* Lua's; spare blocks are not in it */
+	struct small small;
 	lua_State *L;
 	struct entry e;
 	int depth; /* of vm_do, vm_call and resumes; > 0: e is in force */
