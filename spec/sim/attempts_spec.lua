@@ -322,3 +322,32 @@ sim.for_workers("an attempt", function(workers)
     assert.same({ "a", "b" }, call.tried)
   end)
 end)
+
+-- A script that tries until somebody answers would go on for ever.
+sim.for_workers("a request that is tried again and again", function(workers)
+  after_each(sim.finish)
+
+  it("has at most 64 attempts, then it costs a 500 like any script error", function()
+    local net = sim.new { workers = workers, source = [[
+      local sip = require "tandem"
+      sip.listen { "udp:10.0.0.100:5060" }
+      local pool = sip.pool("p", { check = false, passive = false,
+        servers = { { name = "a", uri = "sip:10.0.0.1" } } })
+      sip.route(function(req)
+        repeat
+          local res = req:try(pool:server "a", { timeout = 1 })
+        until res
+      end)
+    ]] }
+    local a, alice = net:uas "10.0.0.1:5060", net:uac "192.0.2.7"
+    a:refuse()
+    local call = alice:call "sip:bob@example.com"
+    assert.equal(500, call.code)
+    local sent = 0
+    for _, packet in ipairs(net:packets()) do
+      sent = sent + (packet.to == "10.0.0.1:5060" and 1 or 0)
+    end
+    assert.equal(64, sent)
+    net:finish { errors = 1 }
+  end)
+end)

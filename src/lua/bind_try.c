@@ -314,6 +314,9 @@ int try_call(lua_State *L)
 	if (err == ERR_STATE)
 		return vm_raise(L, "req:try: another try of this request has "
 				   "just ended");
+	if (err == ERR_LIMIT)
+		return vm_raise(L, "req:try: a request has at most %d attempts",
+				(int)PROXY_MAX_ATTEMPTS);
 	if (err)
 		return script_raise(L, "req:try", err);
 	c->try_open = true;

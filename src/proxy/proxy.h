@@ -19,7 +19,12 @@
 struct proxy;
 struct request;
 
-enum { PROXY_MAX_FORK = 8 };
+enum {
+	PROXY_MAX_FORK = 8,
+	/* Branches of one request, in parallel or one after the other: a script
+	 * that tries until somebody answers must come to an end. */
+	PROXY_MAX_ATTEMPTS = 64
+};
 
 enum request_kind {
 	REQUEST_INITIAL,    /* sip.route */
@@ -170,8 +175,9 @@ int request_reply(struct request *r, const struct reply *reply, struct now now);
 /* Ends it without an answer and keeps no state of it: a retransmission is asked
  * about again. `why` goes to the log. */
 int request_drop(struct request *r, struct str why, struct now now);
-/* Starts one branch (n = 1) or up to PROXY_MAX_FORK. The outcome comes through
- * on_outcome, also when all fails at once or the request is decided. */
+/* Starts one branch (n = 1) or up to PROXY_MAX_FORK; ERR_LIMIT beyond that, and
+ * beyond PROXY_MAX_ATTEMPTS in all. The outcome comes through on_outcome, also
+ * when all fails at once or the request is decided. */
 int request_try(struct request *r, const struct target *t, size_t n,
 		const struct try_opts *opts, struct now now);
 /* Sends a final response up (16.7 steps 6-10). A 503 becomes a 500 unless

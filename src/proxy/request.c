@@ -146,6 +146,8 @@ int request_try(struct request *r, const struct target *t, size_t n,
 	if (r->done || r->try_open || r->outcome_ready ||
 	    (r->verb && !r->decided))
 		return ERR_STATE;
+	if (!r->decided && r->n_attempts + n > PROXY_MAX_ATTEMPTS)
+		return ERR_LIMIT;
 	r->group++;
 	r->opts = *opts;
 	r->try_open = true;
