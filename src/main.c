@@ -225,8 +225,8 @@ int main(int argc, char **argv)
 		return unknown_command(argv[1]);
 	if (!args_parse(c->options, c->n_options, argc - 1 - words,
 			argv + 1 + words, on_option, &s, why, sizeof(why))) {
-		fprintf(stderr, "tandem: %s\nTry 'tandem %s--help'.\n", why,
-			words ? c->name : "");
+		fprintf(stderr, "tandem: %s\nTry 'tandem %s%s--help'.\n", why,
+			words ? c->name : "", words ? " " : "");
 		return EXIT_CONFIG;
 	}
 	if (s.help)

@@ -284,7 +284,7 @@ TEST(load_names_the_line)
 	check_error("local x = \n",
 		    "route.lua:2: unexpected symbol near <eof>");
 	check_error("require 'nothing'",
-		    "module 'nothing' not found: no such file");
+		    "route.lua:1: module 'nothing' not found: no such file");
 }
 
 TEST(load_wants_declarations)

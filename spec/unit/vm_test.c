@@ -482,7 +482,7 @@ TEST(require)
 		      "end)");
 	CHECK_STR(str_from(t.record),
 		  "a runs\nb\ntrue1\n"
-		  "module 'none' not found: no such file\n"
+		  "script.lua:3: module 'none' not found: no such file\n"
 		  "d:1: modules require each other: c -> d -> c\n"
 		  "bad:1: unexpected symbol near <eof>\n"
 		  "fails:2: attempt to index a nil value (local 't')\n"
