@@ -45,6 +45,10 @@ DEPS_coverage := gcovr
 DEPS_bench    := sip-tester iproute2 kamailio kamailio-lua-modules
 
 # ---- flags
+# By the name that luarocks uses, which then need not build all again.
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 WARN := -Wall
 WARN += -Wextra
 WARN += -Wshadow
@@ -162,14 +166,14 @@ demo: build/tandem | build/.deps-run ## see a call survive the death of its serv
 # ---- test it
 SAN_ALL := $(addprefix build/san/,tandem unit lua/tandem/simcore.so)
 
-test: $(SAN_ALL) build/tandem | build/.deps-test ## every spec, sanitised; the last line is the count
+test: $(SAN_ALL) all | build/.deps-test ## every spec, sanitised; the last line is the count
 	@spec/run
 san: $(SAN_ALL) | build/.deps-test ## the sanitised build, for spec/run FILE...
 unit: build/san/unit build/san/lua/tandem/simcore.so | build/.deps-test ## C unit tests and spec/unit
 	@spec/run c unit
 sim: build/san/lua/tandem/simcore.so | build/.deps-test ## specs under virtual time
 	@spec/run sim
-e2e: $(SAN_ALL) build/tandem | build/.deps-test ## the binary against real peers
+e2e: $(SAN_ALL) all | build/.deps-test ## the binary against real peers
 	@spec/run e2e
 style: $(SAN_ALL) | build/.deps-test ## rules of the source itself
 	@spec/run style
