@@ -295,8 +295,7 @@ sim.for_workers("an attempt", function(workers)
       assert.equal(3, #wire.branches(w.a:got "INVITE"))
     end)
 
-    -- peers 4.1-24: many attempts end in a definite answer, and cost what they cost
-    it("is counted against no cap but the script's own", function()
+    it("is counted against the cap of the core only: forty are fine (peers 4.1-24)", function()
       open [[
         for _ = 1, 40 do req:try(a, { timeout = 0.2 }) end
         return req:reply(500)
