@@ -26,6 +26,7 @@ trap 'exit 1' TERM HUP QUIT
 run() {
   name=$1
   shift
+  : >"$work/$name.log" # not that of its predecessor, which says what we wait for
   setpriv --pdeathsig TERM "$tandem" run "$@" >"$work/$name.log" 2>&1 &
   pids="$pids $!"
   eval "$name=$!"
