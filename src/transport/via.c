@@ -3,11 +3,16 @@
 /* Text as it may stand in one line: a fold becomes spaces. */
 static void put_unfolded(struct buf *out, struct str s)
 {
-	for (size_t i = 0; i < s.n; i++) {
-		bool fold = s.p[i] == '\r' || s.p[i] == '\n';
+	size_t from = 0;
 
-		buf_char(out, fold ? ' ' : s.p[i]);
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] != '\r' && s.p[i] != '\n')
+			continue;
+		buf_put(out, str_sub(s, from, i));
+		buf_char(out, ' ');
+		from = i + 1;
 	}
+	buf_put(out, str_sub(s, from, s.n));
 }
 
 /* Cuts the next parameter off *rest; a ';' in a quoted string does not end it.

@@ -193,11 +193,19 @@ bool addr_parse(struct str s, struct addr *out_r)
 
 static void write_v4(struct buf *b, const uint8_t ip[4])
 {
+	char text[16];
+	size_t n = 0;
+
 	for (int i = 0; i < 4; i++) {
 		if (i)
-			buf_char(b, '.');
-		buf_u64(b, ip[i]);
+			text[n++] = '.';
+		if (ip[i] >= 100)
+			text[n++] = (char)('0' + ip[i] / 100);
+		if (ip[i] >= 10)
+			text[n++] = (char)('0' + ip[i] / 10 % 10);
+		text[n++] = (char)('0' + ip[i] % 10);
 	}
+	buf_put(b, (struct str){text, n});
 }
 
 /* RFC 5952 section 4.2: "::" for the first of the longest runs of zeros, but
