@@ -1,6 +1,7 @@
 -- Sets of networks: what sip.netset gives, and what options take for one.
 local core = require "tandem.core"
 local frozen = require "tandem.frozen"
+local misuse = require "tandem.misuse"
 local object = require "tandem.object"
 local schema = require "tandem.schema"
 local table, type = table, type
@@ -9,12 +10,29 @@ local _ENV = nil
 
 local netset = {}
 
-local class = object.class("netset", {}, {
+local methods = {}
+local class = object.class("netset", methods, {
   networks = function(state)
     return frozen(state.networks)
   end,
 })
 netset.class = class
+
+-- Is this address in one of the networks?
+---@param ip string
+---@return boolean
+function methods.has(state, ip)
+  state.nets = state.nets or core.nets(state.networks)
+  local text = type(ip) == "string"
+  local found = nil
+  if text then
+    found = core.nets_has(state.nets, ip)
+  end
+  if found == nil then
+    misuse("netset:has: an IP address expected, got %s", text and "'" .. ip .. "'" or type(ip))
+  end
+  return found
+end
 
 local network = schema.custom(function(value)
   if type(value) ~= "string" then

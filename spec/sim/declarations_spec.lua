@@ -215,6 +215,33 @@ sim.for_workers("declaring", function(workers)
     }, w.said())
   end)
 
+  it("knows which addresses are in a set of networks", function()
+    local w = policy.world { workers = workers, before = [[
+      local office = sip.netset { "10.0.0.0/9", "192.0.2.7", "2001:db8::/33" }
+      local nobody = sip.netset {}
+    ]], handler = [[
+      for _, ip in ipairs { req.source.ip, "10.127.0.1", "10.128.0.0", "192.0.2.8", "::a00:1",
+        "2001:db8:7fff::1", "2001:db8:8000::1", "0:0::ffff:10.0.0.1" } do
+        say(ip, office:has(ip), nobody:has(ip))
+      end
+      for _, wrong in ipairs { "10.0.0.0/8", "x", "", 10, false } do
+        say(select(2, pcall(office.has, office, wrong)))
+      end
+      return req:relay(pbx)
+    ]] }
+    assert.equal(200, w.alice:call(uri).code)
+    assert.same({
+      "192.0.2.7 true false", "10.127.0.1 true false", "10.128.0.0 false false",
+      "192.0.2.8 false false", "::a00:1 false false", "2001:db8:7fff::1 true false",
+      "2001:db8:8000::1 false false", "0:0::ffff:10.0.0.1 true false",
+      "script.lua:20: netset:has: an IP address expected, got '10.0.0.0/8'",
+      "script.lua:20: netset:has: an IP address expected, got 'x'",
+      "script.lua:20: netset:has: an IP address expected, got ''",
+      "script.lua:20: netset:has: an IP address expected, got number",
+      "script.lua:20: netset:has: an IP address expected, got boolean",
+    }, w.said())
+  end)
+
   it("copies what it is given: changing that later changes nothing", function()
     local w = policy.world { workers = workers, source = [[
       local sip = require "tandem"

@@ -3,7 +3,8 @@
 #include <string.h>
 #include "message/field.h"
 
-/* core.parse_uri, core.parse_addr, core.net: texts that scripts declare. */
+/* core.parse_uri, core.parse_addr, core.net, core.nets: what scripts declare as
+ * text. */
 
 /* Memory for the parse: before binding there is no core to borrow from. */
 static struct arena *scratch(struct script *s)
@@ -109,12 +110,58 @@ static int l_net(lua_State *L)
 	return 1;
 }
 
+/* Networks, parsed once: what core.nets gives. */
+struct nets {
+	size_t n;
+	struct addr_net net[];
+};
+
+static const char nets_name[] = "tandem.nets";
+
+/* core.nets { "10.0.0.0/8", ... } -> nets; the texts are those of core.net. */
+static int l_nets(lua_State *L)
+{
+	size_t n = lua_rawlen(L, 1);
+	struct nets *nets =
+	    lua_newuserdatauv(L, sizeof(*nets) + n * sizeof(nets->net[0]), 0);
+
+	nets->n = 0;
+	luaL_setmetatable(L, nets_name);
+	for (size_t i = 1; i <= n; i++) {
+		lua_rawgeti(L, 1, (lua_Integer)i);
+		if (!addr_net_parse(script_str(L, -1), &nets->net[nets->n++]))
+			return luaL_error(L, "item %d is no network", (int)i);
+		lua_pop(L, 1);
+	}
+	return 1;
+}
+
+/* core.nets_has(nets, ip) -> boolean | nil when that is no IP address */
+static int l_nets_has(lua_State *L)
+{
+	const struct nets *nets = luaL_checkudata(L, 1, nets_name);
+	struct addr a;
+	bool found = false;
+
+	if (!addr_parse_ip(script_str(L, 2), &a))
+		return 0;
+	vm_charge(L, nets->n);
+	for (size_t i = 0; i < nets->n && !found; i++)
+		found = addr_net_has(&nets->net[i], &a);
+	lua_pushboolean(L, found);
+	return 1;
+}
+
 void bind_uri(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"parse_uri", l_parse_uri},
 					     {"parse_addr", l_parse_addr},
 					     {"net", l_net},
+					     {"nets", l_nets},
+					     {"nets_has", l_nets_has},
 					     {NULL, NULL}};
 
+	luaL_newmetatable(L, nets_name);
+	lua_pop(L, 1);
 	luaL_setfuncs(L, functions, 0);
 }

@@ -81,6 +81,12 @@ function sip.netset(list) end
 
 ---@class tandem.NetSet
 ---@field networks string[] read-only
+local netset = {}
+
+-- Is this IP address in one of them?
+---@param ip string
+---@return boolean
+function netset:has(ip) end
 
 -- What is in a JSON file, or the lines of another one; read-only.
 ---@param path string
