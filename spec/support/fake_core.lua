@@ -15,7 +15,7 @@ local cjson = require "cjson"
 local fake = {}
 
 local fact_names = {}
-for name in ([[health admin hold_until failback_until trial since up_since streak falls
+for name in ([[health admin hold_until failback_until trial since up_since returned streak falls
   inflight calls latency failures]]):gmatch "%S+" do
   fact_names[name] = true
 end

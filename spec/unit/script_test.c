@@ -357,6 +357,33 @@ TEST(try_forwards_the_answer)
 	close_world(&w);
 }
 
+TEST(changes_are_counted_when_a_state_becomes_another)
+{
+	static struct world w;
+
+	open_world(&w,
+		   HANDLER("local n = core.changes()\n"
+			   "pbx:set('health', pbx:get 'health')\n"
+			   "pbx:add('trial', 0)\n"
+			   "pbx:set('latency', 12)\n"
+			   "pbx:add('calls', 1)\n"
+			   "assert(core.changes() == n)\n"
+			   "for _, fact in ipairs { 'health', 'admin',\n"
+			   "  'hold_until', 'failback_until', 'trial',\n"
+			   "  'returned' } do\n"
+			   "  pbx:set(fact, 2)\n"
+			   "  n = n + 1\n"
+			   "  assert(core.changes() == n, fact)\n"
+			   "end\n"
+			   "assert(pbx:add('trial', -1) == 1)\n"
+			   "assert(core.changes() == n + 1)\n"
+			   "req:_reply(200)") "assert(core.changes() == 0)\n");
+	send_request(&w, "OPTIONS", 1);
+	CHECK(is_last(&w, "SIP/2.0 200 OK\r\n"));
+	CHECK_INT(w.errors, 0);
+	close_world(&w);
+}
+
 TEST(try_tells_why_it_failed)
 {
 	static struct world w;

@@ -99,24 +99,41 @@ const struct member *facts_member(lua_State *L, int idx)
 }
 
 /* The fact that is named at idx. */
-static _Atomic int64_t *check_fact(lua_State *L, const struct facts *f, int idx,
-				   bool to_write)
+static enum fact check_fact(lua_State *L, int idx)
 {
 	static const char *const names[] = {
 #define X(id, name) name,
 	    FACT_LIST(X)
 #undef X
 		NULL};
-	int fact = luaL_checkoption(L, idx, NULL, names);
 
-	if (f->m)
-		return &f->m->fact[fact];
-	if (to_write)
+	return (enum fact)luaL_checkoption(L, idx, NULL, names);
+}
+
+/* Does it decide who may take requests? */
+static bool is_state(enum fact fact)
+{
+	return fact == FACT_HEALTH || fact == FACT_ADMIN ||
+	       fact == FACT_HOLD_UNTIL || fact == FACT_FAILBACK_UNTIL ||
+	       fact == FACT_TRIAL || fact == FACT_RETURNED;
+}
+
+static struct member *to_write(lua_State *L, const struct facts *f)
+{
+	if (!f->m)
 		vm_raise(L,
 			 "the facts of %s cannot be changed while the "
 			 "script loads",
 			 f->name);
-	return NULL;
+	return f->m;
+}
+
+/* The fact first, then the number: who sees the new number sees the new fact.
+ */
+static void note_change(const struct facts *f, enum fact fact)
+{
+	if (is_state(fact))
+		atomic_fetch_add(&f->s->node->members.changes, 1);
 }
 
 /* facts:get(name, ...): as many numbers as names */
@@ -127,27 +144,35 @@ static int l_get(lua_State *L)
 
 	luaL_checkstack(L, top, NULL);
 	do {
-		_Atomic int64_t *fact = check_fact(L, f, idx, false);
+		enum fact fact = check_fact(L, idx);
 
-		lua_pushinteger(L, fact ? atomic_load(fact) : 0);
+		lua_pushinteger(L, f->m ? atomic_load(&f->m->fact[fact]) : 0);
 	} while (++idx <= top);
 	return idx - 2;
 }
 
 static int l_set(lua_State *L)
 {
-	_Atomic int64_t *fact = check_fact(L, check(L, 1), 2, true);
+	const struct facts *f = check(L, 1);
+	struct member *m = to_write(L, f);
+	enum fact fact = check_fact(L, 2);
+	lua_Integer n = luaL_checkinteger(L, 3);
 
-	atomic_store(fact, luaL_checkinteger(L, 3));
+	if (atomic_exchange(&m->fact[fact], n) != n)
+		note_change(f, fact);
 	return 0;
 }
 
 static int l_add(lua_State *L)
 {
-	_Atomic int64_t *fact = check_fact(L, check(L, 1), 2, true);
+	const struct facts *f = check(L, 1);
+	struct member *m = to_write(L, f);
+	enum fact fact = check_fact(L, 2);
 	lua_Integer n = luaL_checkinteger(L, 3);
 
-	lua_pushinteger(L, atomic_fetch_add(fact, n) + n);
+	lua_pushinteger(L, atomic_fetch_add(&m->fact[fact], n) + n);
+	if (n != 0)
+		note_change(f, fact);
 	return 1;
 }
 
@@ -241,10 +266,24 @@ static int l_member(lua_State *L)
 	return 1;
 }
 
+/* core.changes() -> integer: grows whenever health, admin, a hold, a trial or a
+ * return of any server has become another one, in whatever worker */
+static int l_changes(lua_State *L)
+{
+	const struct script *s = script_of(L);
+
+	lua_pushinteger(
+	    L,
+	    s->node ? (lua_Integer)atomic_load(&s->node->members.changes) : 0);
+	return 1;
+}
+
 void bind_member(lua_State *L)
 {
 	box_register(L, &facts_type);
 	lua_pop(L, 1);
 	lua_pushcfunction(L, l_member);
 	lua_setfield(L, -2, "member");
+	lua_pushcfunction(L, l_changes);
+	lua_setfield(L, -2, "changes");
 }

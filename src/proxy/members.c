@@ -11,6 +11,7 @@ void members_init(struct members *ms, struct mem *m)
 {
 	ms->mem = m;
 	ms->n = 0;
+	atomic_init(&ms->changes, 0);
 	list_init(&ms->list);
 }
 

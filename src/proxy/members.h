@@ -25,6 +25,7 @@ enum { MEMBER_NAME = 128, MEMBER_ADDRS = 8 };
 	X(FACT_TRIAL, "trial")                                                 \
 	X(FACT_SINCE, "since")                                                 \
 	X(FACT_UP_SINCE, "up_since")                                           \
+	X(FACT_RETURNED, "returned")                                           \
 	X(FACT_STREAK, "streak")                                               \
 	X(FACT_FAILURES, "failures")                                           \
 	X(FACT_FALLS, "falls")                                                 \
@@ -53,6 +54,9 @@ struct member {
 
 struct members {
 	struct mem *mem;
+	/* Grows whenever a fact that decides who may take requests has become
+	 * another one: for what Lua computes once per change. */
+	_Atomic uint64_t changes;
 	struct list list;
 	size_t n;
 };
