@@ -3,20 +3,12 @@
 local misuse = require "tandem.misuse"
 local options = require "tandem.options"
 local try = require "tandem.try"
-local ipairs, setmetatable, type = ipairs, setmetatable, type
+local ipairs, type = ipairs, type
 
 local _ENV = nil
 
 local max_targets = 8
 local max_depth = 3 -- redirections of redirections
-
-local busy = {
-  __close = function(servers)
-    for _, server in ipairs(servers) do
-      server.facts:add("inflight", -1)
-    end
-  end,
-}
 
 -- What the targets mean to the core, which of them are servers, and how many are
 -- contacts of a redirection. Of those only the ones that this caller may reach.
@@ -44,14 +36,6 @@ local function check(targets)
   end
 end
 
-local function in_parallel(req, raws, servers, limits)
-  for _, server in ipairs(servers) do
-    server.facts:add("inflight", 1)
-  end
-  local _ <close> = setmetatable(servers, busy)
-  return req:_try(raws, limits)
-end
-
 ---@param req tandem.Request
 ---@param targets (tandem.Server|tandem.Contact|string)[]
 ---@param opts? tandem.TryOptions
@@ -72,7 +56,7 @@ return function(req, targets, opts)
     req._state.depth = depth
   end
   local limits = try.limits(opts, servers[1] and servers[1].pool)
-  local res, err, detail = in_parallel(req, raws, servers, limits)
+  local res, err, detail = req:_try(raws, limits)
   if res then
     try.answered(req, res, opts.key)
     return res

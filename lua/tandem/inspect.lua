@@ -41,7 +41,8 @@ local function show(server, now)
     since = core.seconds(facts:get "since"),
     up_for = server.handle.up_for,
     streak = facts:get "streak", falls = facts:get "falls", failures = facts:get "failures",
-    inflight = facts:get "inflight", calls = facts:get "calls",
+    inflight = facts:get "inflight", setup = facts:get "setup", calls = facts:get "calls",
+    cps = facts:rate(),
     latency = server.handle.latency,
   }
 end

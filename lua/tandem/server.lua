@@ -72,6 +72,11 @@ function fields.inflight(self)
   return self.facts:get "inflight"
 end
 
+-- Calls that are up, as far as this node knows.
+function fields.calls(self)
+  return self.facts:get "calls"
+end
+
 fields.health = pool_state.health
 fields.admin = pool_state.admin
 
@@ -125,12 +130,7 @@ local function target(options, facts)
   return made
 end
 
--- Values for <close>: what an attempt counted in is counted out however it ends.
-local busy = {
-  __close = function(server_of)
-    server_of.facts:add("inflight", -1)
-  end,
-}
+-- A value for <close>: a trial that was counted in is counted out however it ends.
 local on_trial = {
   __close = function(server_of)
     if server_of.facts:get "trial" > 1 then -- it may have been decided meanwhile
@@ -159,7 +159,6 @@ function server.new(options, pool)
     weight = options.weight,
     facts = facts,
     target = target(options, facts),
-    busy = setmetatable({ facts = facts }, busy),
     on_trial = setmetatable({ facts = facts }, on_trial),
     record = nil, -- what is remembered (record.lua); in worker 0
     evidence = 0, -- a check that began under an older number says nothing

@@ -1,5 +1,6 @@
 -- req:try(target[, opts]): one attempt. Beside the outcome it does the accounts of
--- the server: requests in flight, trials, latency, and who challenged the caller.
+-- the server: trials, latency, and who challenged the caller. (What is in flight and
+-- which calls are up the core counts.)
 local core = require "tandem.core"
 local events = require "tandem.events"
 local misuse = require "tandem.misuse"
@@ -113,11 +114,9 @@ local function note_latency(req, facts, began)
   end
 end
 
--- The attempt itself, counted in and out, also when the task is cancelled.
+-- The attempt itself. A trial is counted in and out, also when the task is cancelled.
 local function at_server(req, server, raw, limits)
   local facts = server.facts
-  facts:add("inflight", 1)
-  local _ <close> = server.busy
   if facts:get "trial" == 0 then
     return req:_try({ raw }, limits)
   end

@@ -16,7 +16,7 @@ local fake = {}
 
 local fact_names = {}
 for name in ([[health admin hold_until failback_until trial since up_since returned streak falls
-  inflight calls latency failures]]):gmatch "%S+" do
+  inflight setup calls latency failures]]):gmatch "%S+" do
   fact_names[name] = true
 end
 
@@ -173,6 +173,32 @@ function Facts:name()
   return self.full
 end
 
+-- The core counts inflight, setup and resources itself: so does the fake, for as
+-- long as an attempt is open. The rate is what a spec sets it to.
+function Facts:rate()
+  return self.cps or 0
+end
+
+function Facts:used(resource)
+  return self.resources[resource] or 0
+end
+
+local function count_open(method, targets, limits, sign)
+  for _, target in ipairs(targets) do
+    local facts = target.facts
+    if facts then
+      facts:add("inflight", sign)
+      if method == "INVITE" then
+        facts:add("setup", sign)
+        for name, units in pairs(limits.resources or {}) do
+          local used = facts.resources[name]
+          facts.resources[name] = used and used + sign * units
+        end
+      end
+    end
+  end
+end
+
 -- ---- messages ----
 
 local function response(world, spec)
@@ -272,8 +298,10 @@ local function request_methods(world)
     if self.cancel_at and now + took >= self.cancel_at then
       took, res, err, detail = math.max(self.cancel_at - now, 0), nil, "cancelled", nil
     end
+    count_open(self.method, targets, opts, 1)
     suspend(function(wake)
       world.node:at(now + took, function()
+        count_open(self.method, targets, opts, -1)
         tell_attempts(world, ends, took, err)
         wake()
       end)
@@ -433,8 +461,19 @@ local function add_node(world, core)
       error(("server %s: '%s' is no IP address"):format(full, conf.addr))
     end
     world.members[full] = conf
-    node.facts[full] = node.facts[full] or setmetatable({ full = full, values = {} }, Facts)
+    node.facts[full] = node.facts[full]
+      or setmetatable({ full = full, values = {}, resources = {} }, Facts)
+    for _, resource in ipairs(conf.resources or {}) do
+      node.facts[full].resources[resource] = node.facts[full].resources[resource] or 0
+    end
     return node.facts[full]
+  end
+  function core.loads(list, out, resource)
+    for i, facts in ipairs(list) do
+      out[i] = resource and facts:used(resource)
+        or not resource and facts:get "calls" + facts:get "setup"
+    end
+    return out
   end
   function core.shared(name)
     node.shared[name] = node.shared[name] or {}

@@ -10,7 +10,7 @@
 
 /* ---- binding ---- */
 
-static void fill(struct member *m, const struct facts *f)
+static void fill_place(struct member *m, const struct facts *f)
 {
 	bool same = m->n_addr == f->n_addr && m->transport == f->transport &&
 		    m->record_route == f->record_route;
@@ -24,6 +24,12 @@ static void fill(struct member *m, const struct facts *f)
 	m->n_addr = f->n_addr;
 	m->transport = f->transport;
 	m->record_route = f->record_route;
+}
+
+static void fill(struct member *m, const struct facts *f)
+{
+	load_declare(&m->load, f->resource, f->n_resources);
+	fill_place(m, f);
 }
 
 int facts_bind(struct script *s)
@@ -88,7 +94,7 @@ static struct facts *check(lua_State *L, int idx)
 	return box_get(L, idx, &facts_type);
 }
 
-const struct member *facts_member(lua_State *L, int idx)
+struct member *facts_member(lua_State *L, int idx)
 {
 	struct facts *f = check(L, idx);
 
@@ -182,18 +188,72 @@ static int l_name(lua_State *L)
 	return 1;
 }
 
-static const luaL_Reg methods[] = {{"get", l_get},
-				   {"set", l_set},
-				   {"add", l_add},
-				   {"name", l_name},
-				   {NULL, NULL}};
+/* Calls begun within the last second. */
+static int l_rate(lua_State *L)
+{
+	const struct facts *f = check(L, 1);
+
+	lua_pushnumber(L, f->m ? load_rate(&f->m->load, script_of(L)->now.mono)
+			       : 0);
+	return 1;
+}
+
+static int64_t used(const struct facts *f, struct str resource)
+{
+	return f->m ? load_used(&f->m->load, resource) : 0;
+}
+
+/* facts:used(resource): units of it that are taken */
+static int l_used(lua_State *L)
+{
+	const struct facts *f = check(L, 1);
+
+	lua_pushinteger(L, used(f, script_str(L, 2)));
+	return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"get", l_get},   {"set", l_set},   {"add", l_add}, {"name", l_name},
+    {"rate", l_rate}, {"used", l_used}, {NULL, NULL}};
 
 const struct box_type facts_type = {.name = "tandem.Facts",
 				    .gone = "the server is gone",
 				    .methods = methods,
 				    .values = 1};
 
-/* ---- core.member(pool, server, { addr =, record_route = }) ---- */
+/* ---- core.loads(list, out[, resource]) -> out ---- */
+
+static int64_t load_of(const struct facts *f, struct str resource)
+{
+	if (resource.p)
+		return used(f, resource);
+	return f->m ? atomic_load(&f->m->fact[FACT_CALLS]) +
+			  atomic_load(&f->m->fact[FACT_SETUP])
+		    : 0;
+}
+
+/* One call for all servers a policy compares. */
+static int l_loads(lua_State *L)
+{
+	struct str resource =
+	    lua_isnoneornil(L, 3) ? STR_NONE : script_str(L, 3);
+	lua_Integer n;
+
+	luaL_checktype(L, 1, LUA_TTABLE);
+	luaL_checktype(L, 2, LUA_TTABLE);
+	n = (lua_Integer)lua_rawlen(L, 1);
+	for (lua_Integer i = 1; i <= n; i++) {
+		lua_rawgeti(L, 1, i);
+		lua_pushinteger(L, load_of(check(L, -1), resource));
+		lua_rawseti(L, 2, i);
+		lua_pop(L, 1);
+	}
+	vm_charge(L, (uint64_t)n);
+	lua_settop(L, 2);
+	return 1;
+}
+
+/* ---- core.member(pool, server, { addr =, record_route =, ... }) ---- */
 
 /* "10.0.0.1:5060;transport=udp" at the top; all of a server have one
  * transport. */
@@ -222,6 +282,31 @@ static void read_addr(lua_State *L, struct facts *f)
 	f->n_addr++;
 }
 
+/* The list of names at the top. */
+static void read_resources(lua_State *L, struct facts *f)
+{
+	lua_Integer n;
+
+	luaL_checktype(L, -1, LUA_TTABLE);
+	n = luaL_len(L, -1);
+	if (n > LOAD_RESOURCES)
+		vm_raise(L, "server %s has more than %d resources", f->name,
+			 LOAD_RESOURCES);
+	for (lua_Integer i = 1; i <= n; i++) {
+		struct str name;
+
+		lua_geti(L, -1, i);
+		name = script_str(L, -1);
+		if (name.n == 0 || name.n >= LOAD_NAME)
+			vm_raise(L,
+				 "server %s: the name of a resource has 1 "
+				 "to %d characters",
+				 f->name, LOAD_NAME - 1);
+		memcpy(f->resource[f->n_resources++], name.p, name.n);
+		lua_pop(L, 1);
+	}
+}
+
 static void read_options(lua_State *L, int idx, struct facts *f)
 {
 	luaL_checktype(L, idx, LUA_TTABLE);
@@ -237,7 +322,9 @@ static void read_options(lua_State *L, int idx, struct facts *f)
 	}
 	lua_getfield(L, idx, "record_route");
 	f->record_route = lua_isnil(L, -1) || lua_toboolean(L, -1);
-	lua_pop(L, 2);
+	if (lua_getfield(L, idx, "resources") != LUA_TNIL)
+		read_resources(L, f);
+	lua_pop(L, 3);
 }
 
 static int l_member(lua_State *L)
@@ -286,4 +373,6 @@ void bind_member(lua_State *L)
 	lua_setfield(L, -2, "member");
 	lua_pushcfunction(L, l_changes);
 	lua_setfield(L, -2, "changes");
+	lua_pushcfunction(L, l_loads);
+	lua_setfield(L, -2, "loads");
 }

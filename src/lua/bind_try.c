@@ -198,6 +198,37 @@ static struct try_opts read_opts(lua_State *L, int idx, struct call *c)
 	return opts;
 }
 
+/* limits.resources = { pstn = 1 }: what a call takes at those of the targets
+ * that have such a resource. */
+static void read_resources(lua_State *L, int idx, struct target *t, size_t n)
+{
+	if (lua_getfield(L, idx, "resources") == LUA_TNIL) {
+		lua_pop(L, 1);
+		return;
+	}
+	luaL_checktype(L, -1, LUA_TTABLE);
+	for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+		lua_Integer units = luaL_checkinteger(L, -1);
+
+		if (lua_type(L, -2) != LUA_TSTRING || units < 0 ||
+		    units > LOAD_MAX_UNITS)
+			vm_raise(L,
+				 "req:try: resources: names and numbers from "
+				 "0 to %d expected",
+				 (int)LOAD_MAX_UNITS);
+		for (size_t i = 0; i < n; i++) {
+			int at = t[i].member ? load_find(&t[i].member->load,
+							 script_str(L, -2))
+					     : -1;
+
+			if (at >= 0)
+				t[i].units = load_units_set(t[i].units, at,
+							    (unsigned)units);
+		}
+	}
+	lua_pop(L, 1);
+}
+
 /* ---- the outcome ---- */
 
 void push_detail(lua_State *L, enum cause cause, const struct addr *a,
@@ -308,6 +339,7 @@ int try_call(lua_State *L)
 		return 3;
 	}
 	opts = read_opts(L, 3, c);
+	read_resources(L, 3, targets, n);
 	tw = lua_newuserdatauv(L, sizeof(*tw), 0);
 	*tw = (struct try_wait){.w = {.cancel = on_cancel, .push = on_push}};
 	err = request_try(c->r, targets, n, &opts, c->s->now);

@@ -215,6 +215,8 @@ struct facts {
 	unsigned n_addr;
 	uint8_t transport;
 	bool record_route;
+	char resource[LOAD_RESOURCES][LOAD_NAME];
+	unsigned n_resources;
 };
 
 extern const struct box_type facts_type;
@@ -224,7 +226,7 @@ void facts_release(struct script *s);
 void facts_push(lua_State *L, const struct member *m);
 /* What the Lua half makes of it: a Server, or nil. */
 void server_push(lua_State *L, const struct member *m);
-const struct member *facts_member(lua_State *L, int idx); /* raises */
+struct member *facts_member(lua_State *L, int idx); /* raises */
 
 /* A task that is no handler: core.spawn, timers, messages. */
 struct ltimer;

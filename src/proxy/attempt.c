@@ -42,6 +42,50 @@ static int64_t retransmits_time(const struct request *r, int n)
 	return sum;
 }
 
+/* ---- what it counts at its server ---- */
+
+/* The first request of a dialog or a request outside of one. */
+static bool is_initial(const struct request *r)
+{
+	return r->key.to_tag.n == 0;
+}
+
+static void add_open(struct attempt *a, int64_t n)
+{
+	struct member *m = a->target.member;
+
+	atomic_fetch_add(&m->fact[FACT_INFLIGHT], n);
+	if (a->req->msg.method_id == METHOD_INVITE)
+		atomic_fetch_add(&m->fact[FACT_SETUP], n);
+}
+
+static void attempt_count(struct attempt *a, struct now now)
+{
+	struct member *m = a->target.member;
+
+	if (!m || !is_initial(a->req))
+		return;
+	a->counted = true;
+	add_open(a, 1);
+	if (a->req->msg.method_id != METHOD_INVITE) {
+		a->target.units = 0; /* only calls take resources */
+		return;
+	}
+	load_begin(&m->load, now.mono);
+	load_take(&m->load, a->target.units);
+}
+
+void attempt_uncount(struct attempt *a)
+{
+	if (!a->counted)
+		return;
+	a->counted = false;
+	add_open(a, -1);
+	load_give(&a->target.member->load, a->target.units);
+}
+
+/* ---- */
+
 static struct attempt *attempt_new(struct request *r, const struct target *t,
 				   struct now now)
 {
@@ -142,6 +186,7 @@ void attempt_start(struct request *r, const struct target *t, size_t i,
 	}
 	a->open = true;
 	r->n_open++;
+	attempt_count(a, now);
 	trying_on_attempt(r, now);
 	/* step 11: Timer C */
 	if (r->msg.method_id == METHOD_INVITE)
@@ -185,6 +230,7 @@ void attempt_end(struct attempt *a, bool give_up, struct str reason,
 		return;
 	a->open = false;
 	a->req->n_open--;
+	attempt_uncount(a);
 	a->took = tick_diff(now.mono, a->started);
 	stop_timers(a);
 	if (give_up && c) {

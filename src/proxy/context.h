@@ -33,6 +33,7 @@ struct attempt {
 	uint32_t group;           /* which try or fork it belongs to */
 	uint32_t breadth;         /* Max-Breadth it leaves with; 0: no header */
 	bool open;                /* no final, not given up */
+	bool counted;             /* among the facts of its member */
 	bool got_1xx, ringing;    /* any 1xx; a 101-199 */
 	struct response *res;     /* final, real or local */
 	enum outcome_kind failed; /* TIMEOUT or TRANSPORT */
@@ -148,6 +149,8 @@ void attempt_on_failure(struct attempt *a, enum cause cause, struct now now);
 /* Ends it; the client transaction is given up when `give_up`. */
 void attempt_end(struct attempt *a, bool give_up, struct str reason,
 		 struct now now);
+/* No longer open: what it counted at its server is given back. */
+void attempt_uncount(struct attempt *a);
 /* CANCELs it and waits for its final, without limits of the policy. */
 void attempt_cancel(struct attempt *a, struct str reason, struct now now);
 void attempts_cancel_others(struct request *r, struct attempt *winner,

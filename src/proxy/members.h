@@ -3,13 +3,15 @@
  * and numbers that Lua decides over. Shared by the workers: the list changes
  * only while a generation is switched; facts are atomics that anyone may read.
  * Worker 0's Lua writes health, admin and holds; any worker may add to
- * counters. A member survives a reload by its name (pool/server): it is found
- * again and referenced by each generation that declares it.
+ * counters. What calls count (inflight, setup, calls) only C writes. A member
+ * survives a reload by its name (pool/server): it is found again and referenced
+ * by each generation that declares it.
  */
 #ifndef PROXY_MEMBERS_H
 #define PROXY_MEMBERS_H
 
 #include <stdatomic.h>
+#include "proxy/load.h"
 #include "transport/hop.h"
 #include "util/list.h"
 #include "util/mem.h"
@@ -30,6 +32,7 @@ enum { MEMBER_NAME = 128, MEMBER_ADDRS = 8 };
 	X(FACT_FAILURES, "failures")                                           \
 	X(FACT_FALLS, "falls")                                                 \
 	X(FACT_INFLIGHT, "inflight")                                           \
+	X(FACT_SETUP, "setup")                                                 \
 	X(FACT_CALLS, "calls")                                                 \
 	X(FACT_LATENCY, "latency")
 
@@ -50,6 +53,7 @@ struct member {
 	unsigned n_addr;
 	bool record_route; /* pool option; default true */
 	_Atomic int64_t fact[FACT_N];
+	struct load load;
 };
 
 struct members {

@@ -132,8 +132,8 @@ struct proxy *proxy_new(const struct proxy_conf *conf)
 	return p;
 }
 
-/* Before its memory goes: timers of others may be their neighbours. */
-static void stop_timers(struct request *r)
+/* Before its memory goes: timers of others may be neighbours of its own. */
+static void let_go(struct request *r)
 {
 	struct timers *ts = r->proxy->c.timers;
 
@@ -145,6 +145,7 @@ static void stop_timers(struct request *r)
 
 		timer_stop(ts, &a->limit);
 		timer_stop(ts, &a->timer_c);
+		attempt_uncount(a);
 	}
 }
 
@@ -158,7 +159,7 @@ void proxy_free(struct proxy **pp)
 		struct request *r = container_of(it, struct request, link);
 		struct arena *a = r->arena;
 
-		stop_timers(r);
+		let_go(r);
 		arena_free(&a);
 	}
 	answered_fini(p);
@@ -478,7 +479,7 @@ static void request_free(struct request *r, struct now now)
 	log_request(r, now);
 	if (p->has_policy && p->policy.on_free)
 		p->policy.on_free(p->policy.ctx, r);
-	stop_timers(r);
+	let_go(r);
 	list_each (it, &r->attempts) {
 		struct attempt *a = container_of(it, struct attempt, link);
 		struct client *c = a->client;

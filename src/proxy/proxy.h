@@ -67,7 +67,8 @@ struct target {
 	struct str uri;   /* replaces the Request-URI; STR_NONE keeps it */
 	struct str host;  /* replaces host[:port] of it only; or STR_NONE */
 	struct str route; /* Route values to put on top, or STR_NONE */
-	const struct member *member; /* NULL: a plain URI */
+	struct member *member; /* NULL: a plain URI */
+	load_units units;      /* what a call takes of its resources */
 };
 
 /* Microseconds; 0 means "no such limit". Timer B, F and C apply always. */

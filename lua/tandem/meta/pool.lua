@@ -37,7 +37,8 @@ function pool:server(name) end
 ---@field status tandem.Status both, and the holds, in one word
 ---@field since number when the health changed, as sip.now() counts
 ---@field up_for number seconds; 0 when it is not up
----@field inflight integer attempts that are waiting for its answer
+---@field inflight integer attempts of new requests that wait for its final answer
+---@field calls integer calls that are up
 ---@field latency number? seconds, smoothed; nil before the first answer
 local server = {}
 
