@@ -17,7 +17,7 @@ SRC_lua         := base box env limit load order oslib sched small strlib strmat
 		   bind_sticky bind_task bind_timer bind_try bind_uri \
 		   script script_log script_plan script_policy
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
-SRC_host        := args control dgram files icmp keyfile logsink mailbox source udp upkeep worker
+SRC_host        := args control dgram files icmp keyfile logsink mailbox source startup udp upkeep worker
 SRC_sim         := sim sim_net sim_node sim_trace sim_worker
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
 SRC_simmod      := simlib simlib_eval simlib_log simlib_node

@@ -1,6 +1,7 @@
 /*
  * The control thread: loads the script, makes the node, binds, starts the
- * workers, and waits for signals. The rest of the program happens in workers.
+ * workers (startup.c), and then turns a loop of its own for signals and timers.
+ * The rest of the program happens in workers.
  */
 #ifndef HOST_CONTROL_H
 #define HOST_CONTROL_H

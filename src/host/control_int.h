@@ -1,0 +1,45 @@
+/*
+ * What the files of the control thread share: its state. Nobody else includes
+ * this.
+ */
+#ifndef HOST_CONTROL_INT_H
+#define HOST_CONTROL_INT_H
+
+#include <ev.h>
+
+#include "host/control.h"
+#include "host/files.h"
+#include "host/worker.h"
+
+enum {
+	/* More workers need the hand-over of datagrams between sockets. */
+	CONTROL_WORKERS = 1,
+	CONTROL_WHY = 4096,
+};
+
+struct control {
+	const struct control_conf *conf;
+	struct files files;
+	struct logsink *log;
+	struct node *node;
+	unsigned workers;
+	struct script *script[CONTROL_WORKERS];
+	struct worker *worker[CONTROL_WORKERS];
+	const struct plan *plan; /* of script 0 */
+	struct ev_loop *loop;
+	ev_signal hup, usr1, term, interrupt;
+	char why[CONTROL_WHY]; /* the error, written when all is freed */
+};
+
+/* startup.c: the steps of a start, in this order; each returns an exit code
+ * and, when it failed, leaves the reason in c->why. */
+int startup_load(struct control *c);
+int startup_load_others(struct control *c);
+int startup_make_node(struct control *c);
+int startup_make_workers(struct control *c);
+int startup_run_workers(struct control *c);
+void startup_log(struct control *c); /* says that it runs */
+/* Ends the first n workers and waits for them. */
+void control_stop_workers(struct control *c, unsigned n);
+
+#endif

@@ -1,0 +1,258 @@
+#include "host/control_int.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "host/keyfile.h"
+#include "util/err.h"
+
+/*
+ * Starting: from the name of a script to running workers.
+ */
+
+/* ---- what the script asks of us ---- */
+
+static int64_t cpu_us(void *ctx)
+{
+	struct timespec ts;
+
+	(void)ctx;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return SECONDS(ts.tv_sec) + ts.tv_nsec / 1000;
+}
+
+static void log_event(void *ctx, const struct log_event *e)
+{
+	struct control *c = ctx;
+
+	logsink_write(c->log, e);
+}
+
+static struct now read_now(void)
+{
+	struct timespec mono, wall;
+
+	clock_gettime(CLOCK_MONOTONIC, &mono);
+	clock_gettime(CLOCK_REALTIME, &wall);
+	return (struct now){
+	    {SECONDS(mono.tv_sec) + mono.tv_nsec / 1000},
+	    {SECONDS(wall.tv_sec) + wall.tv_nsec / 1000},
+	};
+}
+
+static struct script *load_script(struct control *c, unsigned worker)
+{
+	struct script_conf sc = {
+	    .loader = files_loader(&c->files),
+	    .path = c->conf->script,
+	    .worker = worker,
+	    .cpu_us = cpu_us,
+	    .log = log_event,
+	    .log_ctx = c,
+	    .now = read_now(),
+	};
+
+	keyfile_random(sc.seed, sizeof(sc.seed));
+	return script_load(&sc, c->why, sizeof(c->why));
+}
+
+/* ---- the steps ---- */
+
+int startup_load(struct control *c)
+{
+	const struct control_conf *conf = c->conf;
+	int level = conf->log_level;
+
+	c->log = logsink_new(STDERR_FILENO, conf->json,
+			     level < 0 ? LOG_INFO : (enum log_level)level);
+	if (!c->log) {
+		snprintf(c->why, CONTROL_WHY, "%s", err_text(ERR_NOMEM));
+		return EXIT_FAILED;
+	}
+	if (files_init(&c->files, conf->script, conf->lua_dir,
+		       conf->lua_fallback, c->why, CONTROL_WHY) != 0)
+		return EXIT_CONFIG;
+	c->script[0] = load_script(c, 0);
+	if (!c->script[0])
+		return EXIT_CONFIG;
+	c->plan = script_plan(c->script[0]);
+	if (level < 0)
+		logsink_set_level(c->log, c->plan->log_level);
+	return EXIT_FINE;
+}
+
+int startup_load_others(struct control *c)
+{
+	c->workers = c->plan->workers ? c->plan->workers : 1;
+	if (c->workers > CONTROL_WORKERS) {
+		logsink_say(c->log, LOG_WARN, "workers.limited",
+			    LOGF_INT("asked", c->workers),
+			    LOGF_INT("workers", CONTROL_WORKERS));
+		c->workers = CONTROL_WORKERS;
+	}
+	for (unsigned i = 1; i < c->workers; i++)
+		if (!(c->script[i] = load_script(c, i)))
+			return EXIT_CONFIG;
+	return EXIT_FINE;
+}
+
+static bool choose_listeners(struct control *c)
+{
+	struct listeners *ls = &c->node->listeners;
+
+	if (c->conf->listens) {
+		memcpy(ls->l, c->conf->listen, sizeof(ls->l));
+		ls->n = c->conf->listens;
+	}
+	if (!ls->n)
+		snprintf(c->why, CONTROL_WHY,
+			 "%s: nothing to listen on: add sip.listen { "
+			 "\"udp:0.0.0.0:5060\" }",
+			 c->conf->script);
+	for (unsigned i = 0; i < ls->n; i++) {
+		char text[ADDR_TEXT];
+
+		if (ls->l[i].transport == TRANSPORT_UDP)
+			continue;
+		snprintf(c->why, CONTROL_WHY,
+			 "cannot listen on %s:%s: this version speaks UDP only",
+			 transport_name(ls->l[i].transport),
+			 addr_text(&ls->l[i].addr, text));
+		return false;
+	}
+	return ls->n > 0;
+}
+
+int startup_make_node(struct control *c)
+{
+	uint8_t key[KEY_BYTES];
+	enum key_origin origin;
+	int err;
+
+	if (keyfile_get(c->plan->key_file, c->plan->state_dir, key, &origin,
+			c->why, CONTROL_WHY) != 0)
+		return EXIT_CONFIG;
+	c->node = node_new(c->workers, key);
+	explicit_bzero(key, sizeof(key));
+	err = c->node ? script_apply(c->script[0], c->node) : ERR_NOMEM;
+	if (err) {
+		snprintf(c->why, CONTROL_WHY, "%s: %s", c->conf->script,
+			 err_text(err));
+		return err == ERR_NOMEM ? EXIT_FAILED : EXIT_CONFIG;
+	}
+	if (!choose_listeners(c))
+		return EXIT_CONFIG;
+	c->node->key_is_temporary = origin == KEY_TEMPORARY;
+	c->node->trace =
+	    (c->conf->log_level < 0 ? (int)c->plan->log_level
+				    : c->conf->log_level) >= LOG_DEBUG;
+	if (origin == KEY_TEMPORARY)
+		logsink_say(
+		    c->log, LOG_WARN, "key.temporary",
+		    LOGF_STR("hint", STR("calls do not survive a restart; set "
+					 "state_dir or key_file")));
+	return EXIT_FINE;
+}
+
+int startup_make_workers(struct control *c)
+{
+	for (unsigned i = 0; i < c->workers; i++) {
+		struct worker_conf wc = {
+		    .node = c->node,
+		    .script = c->script[i],
+		    .index = i,
+		    .log = c->log,
+		    .peers = c->worker,
+		};
+
+		keyfile_random(wc.seed, sizeof(wc.seed));
+		c->worker[i] = worker_new(&wc);
+		if (!c->worker[i]) {
+			snprintf(c->why, CONTROL_WHY, "%s",
+				 err_text(ERR_NOMEM));
+			return EXIT_FAILED;
+		}
+	}
+	if (worker_listen(c->worker[0], c->why, CONTROL_WHY) != 0)
+		return EXIT_FAILED;
+	return EXIT_FINE;
+}
+
+void control_stop_workers(struct control *c, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		worker_stop(c->worker[i]);
+	for (unsigned i = 0; i < n; i++)
+		worker_join(c->worker[i]);
+}
+
+int startup_run_workers(struct control *c)
+{
+	for (unsigned i = 0; i < c->workers; i++) {
+		int err = worker_start(c->worker[i]);
+
+		if (!err)
+			continue;
+		snprintf(c->why, CONTROL_WHY, "cannot start: %s",
+			 err_text(err));
+		control_stop_workers(c, i);
+		return EXIT_FAILED;
+	}
+	return EXIT_FINE;
+}
+
+/* ---- what it says then ---- */
+
+static void write_listeners(struct buf *b, const struct listeners *ls)
+{
+	for (unsigned i = 0; i < ls->n; i++) {
+		if (i)
+			buf_char(b, ',');
+		buf_put(b, str_from(transport_name(ls->l[i].transport)));
+		buf_char(b, ':');
+		addr_write(b, &ls->l[i].addr);
+	}
+}
+
+/* Members are named pool/server. */
+static int64_t count_pools(const struct members *ms)
+{
+	int64_t pools = 0;
+
+	list_each (it, &ms->list) {
+		struct str name =
+		    str_from(container_of(it, struct member, link)->name);
+		struct str pool = str_sub(name, 0, str_find(name, '/') + 1);
+		bool seen = false;
+
+		list_each (before, &ms->list) {
+			struct str other = str_from(
+			    container_of(before, struct member, link)->name);
+
+			if (before == it)
+				break;
+			seen = seen || str_starts(other, pool);
+		}
+		pools += !seen;
+	}
+	return pools;
+}
+
+void startup_log(struct control *c)
+{
+	char space[LISTENER_MAX * (ADDR_TEXT + 8)];
+	struct buf b;
+
+	buf_fixed(&b, space, sizeof(space));
+	write_listeners(&b, &c->node->listeners);
+	logsink_say(c->log, LOG_INFO, "start",
+		    LOGF_STR("version", str_from(c->conf->version)),
+		    LOGF_STR("script", str_from(c->conf->script)),
+		    LOGF_STR("listen", buf_str(&b)),
+		    LOGF_INT("pools", count_pools(&c->node->members)),
+		    LOGF_INT("servers", (int64_t)c->node->members.n),
+		    LOGF_INT("workers", c->workers), LOGF_INT("pid", getpid()));
+}
