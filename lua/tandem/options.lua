@@ -162,7 +162,11 @@ options.pool = record({
   attempt = default(options.attempt, {}),
   retry_on = default(retry_on, { "local", 503 }),
   record_route = default(schema.boolean, true),
+  path = default(schema.off_or(word { "supported", "always" }), false),
 }, function(out)
+  if out.path and not out.record_route then
+    return "path needs record_route: calls of its phones have to come through here"
+  end
   local seen = {}
   for i, item in ipairs(out.servers) do
     if seen[item.name] then

@@ -105,6 +105,7 @@ function pool.new(name, conf)
     check = conf.check, passive = conf.passive, failback = conf.failback,
     keep = conf.keep, all_down = conf.all_down,
     attempt = conf.attempt, retry_on = conf.retry_on, record_route = conf.record_route,
+    path = conf.path,
     policy = policy_of(conf.policy, name),
     servers = {}, by_name = {},
   }

@@ -146,6 +146,7 @@ function server.new(options, pool)
   local ok, facts = pcall(core.member, pool.name, options.name, {
     addr = address(core.parse_uri(options.uri)),
     record_route = pool.record_route,
+    path = pool.path or nil,
   })
   if not ok then
     misuse("%s", (tostring(facts):gsub("^[^%s:]+:%d+: ", "")))

@@ -13,7 +13,8 @@
 static void fill_place(struct member *m, const struct facts *f)
 {
 	bool same = m->n_addr == f->n_addr && m->transport == f->transport &&
-		    m->record_route == f->record_route;
+		    m->record_route == f->record_route && m->path == f->path &&
+		    m->shared_dialogs == f->shared_dialogs;
 
 	for (unsigned i = 0; same && i < f->n_addr; i++)
 		same = addr_eq(&m->addr[i], &f->addr[i]);
@@ -24,6 +25,8 @@ static void fill_place(struct member *m, const struct facts *f)
 	m->n_addr = f->n_addr;
 	m->transport = f->transport;
 	m->record_route = f->record_route;
+	m->path = f->path;
+	m->shared_dialogs = f->shared_dialogs;
 }
 
 static void fill(struct member *m, const struct facts *f)
@@ -307,6 +310,18 @@ static void read_resources(lua_State *L, struct facts *f)
 	}
 }
 
+/* The option at the top: "supported", "always", or nothing. */
+static uint8_t read_path(lua_State *L)
+{
+	static const char *const words[] = {"supported", "always", NULL};
+	static const uint8_t paths[] = {MEMBER_PATH_SUPPORTED,
+					MEMBER_PATH_ALWAYS};
+
+	if (!lua_toboolean(L, -1))
+		return MEMBER_PATH_NONE;
+	return paths[luaL_checkoption(L, -1, NULL, words)];
+}
+
 static void read_options(lua_State *L, int idx, struct facts *f)
 {
 	luaL_checktype(L, idx, LUA_TTABLE);
@@ -324,7 +339,11 @@ static void read_options(lua_State *L, int idx, struct facts *f)
 	f->record_route = lua_isnil(L, -1) || lua_toboolean(L, -1);
 	if (lua_getfield(L, idx, "resources") != LUA_TNIL)
 		read_resources(L, f);
-	lua_pop(L, 3);
+	lua_getfield(L, idx, "shared_dialogs");
+	f->shared_dialogs = lua_toboolean(L, -1);
+	lua_getfield(L, idx, "path");
+	f->path = read_path(L);
+	lua_pop(L, 5);
 }
 
 static int l_member(lua_State *L)

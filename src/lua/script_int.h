@@ -214,9 +214,11 @@ struct facts {
 	struct addr addr[MEMBER_ADDRS];
 	unsigned n_addr;
 	uint8_t transport;
-	bool record_route;
 	char resource[LOAD_RESOURCES][LOAD_NAME];
 	unsigned n_resources;
+	/* options of the pool */
+	bool record_route, shared_dialogs;
+	uint8_t path; /* enum member_path */
 };
 
 extern const struct box_type facts_type;

@@ -161,7 +161,7 @@ void attempt_start(struct request *r, const struct target *t, size_t i,
 	}
 	if (!take_breadth(a, i, n))
 		return;
-	if (!forward_choose_source(p, &r->from, &a->target.hop)) {
+	if (!t->flow && !forward_choose_source(p, &r->from, &a->target.hop)) {
 		fail_unsent(a, CAUSE_NO_SOURCE);
 		return;
 	}

@@ -103,6 +103,9 @@ void request_wake(struct request *r);      /* put it on the ready list */
 void request_check_end(struct request *r); /* frees it at the next settle */
 struct request *request_of(struct server *s);
 
+/* follow.c: the outcome of a request that just follows its route (16.5). */
+void follow_outcome(struct request *r, struct now now);
+
 /* validate.c: RFC 3261 16.3. A response code (with reason and extra header
  * lines), or 0 when the request may go on. */
 int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
@@ -134,6 +137,16 @@ int forward_write(struct request *r, struct attempt *att, struct str *out_r);
 int forward_strictly(struct edits *e, struct str uri, struct str next);
 /* The numeric next hop of a URI: false when it needs a look-up. */
 bool hop_of_uri(const struct uri *uri, struct hop *out_r);
+
+/* path.c: Record-Route and Path */
+struct token;
+/* 16.6 step 4, or RFC 3327 5.2 for a REGISTER. 0 or ERR_*. */
+int path_add(struct request *r, const struct attempt *att, struct edits *e);
+/* The flow that a token in this URI of ours names, ready to send on. 0,
+ * ERR_NOTFOUND when we do not listen there any more, ERR_STATE when it leads
+ * to ourselves. */
+int path_flow(struct proxy *p, const struct token *t, const struct uri *uri,
+	      struct hop *out_r);
 
 /* Its share of the request's Max-Breadth (RFC 5393 5.3.3) as the i-th of n
  * parallel branches; 0 when there is none left for it. */

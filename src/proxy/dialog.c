@@ -5,6 +5,7 @@
  */
 #include "message/field.h"
 #include "proxy/context.h"
+#include "proxy/token.h"
 
 static bool is_ours(struct proxy *p, struct str value)
 {
@@ -42,6 +43,26 @@ static struct str route_set(struct proxy *p, struct msg *m, bool forwarded)
 	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
 }
 
+/* Of a call that we forwarded to a phone behind its NAT our own value says how
+ * that is reached (path.c), whatever its Contact is. */
+static bool flow_of_phone(struct proxy *p, struct msg *m, struct hop *hop_r)
+{
+	size_t n = field_count(m, HDR_RECORD_ROUTE);
+	struct nameaddr na;
+	struct token t;
+	struct uri uri;
+
+	for (size_t i = 0; i < n; i++)
+		if (scan_nameaddr(field_value(m, HDR_RECORD_ROUTE, i), &na,
+				  NULL) &&
+		    scan_uri(na.uri, &uri) &&
+		    listener_is_ours(p->c.listeners, &uri))
+			return token_read(uri.user, p->c.key, &t) == TOKEN_OK &&
+			       t.side == TOKEN_CALLEE &&
+			       path_flow(p, &t, &uri, hop_r) == 0;
+	return false;
+}
+
 static struct str value_of(struct msg *m, enum hdr_id id)
 {
 	const struct hdr *f = msg_first(m, id);
@@ -75,6 +96,8 @@ bool dialog_from_2xx(struct proxy *p, struct msg *m, const struct hop *fallback,
 	}
 	if (out_r->route.p && !scan_nameaddr(out_r->route, &na, NULL))
 		return false;
+	if (forwarded && flow_of_phone(p, m, &out_r->hop))
+		return true;
 	/* A name, or an address we have no way to: back where it came from. */
 	if (!scan_uri(na.uri, &next) || !hop_of_uri(&next, &hop) ||
 	    !forward_choose_source(p, fallback, &hop))

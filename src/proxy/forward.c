@@ -54,85 +54,6 @@ bool forward_choose_source(struct proxy *p, const struct hop *from,
 				 &hop->local);
 }
 
-static bool makes_dialog(const struct request *r)
-{
-	switch (r->msg.method_id) {
-	case METHOD_INVITE:
-	case METHOD_SUBSCRIBE:
-	case METHOD_REFER:
-	case METHOD_NOTIFY:
-		return !r->route.in_dialog;
-	default:
-		return false;
-	}
-}
-
-/* The Request-URI it leaves with, as far as its scheme goes. */
-static bool leaves_as_sips(const struct request *r, const struct attempt *att)
-{
-	struct str uri = r->edits.uri.p ? r->edits.uri : r->msg.uri;
-	struct uri u;
-
-	if (att->target.uri.p)
-		uri = att->target.uri;
-	return scan_uri(uri, &u) && u.is_sips;
-}
-
-static void write_record_route(struct request *r, const struct hop *hop,
-			       bool sips, const char *cookie, struct buf *b)
-{
-	struct proxy *p = r->proxy;
-
-	sips = sips && hop->transport == TRANSPORT_TLS;
-	if (sips)
-		BUF_LIT(b, "<sips:");
-	else
-		BUF_LIT(b, "<sip:");
-	listener_write_host(p->c.listeners, hop, b);
-	if (hop->transport != TRANSPORT_UDP && !sips) {
-		BUF_LIT(b, ";transport=");
-		buf_put(b, str_from(
-			       transport_name((enum transport)hop->transport)));
-	}
-	BUF_LIT(b, ";lr;t=");
-	buf_put(b, (struct str){cookie, COOKIE_LEN});
-	buf_char(b, '>');
-}
-
-/* Step 4; twice when the request leaves by another door than it came in. */
-static int add_record_route(struct request *r, const struct attempt *att,
-			    struct edits *e)
-{
-	struct proxy *p = r->proxy;
-	const struct hop *out = &att->target.hop;
-	const struct member *m =
-	    att->target.member ? att->target.member : r->source;
-	bool sips = leaves_as_sips(r, att);
-	char cookie[COOKIE_LEN];
-	struct buf in_b, out_b;
-
-	if (!makes_dialog(r) || (m && !m->record_route))
-		return 0;
-	cookie_write(cookie, p->c.key, r->key.call_id, r->key.from_tag,
-		     att->target.member ? COOKIE_CALLEE
-		     : m                ? COOKIE_CALLER
-					: COOKIE_NONE,
-		     m ? m->id : 0);
-	buf_arena(&in_b, p->c.scratch, 160);
-	buf_arena(&out_b, p->c.scratch, 160);
-	write_record_route(r, &r->from, sips, cookie, &in_b);
-	write_record_route(r, out, sips, cookie, &out_b);
-	if (!buf_ok(&in_b) || !buf_ok(&out_b))
-		return ERR_NOMEM;
-	if (!str_eq(buf_str(&in_b), buf_str(&out_b))) {
-		int err = edit_add_first(e, HDR_RECORD_ROUTE, buf_str(&in_b));
-
-		if (err)
-			return err;
-	}
-	return edit_add_first(e, HDR_RECORD_ROUTE, buf_str(&out_b));
-}
-
 uint32_t forward_breadth(const struct request *r, size_t i, size_t n)
 {
 	const struct hdr *f = msg_find(&r->msg, STR("Max-Breadth"));
@@ -222,7 +143,7 @@ static int set_targets(struct request *r, const struct attempt *att,
 		err = edit_uri(e, with_host(e->arena, uri, t->host));
 	if (!err && t->route.p)
 		err = edit_add_first(e, HDR_ROUTE, t->route);
-	if (!err && r->follow && r->route.next_is_strict)
+	if (!err && t->by_route && r->route.next_is_strict)
 		err = forward_strictly(e, uri, r->route.next);
 	return err;
 }
@@ -289,9 +210,9 @@ int forward_write(struct request *r, struct attempt *att, struct str *out_r)
 	err = count_down(r, &e);
 	if (!err && att->breadth)
 		err = set_breadth(att, &e);
-	/* step 4: Record-Route */
+	/* step 4: Record-Route; and Path for a REGISTER */
 	if (!err)
-		err = add_record_route(r, att, &e);
+		err = path_add(r, att, &e);
 	/* steps 2, 5, 6: Request-URI, additional fields, routing information */
 	if (!err)
 		err = set_targets(r, att, &e);

@@ -43,6 +43,13 @@ enum fact {
 	    FACT_N
 };
 
+/* Which REGISTERs get a Path on their way to it (semantics 14). */
+enum member_path {
+	MEMBER_PATH_NONE,
+	MEMBER_PATH_SUPPORTED, /* those that say Supported: path */
+	MEMBER_PATH_ALWAYS
+};
+
 struct member {
 	struct list link;
 	char name[MEMBER_NAME]; /* pool/server */
@@ -51,7 +58,10 @@ struct member {
 	uint8_t transport;
 	struct addr addr[MEMBER_ADDRS];
 	unsigned n_addr;
-	bool record_route; /* pool option; default true */
+	/* options of the pool */
+	bool record_route; /* default true */
+	uint8_t path;      /* enum member_path */
+	bool shared_dialogs;
 	_Atomic int64_t fact[FACT_N];
 	struct load load;
 };

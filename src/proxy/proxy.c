@@ -261,14 +261,14 @@ static bool wants(struct proxy *p, enum request_kind kind, struct str method)
 	return p->policy.wants(p->policy.ctx, kind, method);
 }
 
-static void enter_follow(struct request *r, enum request_kind kind,
-			 struct now now)
+/* A call by a phone's token is nobody's to decide. */
+static void enter_follow(struct request *r, struct now now)
 {
-	if (wants(r->proxy, kind, r->msg.method)) {
-		request_enter(r, kind, now);
-		return;
-	}
-	r->follow = true;
+	enum request_kind kind =
+	    r->route.in_dialog ? REQUEST_IN_DIALOG : REQUEST_FROM_SERVER;
+	bool to_phone = r->route.has_flow && !r->route.in_dialog;
+
+	r->follow = to_phone || !wants(r->proxy, kind, r->msg.method);
 	request_enter(r, kind, now);
 }
 
@@ -318,10 +318,7 @@ static void dispatch(struct request *r, struct now now)
 		forget(r);
 		return;
 	case ROUTE_FOLLOW:
-		enter_follow(r,
-			     r->route.in_dialog ? REQUEST_IN_DIALOG
-						: REQUEST_FROM_SERVER,
-			     now);
+		enter_follow(r, now);
 		return;
 	case ROUTE_SCRIPT:
 		if (wants(p, REQUEST_INITIAL, r->msg.method))
@@ -494,27 +491,6 @@ static void request_free(struct request *r, struct now now)
 	list_remove(&r->ready);
 	p->n_requests--;
 	arena_free(&arena);
-}
-
-/* The outcome of a request that just follows its route (16.5). */
-static void follow_outcome(struct request *r, struct now now)
-{
-	const struct outcome *o = &r->outcome;
-	struct reply reply = {.code = 500};
-
-	if (o->kind == OUTCOME_RESPONSE)
-		request_forward(r, o->res, false, now);
-	else if (o->kind == OUTCOME_CANCELLED)
-		; /* 487 follows by itself */
-	else if (r->msg.method_id == METHOD_INVITE ||
-		 o->kind == OUTCOME_TRANSPORT)
-		request_reply(r, &reply, now);
-	else {
-		/* RFC 4320 4.2: no 408 to a non-INVITE */
-		count(r->proxy->c.counters, CNT_NONINVITE_TIMEOUT);
-		r->dropped = true;
-	}
-	request_done(r, now);
 }
 
 /* The policy was taken away while it had the request. */

@@ -64,6 +64,8 @@ struct outcome {
 /* Where one branch goes. Slices are copied. */
 struct target {
 	struct hop hop;   /* listener is chosen by the core */
+	bool flow;        /* ... but not here: it goes out as `hop` says */
+	bool by_route;    /* along the route set (request_by_route) */
 	struct str uri;   /* replaces the Request-URI; STR_NONE keeps it */
 	struct str host;  /* replaces host[:port] of it only; or STR_NONE */
 	struct str route; /* Route values to put on top, or STR_NONE */
@@ -195,6 +197,10 @@ struct response *response_better(struct response *a, struct response *b);
 /* Was a verb used, or is it decided? */
 bool request_answered(const struct request *r);
 
+/* Where its Route and Request-URI say (semantics 15), or the flow of a phone's
+ * token. 0, ERR_NOTFOUND when that is a name (there are no look-ups yet), or
+ * ERR_STATE when it is this proxy. */
+int request_by_route(struct request *r, struct target *out_r);
 /* The default for requests that need no decision (in-dialog, or from a
  * server): one attempt where Route and R-URI say, its response forwarded. */
 void request_follow_route(struct request *r, struct now now);

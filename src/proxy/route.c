@@ -1,5 +1,6 @@
 #include "message/field.h"
 #include "proxy/context.h"
+#include "proxy/token.h"
 
 /* What one Route value (or the Request-URI in its place) says. */
 struct route_value {
@@ -44,6 +45,34 @@ static void take_cookie(struct proxy *p, struct route *r,
 }
 
 /*
+ * A flow token in a Route of ours (semantics 14). In a dialog it is the way to
+ * the phone for the other side and means nothing in what the phone sends: the
+ * cookie gives the direction, and a bad token is as good as none.
+ */
+static void take_token(struct proxy *p, struct route *r, const struct uri *uri)
+{
+	struct token t;
+	enum token_found found = token_read(uri->user, p->c.key, &t);
+	int err;
+
+	if (found == TOKEN_NONE || r->has_flow || r->bad_flow)
+		return;
+	if (found == TOKEN_BAD || (!r->in_dialog && t.side != TOKEN_PATH)) {
+		count(p->c.counters, CNT_BAD_TOKEN);
+		r->bad_flow = r->in_dialog ? 0 : 403;
+		return;
+	}
+	if (r->in_dialog &&
+	    (!r->has_cookie ||
+	     t.side != (r->cookie.from_caller ? TOKEN_CALLEE : TOKEN_CALLER)))
+		return;
+	err = path_flow(p, &t, uri, &r->flow);
+	r->has_flow = err == 0;
+	if (err)
+		r->bad_flow = err == ERR_STATE ? 482 : 430;
+}
+
+/*
  * 16.4, first paragraph: a strict router put our Record-Route URI into the
  * Request-URI and the real one at the end of the Route.
  */
@@ -59,6 +88,7 @@ static size_t undo_strict(struct proxy *p, struct msg *m, struct route *r,
 	if (!scan_nameaddr(field_value(m, HDR_ROUTE, n - 1), &last, NULL))
 		return n;
 	take_cookie(p, r, key, uri.t);
+	take_token(p, r, &uri.uri);
 	r->had_own = true;
 	r->uri = last.uri;
 	edit_uri(edits, last.uri);
@@ -147,6 +177,33 @@ static struct route in_dialog_without_cookie(struct proxy *p, struct route r,
 	return reject(r, 481, STR("Call/Transaction Does Not Exist"));
 }
 
+static struct route flow_gone(struct proxy *p, struct route r)
+{
+	if (r.bad_flow == 482)
+		return reject(r, 482, STR_NONE);
+	count(p->c.counters, CNT_FLOW_GONE);
+	return reject(r, 430, STR_NONE);
+}
+
+/*
+ * Semantics 14: who presents the token of a registration. It reaches one phone
+ * and nothing else, yet it is no secret between a phone and its servers: only
+ * pool members and trusted sources may call by it, so that a token that leaked
+ * is no way around what the servers allow.
+ */
+static struct route by_flow(struct proxy *p, struct route r,
+			    const struct hop *from, const struct member *source)
+{
+	if (r.bad_flow == 403)
+		return reject(r, 403, STR("Bad Flow Token"));
+	if (!source && !settings_trusts(p->c.settings, &from->addr))
+		return reject(r, 403, STR("Flow Not Allowed"));
+	if (r.bad_flow)
+		return flow_gone(p, r);
+	r.kind = ROUTE_FOLLOW;
+	return r;
+}
+
 static struct route classify(struct proxy *p, struct route r,
 			     const struct msg *m, const struct hop *from,
 			     const struct member *source)
@@ -158,7 +215,9 @@ static struct route classify(struct proxy *p, struct route r,
 
 	scan_uri(r.next, &next);
 	if (r.in_dialog) {
-		if (to_us) {
+		if (r.bad_flow)
+			return flow_gone(p, r);
+		if (to_us && !r.has_flow) {
 			/* A script that answers calls itself owns their
 			 * dialogs; the policy is asked, else 481. */
 			r.kind = ROUTE_TO_US;
@@ -171,6 +230,8 @@ static struct route classify(struct proxy *p, struct route r,
 		return in_dialog_without_cookie(p, r, from, source, &ruri,
 						&next);
 	}
+	if (r.has_flow || r.bad_flow)
+		return by_flow(p, r, from, source);
 	if (to_us && m->method_id == METHOD_OPTIONS && !ruri.user.p) {
 		r.kind = ROUTE_TO_US;
 		return r;
@@ -207,6 +268,7 @@ struct route route_request(struct proxy *p, struct msg *m,
 		r.had_own = true;
 		if (v.has_t)
 			take_cookie(p, &r, key, v.t);
+		take_token(p, &r, &v.uri);
 		edit_pop_value(edits, HDR_ROUTE);
 	}
 	r.next_is_route = i < n;

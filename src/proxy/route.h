@@ -31,6 +31,9 @@ struct route {
 	struct str next; /* URI of the next hop: first Route or `uri` */
 	bool next_is_route;
 	bool next_is_strict; /* that Route has no lr */
+	bool has_flow;       /* a token of ours says where it goes instead */
+	struct hop flow;
+	int bad_flow; /* or the code that says why it does not */
 };
 
 /* Looks at the request, puts what must change into `edits` (own Routes

@@ -133,6 +133,20 @@ static int write_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 	return err ? err : edits_write(e, out);
 }
 
+/* Where the ACK for a 2xx goes; false: there is no way. */
+static bool ack_hop(struct proxy *p, const struct route *route,
+		    const struct hop *from, struct hop *hop_r)
+{
+	struct uri next;
+
+	if (route->has_flow) {
+		*hop_r = route->flow;
+		return true;
+	}
+	return scan_uri(route->next, &next) && hop_of_uri(&next, hop_r) &&
+	       forward_choose_source(p, from, hop_r);
+}
+
 void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 		   const struct hop *from, struct now now)
 {
@@ -140,7 +154,6 @@ void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 	    members_by_addr(p->c.members, &from->addr);
 	struct edits e;
 	struct route route;
-	struct uri next;
 	struct hop hop;
 	struct buf b;
 	int err;
@@ -153,8 +166,7 @@ void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 	edits_init(&e, m, p->c.scratch);
 	route = route_request(p, m, key, from, source, &e);
 	if (route.kind != ROUTE_FOLLOW || !route.in_dialog ||
-	    !scan_uri(route.next, &next) || !hop_of_uri(&next, &hop) ||
-	    !forward_choose_source(p, from, &hop)) {
+	    !ack_hop(p, &route, from, &hop)) {
 		count(p->c.counters, CNT_STRAY_ACK);
 		return;
 	}

@@ -160,6 +160,28 @@ bool listener_is_our_addr(const struct listeners *ls, enum transport t,
 	return false;
 }
 
+int listener_of_addr(const struct listeners *ls, enum transport t,
+		     const struct addr *a)
+{
+	for (unsigned i = 0; i < ls->n; i++) {
+		if (ls->l[i].transport == t &&
+		    (addr_eq(&ls->l[i].addr, a) || has_addr(ls, &ls->l[i], a)))
+			return (int)i;
+	}
+	return -1;
+}
+
+int listener_of_name(const struct listeners *ls, enum transport t,
+		     struct str host, uint16_t port)
+{
+	for (unsigned i = 0; i < ls->n; i++) {
+		if (ls->l[i].transport == t &&
+		    is_advertised(&ls->l[i], host, port))
+			return (int)i;
+	}
+	return -1;
+}
+
 bool listener_is_named(const struct listeners *ls, enum transport t,
 		       struct str host, uint16_t port)
 {

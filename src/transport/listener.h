@@ -43,6 +43,13 @@ bool listener_is_our_addr(const struct listeners *ls, enum transport t,
 /* The same for a sent-by: here the transport has to be the listener's. */
 bool listener_is_named(const struct listeners *ls, enum transport t,
 		       struct str host, uint16_t port);
+/* The listener of a transport that is bound to this address and port, or to all
+ * addresses of this machine when it is one of them; -1: there is none (now). */
+int listener_of_addr(const struct listeners *ls, enum transport t,
+		     const struct addr *a);
+/* The one that advertises this name, or -1. */
+int listener_of_name(const struct listeners *ls, enum transport t,
+		     struct str host, uint16_t port);
 /* The first listener of a transport and family, -1 when there is none;
  * `prefer` wins when it fits. */
 int listener_for(const struct listeners *ls, enum transport t,

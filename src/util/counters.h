@@ -36,6 +36,8 @@
 	X(CNT_NONINVITE_TIMEOUT, "tandem_dropped_total",                       \
 	  "reason=noninvite_timeout")                                          \
 	X(CNT_BAD_COOKIE, "tandem_bad_cookies_total", "")                      \
+	X(CNT_BAD_TOKEN, "tandem_bad_tokens_total", "")                        \
+	X(CNT_FLOW_GONE, "tandem_flows_gone_total", "")                        \
 	X(CNT_BAD_REQUEST, "tandem_parse_errors_total", "")                    \
 	X(CNT_LATE_2XX_FORWARD, "tandem_late_2xx_total", "action=forward")     \
 	X(CNT_LATE_2XX_BYE, "tandem_late_2xx_total", "action=bye")             \

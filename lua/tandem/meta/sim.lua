@@ -55,12 +55,12 @@ function sim.parse(bytes) end
 local net = {}
 
 ---@param addr string "10.0.0.1:5060"; the port may be missing
----@param opts string|{ name: string?, proxy: string?, from: string? }|nil
+---@param opts string|{ name: string?, proxy: string?, from: string?, private: string? }|nil
 ---@return tandem.sim.Endpoint
 function net:uas(addr, opts) end
 
 ---@param addr string
----@param opts string|{ name: string?, proxy: string?, from: string? }|nil
+---@param opts string|{ name: string?, proxy: string?, from: string?, private: string? }|nil
 ---@return tandem.sim.Endpoint
 function net:uac(addr, opts) end
 

@@ -47,7 +47,7 @@ end
 local function describe(self)
   local user = self.name:gsub("[^%w%-_.]", "-")
   self.host = self.addr:gsub(":5060$", "")
-  self.contact = string.format("<sip:%s@%s>", user, self.addr)
+  self.contact = string.format("<sip:%s@%s>", user, self.private or self.addr)
   self.aor = string.format("sip:%s@%s", user, self.host)
 end
 
@@ -60,7 +60,8 @@ function ua.new(net, addr, opts)
   addr = with_port(addr)
   local self = {
     net = net, addr = addr, ip = split_addr(addr), name = opts.name,
-    proxy = opts.proxy, from = opts.from, epoch = 0, mode = "open",
+    proxy = opts.proxy, from = opts.from, epoch = 0,
+    private = opts.private and with_port(opts.private), mode = "open",
     received = {}, garbage = {}, icmp = {}, calls = {},
     rules = {}, queued = {}, unacked = 0,
   }

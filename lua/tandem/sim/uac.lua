@@ -19,7 +19,7 @@ local offer = "v=0\r\no=- 1 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\n"
 -- ---- building ------------------------------------------------------------
 
 local function via(ua, branch)
-  return string.format("SIP/2.0/UDP %s;branch=%s;rport", ua.addr, branch)
+  return string.format("SIP/2.0/UDP %s;branch=%s;rport", ua.private or ua.addr, branch)
 end
 
 -- A request as bytes. `fields` are the headers after Via and Max-Forwards.

@@ -71,6 +71,10 @@ describe("declaring", function()
         ["attempt: timeout and retransmits exclude each other"] =
           { attempt = { timeout = 1, retransmits = 2 } },
         ["record_route: true or false expected, got number"] = { record_route = 1 },
+        ["path: 'supported' or 'always' expected, got 'alway'; did you mean 'always'?"] =
+          { path = "alway" },
+        ["path needs record_route: calls of its phones have to come through here"] =
+          { path = "always", record_route = false },
         ["servers[1].uri: '10.0.0.1' is no SIP URI: no sip: or sips: in front"] =
           { servers = { { name = "a", uri = "10.0.0.1" } } },
         ["servers[1].name: a name of letters, digits, '_', '.' and '-' expected, got 'a/b'"] =
@@ -125,6 +129,9 @@ describe("declaring", function()
       } })
       assert.same({ addr = "10.0.0.1:5060;transport=udp", record_route = false },
         world.members["pbx/a"])
+      sip.pool("phones", { path = "supported", servers = {
+        { name = "a", uri = "sip:10.0.0.1" } } })
+      assert.equal("supported", world.members["phones/a"].path)
       assert.equal("[2001:db8::1]:5070;transport=tcp", world.members["pbx/b"].addr)
       assert.equal("10.0.0.3:5061;transport=tls", world.members["pbx/c"].addr)
     end)

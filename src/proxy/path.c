@@ -1,0 +1,221 @@
+/*
+ * What brings later requests back through us: Record-Route in the requests that
+ * make dialogs (RFC 3261 16.6 step 4) and Path in a REGISTER (RFC 3327). Both
+ * are one URI of ours, or two when the request leaves by another door than it
+ * came in; the one that faces a phone carries its flow token.
+ */
+#include "message/field.h"
+#include "proxy/context.h"
+#include "proxy/token.h"
+
+static bool makes_dialog(const struct request *r)
+{
+	switch (r->msg.method_id) {
+	case METHOD_INVITE:
+	case METHOD_SUBSCRIBE:
+	case METHOD_REFER:
+	case METHOD_NOTIFY:
+		return !r->route.in_dialog;
+	default:
+		return false;
+	}
+}
+
+/* The Request-URI it leaves with, as far as its scheme goes. */
+static bool leaves_as_sips(const struct request *r, const struct attempt *att)
+{
+	struct str uri = r->edits.uri.p ? r->edits.uri : r->msg.uri;
+	struct uri u;
+
+	if (att->target.uri.p)
+		uri = att->target.uri;
+	return scan_uri(uri, &u) && u.is_sips;
+}
+
+/* A token for the flow to this hop. */
+static void write_token(struct proxy *p, const struct hop *hop,
+			enum token_side side, struct buf *b)
+{
+	const struct listener *l = &p->c.listeners->l[hop->listener];
+	struct token t = {.side = side,
+			  .transport = hop->transport,
+			  .local = hop->local.family ? hop->local : l->addr,
+			  .peer = hop->addr,
+			  .conn = hop->conn};
+
+	t.local.port = l->addr.port;
+	token_write(b, p->c.key, &t);
+}
+
+/* One of our URIs: how it is addressed from the side of `hop`. */
+struct own_uri {
+	const struct hop *hop;
+	enum token_side token; /* of the flow to `hop` */
+	bool sips;
+	struct str cookie; /* STR_NONE in a Path */
+};
+
+static struct str write_uri(struct proxy *p, const struct own_uri *u)
+{
+	bool sips = u->sips && u->hop->transport == TRANSPORT_TLS;
+	struct buf b;
+
+	buf_arena(&b, p->c.scratch, 256);
+	if (sips)
+		BUF_LIT(&b, "<sips:");
+	else
+		BUF_LIT(&b, "<sip:");
+	if (u->token) {
+		write_token(p, u->hop, u->token, &b);
+		buf_char(&b, '@');
+	}
+	listener_write_host(p->c.listeners, u->hop, &b);
+	if (u->hop->transport != TRANSPORT_UDP && !sips) {
+		BUF_LIT(&b, ";transport=");
+		buf_put(&b, str_from(transport_name(
+				(enum transport)u->hop->transport)));
+	}
+	BUF_LIT(&b, ";lr");
+	if (u->cookie.p) {
+		BUF_LIT(&b, ";t=");
+		buf_put(&b, u->cookie);
+	}
+	buf_char(&b, '>');
+	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
+}
+
+/* Puts them on top of the header: the side it came from first, the side of the
+ * next hop above it; one value when both are the same door. */
+static int add_uris(struct proxy *p, struct edits *e, enum hdr_id id,
+		    struct own_uri in, struct own_uri out)
+{
+	struct own_uri plain_in = in, plain_out = out;
+	struct str below, above;
+	bool same;
+
+	plain_in.token = plain_out.token = TOKEN_NO_SIDE;
+	below = write_uri(p, &plain_in);
+	above = write_uri(p, &plain_out);
+	same = str_eq(below, above);
+	if (same && in.token)
+		out = in;
+	if (in.token)
+		below = write_uri(p, &in);
+	if (out.token)
+		above = write_uri(p, &out);
+	if (!below.p || !above.p)
+		return ERR_NOMEM;
+	if (!same) {
+		int err = edit_add_first(e, id, below);
+
+		if (err)
+			return err;
+	}
+	return edit_add_first(e, id, above);
+}
+
+/* It came straight from a phone of a pool with Path: the server's requests in
+ * the dialog have to find the way back through the phone's NAT. With another
+ * proxy between us and the phone that one's Record-Route says the way. */
+static bool is_from_phone(const struct request *r, const struct member *to)
+{
+	return to && to->path != MEMBER_PATH_NONE && !r->source &&
+	       field_count(&r->msg, HDR_VIA) == 1;
+}
+
+static int add_record_route(struct request *r, const struct attempt *att,
+			    struct edits *e)
+{
+	struct proxy *p = r->proxy;
+	const struct member *to = att->target.member;
+	const struct member *m = to ? to : r->source;
+	struct own_uri in = {.hop = &r->from}, out = {.hop = &att->target.hop};
+	char cookie[COOKIE_LEN];
+
+	/* Who calls a phone by its token could not reach it again without. */
+	if (m && !m->record_route && !att->target.flow)
+		return 0;
+	cookie_write(cookie, p->c.key, r->key.call_id, r->key.from_tag,
+		     to  ? COOKIE_CALLEE
+		     : m ? COOKIE_CALLER
+			 : COOKIE_NONE,
+		     m ? m->id : 0);
+	in.cookie = out.cookie = (struct str){cookie, COOKIE_LEN};
+	in.sips = out.sips = leaves_as_sips(r, att);
+	if (att->target.flow)
+		out.token = TOKEN_CALLEE;
+	else if (is_from_phone(r, to))
+		in.token = TOKEN_CALLER;
+	return add_uris(p, e, HDR_RECORD_ROUTE, in, out);
+}
+
+static bool supports_path(const struct request *r)
+{
+	size_t n = field_count(&r->msg, HDR_SUPPORTED);
+
+	for (size_t i = 0; i < n; i++)
+		if (str_caseeq(field_value(&r->msg, HDR_SUPPORTED, i),
+			       STR("path")))
+			return true;
+	return false;
+}
+
+/* RFC 3327 5.2, semantics 14. */
+static int add_path(struct request *r, const struct attempt *att,
+		    struct edits *e)
+{
+	const struct member *to = att->target.member;
+	struct own_uri in = {.hop = &r->from, .token = TOKEN_PATH};
+	struct own_uri out = {.hop = &att->target.hop};
+	bool supported = supports_path(r);
+	int err;
+
+	if (!to || to->path == MEMBER_PATH_NONE ||
+	    (to->path == MEMBER_PATH_SUPPORTED && !supported))
+		return 0;
+	err = add_uris(r->proxy, e, HDR_PATH, in, out);
+	/* Registrars refuse a Path from a phone that does not know of it (5.3);
+	 * the phone only ignores the one in its answer. */
+	if (!err && !supported)
+		err = edit_add(e, STR("Supported"), STR("path"));
+	return err;
+}
+
+int path_add(struct request *r, const struct attempt *att, struct edits *e)
+{
+	if (r->msg.method_id == METHOD_REGISTER)
+		return add_path(r, att, e);
+	return makes_dialog(r) ? add_record_route(r, att, e) : 0;
+}
+
+int path_flow(struct proxy *p, const struct token *t, const struct uri *uri,
+	      struct hop *out_r)
+{
+	const struct listeners *ls = p->c.listeners;
+	enum transport tp = (enum transport)t->transport;
+	int l = listener_of_addr(ls, tp, &t->local);
+	struct hop hop = {.transport = t->transport,
+			  .addr = t->peer,
+			  .local = t->local,
+			  .conn = t->conn};
+
+	if (listener_is_our_addr(ls, tp, &t->peer))
+		return ERR_STATE;
+	if (l < 0) {
+		/* A public name may belong to another machine by now, whose
+		 * addresses are others. */
+		l = listener_of_name(ls, tp, uri->host,
+				     uri->port ? uri->port
+					       : transport_port(tp));
+		hop.local.family = ADDR_NONE;
+	}
+	if (l < 0)
+		return ERR_NOTFOUND;
+	hop.listener = (uint16_t)l;
+	if ((hop.local.family == ADDR_NONE || addr_is_any(&hop.local)) &&
+	    !p->c.host->source(p->c.host->ctx, hop.listener, &hop.addr,
+			       &hop.local))
+		return ERR_NOTFOUND;
+	*out_r = hop;
+	return 0;
+}
