@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "util/digest.h"
 
 /*
  * tandem.core: where and when we are, what the Lua half gives us to call, and
@@ -49,15 +50,19 @@ static int l_framed(lua_State *L)
 	return 1;
 }
 
-/* core.steady("policy"|"expect", fn, ...): what fn returns; it cannot wait. */
+/* core.steady("policy"|"expect"|"failback", fn, ...): what fn returns; it
+ * cannot wait. */
 static int l_steady(lua_State *L)
 {
-	static const char *const names[] = {"policy", "expect", NULL};
+	static const char *const names[] = {"policy", "expect", "failback",
+					    NULL};
 	static const char *const places[][2] = {
 	    {"a policy function",
 	     "it decides by what is known; wait in the handler"},
 	    {"a function that judges a check",
-	     "it sees an answer; wait in sip.every or sip.on"}};
+	     "it sees an answer; wait in sip.every or sip.on"},
+	    {"a failback function",
+	     "it is asked every second; wait in sip.every or sip.on"}};
 	int i = luaL_checkoption(L, 1, NULL, names);
 
 	luaL_checkany(L, 2);
@@ -128,6 +133,25 @@ static int l_hash(lua_State *L)
 		siphash_str(&h, s);
 	}
 	lua_pushinteger(L, (lua_Integer)siphash_end(&h));
+	return 1;
+}
+
+/* core.digest("md5"|"sha-256"|"sha-512-256", text): hex digits, or nil where
+ * the system does not allow that algorithm */
+static int l_digest(lua_State *L)
+{
+	struct str name = script_str(L, 1), text = script_str(L, 2);
+	int algorithm = digest_parse(name);
+	char out[DIGEST_HEX];
+	size_t n;
+
+	luaL_argcheck(L, algorithm >= 0, 1, "unknown algorithm");
+	vm_charge(L, text.n / SCRIPT_CHARGED);
+	n = digest_hex((enum digest)algorithm, text, out);
+	if (n)
+		lua_pushlstring(L, out, n);
+	else
+		lua_pushnil(L);
 	return 1;
 }
 
@@ -354,6 +378,7 @@ void bind_core(lua_State *L)
 					     {"us", l_us},
 					     {"seconds", l_seconds},
 					     {"hash", l_hash},
+					     {"digest", l_digest},
 					     {"random", l_random},
 					     {"handler", l_handler},
 					     {"finish", l_finish},
