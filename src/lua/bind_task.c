@@ -114,8 +114,10 @@ void ltask_cancel(struct ltask *t)
 }
 
 static int l_wait(lua_State *L);
+static int l_cancel(lua_State *L);
 
-static const luaL_Reg task_methods[] = {{"wait", l_wait}, {NULL, NULL}};
+static const luaL_Reg task_methods[] = {
+    {"wait", l_wait}, {"cancel", l_cancel}, {NULL, NULL}};
 
 static const struct box_type task_type = {.name = "tandem.Task",
 					  .gone = "the task is gone",
@@ -186,6 +188,20 @@ static int l_wait(lua_State *L)
 	    .w = {.cancel = on_wait_cancel, .push = on_wait_push}};
 	list_append(&t->waiters, &tw->link);
 	return task_suspend(L, &tw->w, "task:wait");
+}
+
+/* task:cancel(): ends it where it waits */
+static int l_cancel(lua_State *L)
+{
+	struct ltask *t = box_get(L, 1, &task_type);
+
+	if (!t->task)
+		return 0;
+	if (task_current(L) == t->task)
+		return vm_raise(L, "task:cancel: a task cannot cancel "
+				   "itself; return");
+	ltask_cancel(t);
+	return 0;
 }
 
 /* ---- sleep ---- */
