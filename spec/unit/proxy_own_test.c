@@ -153,6 +153,92 @@ TEST(own_invite_is_acked_and_ended_by_a_bye_in_its_dialog)
 	pw_close(w);
 }
 
+/* A script that forgets the BYE, or is gone before it: no ghost call. */
+TEST(own_call_that_nobody_ended_is_ended_when_it_is_freed)
+{
+	struct pw *w = pw_open(1);
+	struct own_conf bye = {
+	    .method = STR("BYE"), .ctx = w, .on_end = on_end};
+	const char *headers = "Contact: <sip:bob@10.0.0.1>\r\n";
+	struct own *invite = ask(w, 0, "INVITE", SECONDS(32)), *end;
+
+	pw_answer_full(w, SERVER1, "INVITE", "200 OK", "u1", headers);
+	pw_settle(w);
+	own_free(&invite, w->now);
+	HAS(pw_find(w, SERVER1, "BYE"), "CSeq: 2 BYE");
+	pw_answer(w, SERVER1, "BYE", "200 OK");
+
+	invite = ask(w, 0, "INVITE", SECONDS(32));
+	pw_answer_full(w, SERVER1, "INVITE", "200 OK", "u2", headers);
+	pw_settle(w);
+	bye.dialog = invite;
+	end = own_new(core_proxy(w->core[0]), &bye, w->now);
+	CHECK(end != NULL);
+	own_free(&end, w->now); /* nobody knows whether it got there */
+	own_free(&invite, w->now);
+	HAS(pw_last(w), "CSeq: 3 BYE");
+	HAS(pw_last(w), ";tag=u2");
+	pw_answer(w, SERVER1, "BYE", "200 OK");
+	w->own = NULL;
+	pw_close(w);
+}
+
+/* RFC 3261 8.1.3.5 */
+TEST(own_request_is_repeated_with_the_same_identity)
+{
+	struct pw *w = pw_open(1);
+	struct own_conf conf = {.method = STR("REGISTER"),
+				.uri = STR("sip:10.0.0.1"),
+				.call_id = STR("0123456789abcdef"),
+				.from_tag = STR("t1"),
+				.cseq = 2,
+				.ctx = w,
+				.on_end = on_end};
+
+	addr_parse(STR(SERVER1), &conf.hop.addr);
+	w->own = own_new(core_proxy(w->core[0]), &conf, w->now);
+	HAS(pw_last(w), "\r\nCall-ID: 0123456789abcdef\r\n");
+	HAS(pw_last(w), ">;tag=t1\r\n");
+	HAS(pw_last(w), "\r\nCSeq: 2 REGISTER\r\n");
+	HAS_NOT(pw_last(w), "Contact");
+	pw_answer(w, SERVER1, "REGISTER", "200 OK");
+	pw_close(w);
+}
+
+/* Semantics 21: the virtual address while it is ours, then the named one, then
+ * any other. */
+TEST(own_request_leaves_from_an_address_that_is_ours)
+{
+	static const unsigned away[] = {0, 1, 5}, from[] = {0, 2, 1};
+	struct pw *w = pw_open(1);
+	struct own_conf conf = {.method = STR("OPTIONS"),
+				.uri = STR("sip:10.0.0.1"),
+				.ctx = w,
+				.on_end = on_end};
+	struct listeners *ls = &w->node->listeners;
+
+	listener_parse(STR("udp:10.0.0.101:5060"), &ls->l[1],
+		       &(const char *){NULL});
+	listener_parse(STR("udp:10.0.0.102:5060"), &ls->l[2],
+		       &(const char *){NULL});
+	ls->n = 3;
+	addr_parse(STR(SERVER1), &conf.hop.addr);
+	addr_parse(STR("10.0.0.102:5060"), &conf.source);
+	for (unsigned i = 0; i < 3; i++) {
+		w->away = away[i];
+		w->own = own_new(core_proxy(w->core[0]), &conf, w->now);
+		CHECK_INT(pw_last(w)->to.listener, from[i]);
+		pw_answer(w, SERVER1, "OPTIONS", "200 OK");
+		pw_settle(w);
+		own_free(&w->own, w->now);
+	}
+	w->away = 7;
+	w->own = own_new(core_proxy(w->core[0]), &conf, w->now);
+	pw_settle(w);
+	CHECK_INT(w->own_cause, CAUSE_NO_SOURCE);
+	pw_close(w);
+}
+
 TEST(own_invite_that_is_refused_is_acked_below)
 {
 	struct pw *w = pw_open(1);

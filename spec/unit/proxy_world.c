@@ -41,7 +41,7 @@ static bool fake_source(void *ctx, unsigned listener, const struct addr *to,
 
 	(void)to;
 	*out_r = w->node->listeners.l[listener].addr;
-	return !w->no_source;
+	return !w->no_source && !(w->away >> listener & 1);
 }
 
 static void fake_post(void *ctx, unsigned worker, const struct post *msg)

@@ -64,6 +64,7 @@ struct pw {
 	size_t seen;             /* by EXPECT */
 	size_t base[PW_WORKERS]; /* bytes of an idle core */
 	bool no_source;
+	unsigned away; /* bit i: the address of listener i is not ours now */
 	struct pw_plan plan;
 	/* the request the policy works on, and what it was told */
 	struct request *req;

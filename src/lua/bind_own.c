@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "transaction/branch.h"
+#include "transport/listener.h"
 
 /*
  * core.request: a request of our own (checks, sip.request). The task waits for
@@ -210,6 +212,42 @@ static struct own *dialog_field(lua_State *L)
 	return own;
 }
 
+/* call_id, from_tag and cseq: of the request that this one repeats with
+ * credentials. */
+static void read_repeated(lua_State *L, struct script *s, struct own_conf *c)
+{
+	lua_Integer cseq;
+
+	c->call_id = field(L, "call_id");
+	c->from_tag = field(L, "from_tag");
+	if (c->from_tag.p && !str_is_token(c->from_tag))
+		vm_raise(L, "request: from_tag: a token expected");
+	if (c->call_id.p &&
+	    (c->call_id.n == 0 || memchr(c->call_id.p, ' ', c->call_id.n) ||
+	     branch_h8(c->call_id) % s->node->workers != s->conf.worker))
+		vm_raise(L, "request: call_id: one of this worker expected");
+	lua_getfield(L, 1, "cseq");
+	cseq = luaL_optinteger(L, -1, 0);
+	lua_pop(L, 1);
+	if (cseq < 0 || cseq > INT32_MAX)
+		vm_raise(L, "request: cseq: 1 to 2^31 - 1 expected");
+	c->cseq = (uint32_t)cseq;
+}
+
+/* source: "udp:10.0.0.101:5060", a listener. */
+static void read_source(lua_State *L, struct own_conf *c)
+{
+	struct str text = field(L, "source");
+	struct listener l;
+	const char *why;
+
+	if (!text.p)
+		return;
+	if (!listener_parse(text, &l, &why))
+		vm_raise(L, "request: source: %s", why);
+	c->source = l.addr;
+}
+
 static void read_conf(lua_State *L, struct script *s, struct own_conf *c)
 {
 	struct uri u;
@@ -232,6 +270,8 @@ static void read_conf(lua_State *L, struct script *s, struct own_conf *c)
 	if (lua_getfield(L, 1, "timeout") != LUA_TNIL)
 		c->timeout = script_us(L, -1, "request: timeout");
 	lua_pop(L, 1);
+	read_repeated(L, s, c);
+	read_source(L, c);
 	c->from = party(L, "from");
 	c->to = party(L, "to");
 	c->on_end = on_end;

@@ -130,6 +130,8 @@ void options_reply(struct proxy *p, const struct msg *m,
 /* Chooses listener and local address for hop->addr; false: no way. */
 bool forward_choose_source(struct proxy *p, const struct hop *from,
 			   struct hop *hop);
+/* Takes this listener, if it can reach hop->addr; false: it cannot. */
+bool forward_use_listener(struct proxy *p, unsigned listener, struct hop *hop);
 /* Writes the request for an attempt; 0 or ERR_*. Fills att->branch. */
 int forward_write(struct request *r, struct attempt *att, struct str *out_r);
 /* 16.6 step 6, for a next hop without lr: `next` becomes the Request-URI, and

@@ -54,6 +54,19 @@ bool forward_choose_source(struct proxy *p, const struct hop *from,
 				 &hop->local);
 }
 
+bool forward_use_listener(struct proxy *p, unsigned listener, struct hop *hop)
+{
+	int l = listener_for(p->c.listeners, (enum transport)hop->transport,
+			     &hop->addr, (int)listener);
+
+	if (l != (int)listener || hop->addr.port == 0 ||
+	    addr_is_unsendable(&hop->addr))
+		return false;
+	hop->listener = (uint16_t)l;
+	return p->c.host->source(p->c.host->ctx, hop->listener, &hop->addr,
+				 &hop->local);
+}
+
 uint32_t forward_breadth(const struct request *r, size_t i, size_t n)
 {
 	const struct hdr *f = msg_find(&r->msg, STR("Max-Breadth"));

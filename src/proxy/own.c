@@ -18,6 +18,7 @@ struct own {
 	bool told;
 	enum cause cause;
 	bool has_dialog;
+	bool hung_up;         /* its BYE was answered, or gave up */
 	struct dialog dialog; /* slices in the arena */
 	char call_id[16];     /* without conf.dialog */
 	struct timer limit;
@@ -32,6 +33,8 @@ static void finish(struct own *o, struct response *res, enum cause cause,
 	o->ended = true;
 	o->res = res;
 	o->cause = cause;
+	if (o->conf.dialog && str_eq(o->conf.method, STR("BYE")))
+		o->conf.dialog->hung_up = true;
 	/* on_end never runs inside own_new: through a timer that is due now */
 	timer_arm(p->c.timers, &o->limit, now.mono);
 }
@@ -75,6 +78,8 @@ static struct str call_id_of(const struct own *o)
 {
 	if (o->conf.dialog)
 		return o->conf.dialog->dialog.call_id;
+	if (o->conf.call_id.p)
+		return o->conf.call_id;
 	return (struct str){o->call_id, sizeof(o->call_id)};
 }
 
@@ -117,7 +122,8 @@ static void write_identity(struct own *o, struct buf *b)
 	write_party(o, b, o->conf.from, true);
 	BUF_LIT(b, ";tag=");
 	random_token(o->proxy, token);
-	buf_put(b, (struct str){token, 16});
+	buf_put(b, o->conf.from_tag.p ? o->conf.from_tag
+				      : (struct str){token, 16});
 	BUF_LIT(b, "\r\nTo: ");
 	write_party(o, b, o->conf.to, false);
 }
@@ -136,7 +142,9 @@ static void write_contact(struct own *o, struct buf *b)
 
 static uint32_t next_cseq(struct own *o)
 {
-	return o->conf.dialog ? ++o->conf.dialog->dialog.cseq : 1;
+	if (o->conf.dialog)
+		return ++o->conf.dialog->dialog.cseq;
+	return o->conf.cseq ? o->conf.cseq : 1;
 }
 
 static bool write_request(struct own *o, char branch[BRANCH_LEN], struct buf *b)
@@ -178,7 +186,8 @@ static bool copy_conf(struct own *o, const struct own_conf *conf)
 {
 	struct str *field[] = {&o->conf.method,  &o->conf.uri,
 			       &o->conf.from,    &o->conf.to,
-			       &o->conf.headers, &o->conf.body};
+			       &o->conf.headers, &o->conf.body,
+			       &o->conf.call_id, &o->conf.from_tag};
 
 	o->conf = *conf;
 	for (size_t i = 0; i < ARRAY_LEN(field); i++)
@@ -193,6 +202,31 @@ static bool copy_conf(struct own *o, const struct own_conf *conf)
 	return !arena_failed(o->arena);
 }
 
+static bool is_the_source(const struct own *o, const struct listener *l)
+{
+	return l->transport == o->conf.hop.transport &&
+	       addr_eq(&l->addr, &o->conf.source);
+}
+
+/* Semantics 21: from the address of the traffic while that is ours, else from
+ * the listener that was named, else from any that we own. */
+static bool choose_source(struct own *o)
+{
+	const struct listeners *ls = o->proxy->c.listeners;
+	struct hop *hop = &o->conf.hop;
+
+	if (forward_choose_source(o->proxy, NULL, hop))
+		return true;
+	for (unsigned i = 0; i < ls->n; i++)
+		if (is_the_source(o, &ls->l[i]) &&
+		    forward_use_listener(o->proxy, i, hop))
+			return true;
+	for (unsigned i = 0; i < ls->n; i++)
+		if (forward_use_listener(o->proxy, i, hop))
+			return true;
+	return false;
+}
+
 static bool start(struct own *o, struct now now)
 {
 	struct proxy *p = o->proxy;
@@ -200,7 +234,7 @@ static bool start(struct own *o, struct now now)
 	char branch[BRANCH_LEN];
 	struct buf b;
 
-	if (!o->conf.dialog && !forward_choose_source(p, NULL, &o->conf.hop)) {
+	if (!o->conf.dialog && !choose_source(o)) {
 		finish(o, NULL, CAUSE_NO_SOURCE, now);
 		return true;
 	}
@@ -254,6 +288,8 @@ void own_free(struct own **op, struct now now)
 	list_remove(&o->link);
 	if (o->client)
 		client_disown(o->client, now);
+	if (o->has_dialog && !o->hung_up)
+		dialog_send_bye(o->proxy, &o->dialog, now);
 	arena = o->arena;
 	arena_free(&arena);
 }

@@ -215,6 +215,14 @@ struct own_conf {
 	struct str from, to; /* name-addr without tag; STR_NONE: made up */
 	struct str headers;  /* lines with CRLF, checked */
 	struct str body;
+	/* What a repetition with credentials has in common with the request
+	 * before it (RFC 3261 8.1.3.5); STR_NONE and 0: made up. A Call-ID has
+	 * to be one that was made up by this worker. */
+	struct str call_id, from_tag;
+	uint32_t cseq;
+	/* Listens there: to send from while the address that traffic leaves
+	 * from is not ours (semantics 21). Family 0: any that is. */
+	struct addr source;
 	int64_t timeout; /* microseconds to a final; 0: 64*T1 */
 	/* dialog of an earlier own INVITE for BYE and the like, or NULL */
 	struct own *dialog;
@@ -228,7 +236,8 @@ struct own_conf {
  * for an INVITE; a 2xx that comes later is ACKed and ended with BYE. */
 struct own *own_new(struct proxy *p, const struct own_conf *conf,
 		    struct now now);
-/* Frees it; an open transaction is given up (no on_end any more). */
+/* Frees it; an open transaction is given up (no on_end any more). A call that
+ * it made and nobody ended gets its BYE: no ghost stays on the server. */
 void own_free(struct own **o, struct now now);
 
 #endif
