@@ -1,11 +1,10 @@
--- The active check: OPTIONS to every server, from worker 0. An answer is any final
--- response the server sent; what we made ourselves is none. One check of a server
--- is in flight at most, and what arrives after the server was ordered about, or
--- taken out, is dropped: server.evidence has then been counted on.
+-- When servers are checked, from worker 0 (what is asked: probe.lua). One check of a
+-- server is in flight at most, and what arrives after the server was ordered about,
+-- or taken out, is dropped: server.evidence has then been counted on.
 local core = require "tandem.core"
-local declare = require "tandem.declare"
 local health = require "tandem.health"
 local pool_state = require "tandem.state"
+local probe = require "tandem.probe"
 local ipairs, math, type = ipairs, math, type
 
 local _ENV = nil
@@ -14,11 +13,36 @@ local check = {}
 
 local run
 
+-- Is it to be checked at all, now? With when = "backup" those are the servers that
+-- would take the calls back from who has them, or all when nobody has them.
+local function is_due(server, now)
+  local conf, now_is = server.check, pool_state.health(server)
+  if not conf or pool_state.admin(server) == "maint" then
+    return false
+  elseif conf.when == "down" then
+    return now_is == "down" or now_is == "rising"
+  elseif conf.when == "backup" then
+    local _, tier = pool_state.pool(server.pool, now)
+    return not tier or server.tier < tier
+  end
+  return true
+end
+
+-- Seconds between checks of a server that is down: doubled each time, if asked for.
+local function down_period(server)
+  local conf = server.check
+  local steps = conf.down_interval
+  if type(steps) ~= "table" then
+    return steps or conf.interval
+  end
+  return math.min(steps[1] * 2 ^ math.min(server.probe.bad, 64), steps[2])
+end
+
 -- Seconds until the next, seen from the beginning of the last.
 local function period(server)
-  local conf, now_is = server.pool.check, pool_state.health(server)
-  if pool_state.admin(server) == "maint" then
-    return conf.fast_interval -- nothing is sent; to see soon when that is over
+  local conf, now_is = server.check, pool_state.health(server)
+  if now_is == "down" then
+    return down_period(server)
   elseif now_is == "falling" or now_is == "rising"
     or (now_is == "unknown" and server.facts:get "streak" > 0) then
     return conf.fast_interval
@@ -26,13 +50,18 @@ local function period(server)
   return conf.interval
 end
 
-local function arm(server, after)
-  local probe = server.probe
-  if probe.timer then
-    probe.timer:cancel()
+local function disarm(server)
+  local timer = server.probe.timer
+  if timer then
+    timer:cancel()
+    server.probe.timer = nil
   end
-  probe.timer = core.after(math.max(after, 0), function()
-    probe.timer = nil
+end
+
+local function arm(server, after)
+  disarm(server)
+  server.probe.timer = core.after(math.max(after, 0), function()
+    server.probe.timer = nil
     run(server)
   end)
 end
@@ -42,110 +71,98 @@ local function varied(seconds, jitter)
   return seconds * (1 + jitter * (2 * core.random() - 1))
 end
 
--- Did the server say what we want to hear?
----@param expect "any"|integer[]|fun(res: tandem.Response): boolean
----@param res tandem.Response
----@return boolean
-function check.is_good(expect, res)
-  if expect == "any" then
-    return res.code < 500 or res.code > 599
-  elseif type(expect) == "function" then
-    return core.steady("expect", expect, res) and true or false
-  end
-  for _, code in ipairs(expect) do
-    if res.code == code then
-      return true
-    end
-  end
-  return false
-end
-
--- What a check has shown: true, false, or nil for nothing; and in a word why.
-local function verdict(conf, res, err, detail)
-  if res and not res.is_local then
-    return check.is_good(conf.expect, res), ("%d"):format(res.code)
-  end
-  local cause = detail and detail.cause
-  if cause == "no_source" then -- we have no address to send from
-    return nil, cause
-  elseif cause and cause ~= "silent" then
-    return false, cause
-  end
-  return false, err or "timeout"
-end
-
 local function note_latency(server, took)
   local facts = server.facts
   local before = facts:get "latency"
   facts:set("latency", before == 0 and took or before + (took - before) // 8)
 end
 
-local function from(conf)
-  if conf.from then
-    return conf.from
+-- Bad ones in a row while down, for the steps of down_interval.
+local function count_bad(server, good)
+  local state = server.probe
+  if good == false and pool_state.health(server) == "down" then
+    state.bad = state.bad + 1
+  elseif good then
+    state.bad = 0
   end
-  local domains = declare.setting "domains"
-  return domains and domains[1] and "sip:tandem@" .. domains[1] or nil
 end
 
 -- What the answer means, and when to ask again because of it.
-local function finish(server, began, res, err, detail)
-  local probe, conf, now = server.probe, server.pool.check, core.now()
-  if res and not res.is_local then
-    note_latency(server, core.us(now - began))
-  end
-  local good, why = verdict(conf, res, err, detail)
+local function finish(server, began, good, why)
+  local state, conf, now = server.probe, server.check, core.now()
   if good ~= nil then
+    count_bad(server, good)
     health.check(server, good, why, now)
   end
+  if not is_due(server, now) then
+    return disarm(server)
+  end
   local wanted = period(server)
-  if probe.is_late then
+  if state.is_late then
     arm(server, 0)
-  elseif wanted ~= probe.period then
-    probe.period = wanted
+  elseif wanted ~= state.period then
+    state.period = wanted
     arm(server, began + varied(wanted, conf.jitter) - now)
   end
 end
 
 function run(server)
-  local probe, conf = server.probe, server.pool.check
+  local state, conf = server.probe, server.check
   local began, evidence = core.now(), server.evidence
-  -- First of all the next one, so that nothing that happens here can be the end.
-  probe.period = period(server)
-  arm(server, varied(probe.period, conf.jitter))
-  -- The second of grace is for a check whose task died.
-  probe.is_late = probe.began and began < probe.began + conf.timeout + 1
-  if probe.is_late or pool_state.admin(server) == "maint" then
+  if not is_due(server, began) then
     return
   end
-  probe.began = began
-  local res, err, detail = core.request {
-    method = conf.method, uri = server.uri, facts = server.facts,
-    from = from(conf), timeout = conf.timeout,
-  }
-  probe.began = nil
-  if not probe.stopped and evidence == server.evidence then
-    finish(server, began, res, err, detail)
+  -- First of all the next one, so that nothing that happens here can be the end.
+  state.period = period(server)
+  arm(server, varied(state.period, conf.jitter))
+  -- The second of grace is for a check whose task died.
+  state.is_late = state.began and began < state.began + conf.timeout + 1
+  if state.is_late then
+    return
+  end
+  state.began = began
+  local good, why, answered = probe.ask(server, conf)
+  state.began = nil
+  if state.stopped or evidence ~= server.evidence then
+    return
+  end
+  if answered then
+    note_latency(server, core.us(core.now() - began))
+  end
+  finish(server, began, good, why)
+end
+
+-- Something has changed in the pool: who is to be checked from now on, and who no
+-- longer. What is checked all the time is checked at once, the others after their
+-- interval: they have just failed.
+local function refresh(pool, now)
+  for _, server in ipairs(pool.servers) do
+    local state, conf = server.probe, server.check
+    if not is_due(server, now) then
+      disarm(server)
+    elseif not state.timer and not state.stopped then
+      state.period = period(server)
+      arm(server, conf.when == "always" and 0 or varied(state.period, conf.jitter))
+    end
   end
 end
 
 -- Begins to check; the first check comes at once, but not everybody's together.
 ---@param server table
-function check.start(server)
-  local conf = server.pool.check
-  if conf then
+---@param now number
+function check.start(server, now)
+  local state, conf = server.probe, server.check
+  state.bad = 0
+  server.pool.on_update = refresh
+  if conf and conf.when == "always" and is_due(server, now) then
     arm(server, core.random() * conf.jitter * conf.interval)
   end
 end
 
 ---@param server table
 function check.stop(server)
-  local probe = server.probe
-  probe.stopped = true
-  if probe.timer then
-    probe.timer:cancel()
-    probe.timer = nil
-  end
+  server.probe.stopped = true
+  disarm(server)
 end
 
 return check

@@ -12,6 +12,7 @@ local declare = {}
 
 local declared = { listen = {}, pools = {}, netsets = {}, data = {}, routes = {} }
 local places = {} -- what -> where it was declared
+local verifiers = {}
 
 -- Raises when the script has been loaded.
 ---@param verb string "sip.pool"
@@ -80,8 +81,30 @@ local function flat(settings)
   }
 end
 
+-- Something that can be checked only when all is declared.
+---@param verify fun()
+function declare.at_end(verify)
+  verifiers[#verifiers + 1] = verify
+end
+
+-- Will we listen there?
+---@param address { transport: string, host: string, port: integer? } of core.parse_addr
+---@return boolean
+function declare.listens(address)
+  for _, item in ipairs(declared.listen) do
+    if item.transport == address.transport and item.host == address.host
+      and (item.port or 0) == (address.port or 0) then
+      return true
+    end
+  end
+  return #declared.listen == 0 -- then the command line says where
+end
+
 -- What the proxy needs to know once the script is loaded.
 function declare.plan()
+  for _, verify in ipairs(verifiers) do
+    verify()
+  end
   local listen = {}
   for i, item in ipairs(declared.listen) do
     listen[i] = item

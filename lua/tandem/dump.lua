@@ -40,9 +40,13 @@ local function list(value)
   return "[" .. table.concat(parts, ",") .. "]"
 end
 
+-- What nobody should read where a dump is kept.
+local secret = { password = true }
+
 local function object(value)
   local parts = {}
   for key, item in pairs(value) do
+    item = secret[key] and "***" or item
     parts[#parts + 1] = { tostring(key), item }
   end
   table.sort(parts, function(a, b)

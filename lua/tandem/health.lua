@@ -1,19 +1,21 @@
--- Decides, in worker 0, what a server is: takes verdicts of checks, passive
--- evidence, holds and orders, writes the facts, and says what has changed.
+-- Decides, in worker 0, what the health of a server is: takes verdicts of checks,
+-- passive evidence and the word of scripts, writes the facts, and says what has
+-- changed.
 local core = require "tandem.core"
-local events = require "tandem.events"
+local asking = require "tandem.asking"
 local failback = require "tandem.failback"
+local holds = require "tandem.holds"
 local link = require "tandem.link"
 local pool_state = require "tandem.state"
 local record = require "tandem.record"
+local report = require "tandem.report"
 local watch = require "tandem.watch"
-local math, pairs = math, pairs
 
 local _ENV = nil
 
 local health = {}
 
-local health_code, admin_code = pool_state.health_code, pool_state.admin_code
+local health_code = pool_state.health_code
 
 -- The health after one more verdict of a check, and how many of its kind there
 -- have been in a row. The first good one after `unknown` is enough: nothing says
@@ -44,33 +46,6 @@ function health.step(from, streak, good, fall, rise)
   return "down", streak
 end
 
--- The fields of a log line about a server.
-local function fields(server, from, to, reason, now)
-  local pool, facts = server.pool, server.facts
-  local _, left = pool_state.find(pool, pool_state.available, now)
-  local _, tier = pool_state.pool(pool, now)
-  local list = {
-    { "pool", pool.name }, { "server", server.name }, { "from", from }, { "to", to },
-    { "reason", reason },
-  }
-  if pool.check then
-    local good = to == "rising" or to == "up"
-    list[#list + 1] = { "checks", ("%d/%d"):format(facts:get "streak",
-      good and pool.check.rise or pool.check.fall) }
-  end
-  list[#list + 1] = { "left", ("%d/%d"):format(left, #pool.servers) }
-  list[#list + 1] = { "tier", tier or 0 }
-  list[#list + 1] = { "calls", facts:get "calls" }
-  return list
-end
-
-local function emit(name, server, from, to, reason)
-  events.emit {
-    event = name, pool = server.pool.handle, server = server.handle,
-    from = from, to = to, reason = reason,
-  }
-end
-
 local function note_fall(server, now)
   local conf = server.pool.failback
   local falls = failback.recent(server.record.falls, conf.hold_max, now)
@@ -79,111 +54,74 @@ local function note_fall(server, now)
   server.facts:set("falls", #falls)
 end
 
--- The hold that a server earns which has fallen this often lately.
-local function earned(server, hold, now)
-  local conf = server.pool.failback
-  local falls = failback.recent(server.record.falls, conf.hold_max, now)
-  server.facts:set("falls", #falls)
-  return failback.duration(#falls, hold, math.max(conf.hold_max, hold))
+local function clear_evidence(server)
+  server.facts:set("failures", 0)
+  server.facts:set("trial", 0)
 end
 
+-- Gives how it is held back.
 local function comes_up(server, from, now)
-  local facts = server.facts
-  facts:set("up_since", core.us(now))
-  facts:set("failures", 0)
-  facts:set("trial", 0)
-  local hold = 0
-  if from ~= "unknown" then -- that would be no failback but a first verdict
-    hold = earned(server, server.pool.failback.hold, now)
+  server.facts:set("up_since", core.us(now))
+  clear_evidence(server)
+  if from == "unknown" then -- that is no failback but a first verdict
+    holds.forget_back(server)
+    return nil
   end
-  facts:set("failback_until", hold > 0 and core.us(now + hold) or 0)
-  return hold
+  return holds.back(server, now)
 end
 
 -- Writes a new health and tells of it.
----@param by "check"|"passive"|"script"|"admin"
-local function set(server, to, streak, reason, by, now)
-  local facts, from = server.facts, pool_state.health(server)
+local function set(server, to, streak, why, who, now)
+  local facts, from, hold = server.facts, pool_state.health(server), nil
   facts:set("streak", streak)
   if from == to then
     return
   end
   facts:set("health", health_code[to])
   facts:set("since", core.us(now))
-  local hold = 0
   if to == "up" and from ~= "falling" then
     hold = comes_up(server, from, now)
   elseif to == "down" and from ~= "rising" then
-    facts:set("failback_until", 0)
+    holds.forget_back(server)
     note_fall(server, now)
   end
-  server.record.health = { why = reason, by = by, when = core.wall() }
+  server.record.health = { why = why, who = who, when = core.wall() }
   record.save(server)
-  local line = fields(server, from, to, reason, now)
-  if hold > 0 then
-    line[#line + 1] = { "hold", hold }
-  end
-  core.event(to == "down" and "warn" or "info", "server.health", line)
-  emit("server.health", server, from, to, reason)
+  report.health(server, { from = from, to = to, why = why, who = who, hold = hold }, now)
+  asking.start(server)
 end
 
 -- A check has ended.
 ---@param server table
 ---@param good boolean
----@param reason string
+---@param why string
 ---@param now number
-function health.check(server, good, reason, now)
-  local check = server.pool.check
+function health.check(server, good, why, now)
   local to, streak = health.step(pool_state.health(server), server.facts:get "streak",
-    good, check.fall, check.rise)
-  set(server, to, streak, reason, "check", now)
-  watch.update(server.pool, reason, now)
+    good, server.check.fall, server.check.rise)
+  set(server, to, streak, why, "check", now)
+  watch.update(server.pool, why, now)
 end
 
--- Forgets the holds that have ended; the latest end of the others counts.
-local function write_holds(server, now)
-  local holds, latest = server.record.holds, 0
-  for why, finish in pairs(holds) do
-    if finish <= now then
-      holds[why] = nil
-    else
-      latest = math.max(latest, finish)
-    end
-  end
-  server.facts:set("hold_until", latest > 0 and core.us(latest) or 0)
-  record.save(server)
+-- Nobody looked for a while: what was known counts no more.
+---@param server table
+---@param why string
+---@param who string
+---@param now number
+function health.forget(server, why, who, now)
+  clear_evidence(server)
+  holds.forget_back(server)
+  set(server, "unknown", 0, why, who, now)
 end
 
--- For one reason the latest end counts too; 0 seconds end it.
-local function set_hold(server, reason, seconds, now)
-  local holds = server.record.holds
-  holds[reason] = seconds > 0 and math.max(holds[reason] or 0, now + seconds) or nil
-  write_holds(server, now)
-end
-
-local function hold(server, seconds, reason, now)
-  set_hold(server, reason, seconds, now)
-  core.event("info", "server.hold", {
-    { "pool", server.pool.name }, { "server", server.name }, { "reason", reason },
-    { "hold", seconds },
-  })
-  emit("server.hold", server, nil, nil, reason)
-end
-
-link.command("hold", function(server, args, now)
-  hold(server, args.seconds, args.why, now)
-  watch.update(server.pool, args.why, now)
-end)
-
--- An order of the script or an operator; not a failback, so no failback hold.
+-- The word of a script or an operator; not a failback, so no failback hold.
 link.command("mark", function(server, args, now)
   server.evidence = server.evidence + 1
-  set(server, args.to, 0, args.why, "script", now)
+  set(server, args.to, 0, args.why, args.who, now)
   if args.to == "up" then
-    server.facts:set("failback_until", 0)
-    server.facts:set("failures", 0)
-    server.facts:set("trial", 0)
-    set_hold(server, "passive", 0, now)
+    clear_evidence(server)
+    holds.forget_back(server)
+    holds.set(server, "passive", 0, now)
   end
   watch.update(server.pool, args.why, now)
 end)
@@ -213,57 +151,50 @@ link.command("fall", function(server, args, now)
     })
     return
   end
-  local reason = "passive " .. args.why
-  if server.pool.check then
+  local why = "passive " .. args.why
+  if server.check then
     server.evidence = server.evidence + 1
-    set(server, "down", 0, reason, "passive", now)
+    set(server, "down", 0, why, "calls", now)
   else
     note_fall(server, now)
     facts:set("trial", 1)
   end
-  hold(server, earned(server, passive.hold, now), "passive", now)
-  watch.update(server.pool, reason, now)
+  local seconds = holds.earned(server, passive.hold, now)
+  if seconds > 0 then
+    holds.put(server, "passive", seconds, "calls", now)
+  end
+  watch.update(server.pool, why, now)
 end)
 
-link.command("admin", function(server, args, now)
-  local from = pool_state.admin(server)
-  server.record.admin = { why = args.why, who = args.who, when = core.wall() }
-  record.save(server)
-  if from == args.to then
-    return
-  end
-  server.facts:set("admin", admin_code[args.to])
-  server.evidence = server.evidence + 1
-  local line = fields(server, from, args.to, args.why, now)
-  line[#line + 1] = { "who", args.who }
-  core.event("warn", "server.admin", line)
-  emit("server.admin", server, from, args.to, args.why)
-  if from == "maint" then -- nobody looked meanwhile
-    server.facts:set("failures", 0)
-    server.facts:set("trial", 0)
-    server.facts:set("failback_until", 0)
-    set(server, "unknown", 0, "was in maint", "admin", now)
-  end
-  watch.update(server.pool, args.why, now)
-end)
+-- Who takes a server down whose checks are gone: only these would take it up again.
+local by_itself = { check = true, calls = true }
 
--- Takes up what is known from before a reload. Without checks nobody would end
--- what checks began.
+-- Takes up what is known from before a reload.
 ---@param server table
 ---@param now number
 function health.start(server, now)
-  server.record = record.load(server)
-  local facts, by = server.facts, server.record.health.by
-  if facts:get "since" == 0 then
+  local is_new
+  server.record, is_new = record.load(server)
+  local facts = server.facts
+  if is_new then
     facts:set("since", core.us(now))
+    record.save(server)
   end
-  if server.pool.check then
+  if server.check then
     facts:set("trial", 0)
-  elseif pool_state.health(server) ~= "unknown" and by ~= "script" then
+  elseif by_itself[server.record.health.who] then
     facts:set("health", health_code.unknown)
-    facts:set("failback_until", 0)
+    holds.forget_back(server)
   end
-  write_holds(server, now)
+  holds.start(server, now)
+  asking.start(server)
+  server.is_new = is_new
+  server.pool.is_new = server.pool.is_new or is_new
+end
+
+---@param server table
+function health.stop(server)
+  asking.stop(server)
 end
 
 return health

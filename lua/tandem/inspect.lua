@@ -1,5 +1,6 @@
 -- The pools as plain tables: for the simulator, status commands and metrics.
 local core = require "tandem.core"
+local history = require "tandem.history"
 local pool_state = require "tandem.state"
 local record = require "tandem.record"
 local registry = require "tandem.registry"
@@ -9,15 +10,17 @@ local _ENV = nil
 
 local inspect = {}
 
-local function holds(remembered, failback, now)
+local function holds(remembered, failback, is_endless, now)
   local list = {}
   for reason, finish in pairs(remembered.holds) do
     if finish > now then
       list[#list + 1] = { reason = reason, left = finish - now }
     end
   end
-  if failback > now then
-    list[#list + 1] = { reason = "failback", left = failback - now }
+  if failback > now then -- without `left` it has no end
+    list[#list + 1] = {
+      reason = "failback", left = not is_endless and failback - now or nil,
+    }
   end
   table.sort(list, function(a, b)
     return a.reason < b.reason
@@ -30,14 +33,18 @@ end
 local function show(server, now)
   local facts, remembered = server.facts, record.load(server)
   local others, failback = pool_state.held_until(server)
+  local is_endless, admin = pool_state.is_endless(server), remembered.admin
   return {
     name = server.name, uri = server.uri, tier = server.tier, weight = server.weight,
     status = (pool_state.status(server, now)),
     health = pool_state.health(server), health_why = remembered.health.why,
-    admin = pool_state.admin(server), admin_why = remembered.admin.why,
-    admin_who = remembered.admin.who, admin_when = remembered.admin.when,
-    held_for = math.max(others, failback, now) - now,
-    holds = holds(remembered, failback, now),
+    health_who = remembered.health.who, health_when = remembered.health.when,
+    admin = pool_state.admin(server), admin_why = admin.why,
+    admin_who = admin.who, admin_when = admin.when,
+    admin_left = admin.ends and math.max(admin.ends - now, 0),
+    held_for = not is_endless and math.max(others, failback, now) - now or nil,
+    holds = holds(remembered, failback, is_endless, now),
+    history = history.load(server),
     since = core.seconds(facts:get "since"),
     up_for = server.handle.up_for,
     streak = facts:get "streak", falls = facts:get "falls", failures = facts:get "failures",

@@ -1,4 +1,5 @@
 -- The options of every declaration and of the verbs, with their defaults.
+local check_options = require "tandem.check_options"
 local core = require "tandem.core"
 local headers = require "tandem.headers"
 local netset = require "tandem.netset"
@@ -37,46 +38,13 @@ local policy = schema.custom(function(value)
   return policy_name.check(value, "")
 end)
 
--- Which answers to a check are good: "any" but 5xx, a list of codes, or a
--- function(res) -> boolean.
-local codes = schema.list(integer { min = 200, max = 699 }, { min = 1 })
-local expect = schema.custom(function(value)
-  if value == "any" or type(value) == "function" then
-    return true, value
-  elseif type(value) == "table" then
-    return codes.check(value, "")
-  end
-  return false, "\"any\", a list of response codes or a function expected"
-end)
-
-options.check = record({
-  method = default(word { "OPTIONS" }, "OPTIONS"),
-  interval = default(duration, 2),
-  fast_interval = duration,
-  timeout = default(duration, 1),
-  fall = default(integer { min = 1 }, 3),
-  rise = default(integer { min = 1 }, 2),
-  jitter = default(schema.number { min = 0, max = 0.5 }, 0.1),
-  expect = default(expect, "any"),
-  from = options.uri,
-}, function(out)
-  if out.timeout >= out.interval then
-    return ("timeout (%s) must be shorter than interval (%s)"):format(out.timeout, out.interval)
-  end
-  -- Never two in flight: a check cannot be repeated faster than it may take.
-  out.fast_interval = out.fast_interval or math.min(out.interval, math.max(1, out.timeout))
-  if out.fast_interval > out.interval then
-    return ("fast_interval (%s) must not be longer than interval (%s)")
-      :format(out.fast_interval, out.interval)
-  elseif out.fast_interval < out.timeout then
-    return ("timeout (%s) must not be longer than fast_interval (%s)")
-      :format(out.timeout, out.fast_interval)
-  end
-end)
+options.check, options.server_check = check_options.types(options.uri)
 
 options.failback = record({
   hold = default(seconds(), 30),
   hold_max = seconds(),
+  enabled = default(schema.boolean, true),
+  manual = default(schema.boolean, false),
 }, function(out)
   out.hold_max = out.hold_max or math.max(600, out.hold)
   if out.hold_max < out.hold then
@@ -84,9 +52,19 @@ options.failback = record({
   end
 end)
 
+-- Or a function(pool, server) -> boolean, which then decides alone.
+local failback = {
+  check = function(value, path)
+    if type(value) == "function" then
+      return true, { hold = 0, hold_max = 600, enabled = true, manual = false, ask = value }
+    end
+    return options.failback.check(value, path)
+  end,
+}
+
 options.passive = record {
   fall = default(integer { min = 1 }, 3),
-  hold = default(duration, 30),
+  hold = default(seconds(), 30),
 }
 
 -- "local": no usable answer (timeout, transport); numbers: answers.
@@ -149,14 +127,36 @@ options.server = record {
   tier = default(integer { min = 1 }, 1),
   weight = default(integer { min = 0 }, 1),
   rewrite = word { "host", "uri" },
+  check = schema.off_or(options.server_check),
 }
+
+local default_check = schema.validate("", options.check, {})
+
+-- Every server gets the checks that are its own; or what is wrong with them.
+local function complete_checks(out)
+  local of_pool = out.check
+  local merged, wrong = check_options.merge(of_pool, nil, default_check)
+  out.check = merged
+  if wrong then
+    return "check: " .. wrong
+  end
+  for i, item in ipairs(out.servers) do
+    item.check, wrong = check_options.merge(of_pool, item.check, default_check)
+    if wrong then
+      return ("servers[%d].check: %s"):format(i, wrong)
+    elseif not item.check and out.passive and out.passive.hold == 0 then
+      return ("passive.hold: more than 0 expected: nothing else keeps '%s' away, "
+        .. "which has no checks"):format(item.name)
+    end
+  end
+end
 
 options.pool = record({
   servers = required(schema.list(options.server)),
   policy = default(policy, "ordered"),
   check = default(schema.off_or(options.check), {}),
   passive = default(schema.off_or(options.passive), {}),
-  failback = default(options.failback, {}),
+  failback = default(failback, {}),
   keep = default(integer { min = 0 }, 1),
   all_down = default(word { "try", "fail" }, "try"),
   attempt = default(options.attempt, {}),
@@ -174,6 +174,7 @@ options.pool = record({
     end
     seen[item.name] = true
   end
+  return complete_checks(out)
 end)
 
 local host = schema.matching("[%w.:%[%]-]+", "a host name or an IP address")
@@ -225,7 +226,7 @@ end)
 
 options.method = schema.matching("[%w%-.!%%*_+`'~]+", "a method")
 
-options.request = record {
+options.request = record({
   method = required(options.method),
   uri = required(options.uri),
   from = options.uri,
@@ -233,13 +234,17 @@ options.request = record {
   headers = headers.type,
   body = schema.string,
   timeout = duration,
-}
+  user = check_options.user,
+  password = check_options.password,
+}, check_options.wrong_credentials)
 
-options.in_dialog = record {
+options.in_dialog = record({
   headers = headers.type,
   body = schema.string,
   timeout = duration,
-}
+  user = check_options.user,
+  password = check_options.password,
+}, check_options.wrong_credentials)
 
 options.reply = record({
   headers = headers.type,

@@ -3,6 +3,8 @@ local core = require "tandem.core"
 local custom = require "tandem.policy.custom"
 local declare = require "tandem.declare"
 local frozen = require "tandem.frozen"
+local link = require "tandem.link"
+local misuse = require "tandem.misuse"
 local object = require "tandem.object"
 local options = require "tandem.options"
 local ordered = require "tandem.policy.ordered"
@@ -54,6 +56,17 @@ function methods.server(self, name)
   return found and found.handle
 end
 
+-- Ends the failback hold of one server, or of all of the pool.
+function methods.failback(self, which)
+  local one = server.class.state(which)
+  if which ~= nil and (not one or one.pool ~= self) then
+    misuse("pool:failback: a server of pool '%s' expected", self.name)
+  end
+  for _, item in ipairs(one and { one } or self.servers) do
+    link.send("release", item, { who = server.who() })
+  end
+end
+
 function fields.name(self)
   return self.name
 end
@@ -96,6 +109,24 @@ local function policy_of(choice, name)
   return policies[choice].new()
 end
 
+-- A check may only leave from a listener of ours, wherever in the script that is.
+local function check_socket(name, item)
+  local socket = item.check and item.check.socket
+  if not socket then
+    return
+  end
+  local address, why = core.parse_addr(socket)
+  if not address then
+    misuse("pool '%s': check.socket: '%s': %s", name, socket, why)
+  end
+  declare.at_end(function()
+    if not declare.listens(address) then
+      misuse("pool '%s': check.socket: '%s' is no listener of ours; add it to sip.listen", name,
+        socket)
+    end
+  end)
+end
+
 -- Makes the state of a pool of its checked options.
 ---@param name string
 ---@param conf table
@@ -107,11 +138,13 @@ function pool.new(name, conf)
     attempt = conf.attempt, retry_on = conf.retry_on, record_route = conf.record_route,
     path = conf.path,
     policy = policy_of(conf.policy, name),
+    is_ordered = conf.policy == "ordered", -- then the first server is the one to go back to
     servers = {}, by_name = {},
   }
   local handles = {}
   for i, item in ipairs(conf.servers) do
-    local made = server.new(item, self)
+    check_socket(name, item)
+    local made = server.new(item, self, i)
     self.servers[i] = made
     self.by_name[made.name] = made
     handles[i] = made.handle

@@ -13,6 +13,7 @@ end
 
 ---@param server table
 ---@return { holds: table<string, number>, falls: number[], admin: table, health: table }
+---@return boolean is_new nobody has kept anything yet
 function record.load(server)
   local text = store():get(server.full)
   local found = text and core.json_decode(text) or {}
@@ -20,7 +21,7 @@ function record.load(server)
   found.falls = found.falls or {}
   found.admin = found.admin or {}
   found.health = found.health or {}
-  return found
+  return found, text == nil
 end
 
 ---@param server table with its record

@@ -44,8 +44,9 @@ local function ordered(self, servers, now)
   return out
 end
 
+-- Checks all the time would know by now.
 local function is_unknown(server)
-  return pool_state.health(server) == "unknown"
+  return server.check and server.check.when == "always" and pool_state.health(server) == "unknown"
 end
 
 -- The untried servers of a tier that fit, in order.
@@ -54,7 +55,7 @@ local function tier_queue(self, tier, fits, now)
   for i = 1, #tier do
     local server = tier[i]
     if not self.tried[server] and fits(server, now) then
-      local list = self.pool.check and is_unknown(server) and unknown or known
+      local list = is_unknown(server) and unknown or known
       list[#list + 1] = server
     end
   end

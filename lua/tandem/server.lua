@@ -1,5 +1,7 @@
 -- A server of a pool, as scripts see it. What changes its state goes to worker 0.
 local core = require "tandem.core"
+local frozen = require "tandem.frozen"
+local history = require "tandem.history"
 local link = require "tandem.link"
 local misuse = require "tandem.misuse"
 local object = require "tandem.object"
@@ -24,33 +26,47 @@ end
 local function who()
   return "script " .. (core.where() or "?")
 end
+server.who = who
+
+local function check_seconds(verb, seconds, least)
+  if type(seconds) ~= "number" or not (seconds >= least and seconds < 1e9) then
+    misuse("server:%s: a number of seconds expected, got %s", verb, seconds)
+  end
+end
 
 -- No new requests for so many seconds. Holds are kept by reason and the latest end
 -- counts; 0 ends the hold of that reason.
 function methods.hold(self, seconds, why)
-  if type(seconds) ~= "number" or not (seconds >= 0 and seconds < 1e9) then
-    misuse("server:hold: a number of seconds expected, got %s", seconds)
-  end
-  link.send("hold", self, { seconds = seconds, why = reason("hold", why, "script") })
+  check_seconds("hold", seconds, 0)
+  link.send("hold", self, { seconds = seconds, why = reason("hold", why, "script"), who = who() })
 end
 
 function methods.mark_down(self, why)
-  link.send("mark", self, { to = "down", why = reason("mark_down", why, "script") })
+  link.send("mark", self, { to = "down", why = reason("mark_down", why, "script"), who = who() })
 end
 
 function methods.mark_up(self, why)
-  link.send("mark", self, { to = "up", why = reason("mark_up", why, "script") })
+  link.send("mark", self, { to = "up", why = reason("mark_up", why, "script"), who = who() })
 end
 
+-- For good, or for so many seconds: then it is ready again.
 local function admin(word)
-  return function(self, why)
-    link.send("admin", self, { to = word, why = reason(word, why, "script"), who = who() })
+  return function(self, why, seconds)
+    if seconds ~= nil then
+      check_seconds(word, seconds, 0.001)
+    end
+    link.send("admin", self, {
+      to = word, why = reason(word, why, "script"), who = who(), seconds = seconds,
+    })
   end
 end
 
 methods.drain = admin "drain"
-methods.ready = admin "ready"
 methods.maint = admin "maint"
+
+function methods.ready(self, why)
+  link.send("admin", self, { to = "ready", why = reason("ready", why, "script"), who = who() })
+end
 
 function fields.name(self)
   return self.name
@@ -82,6 +98,11 @@ fields.admin = pool_state.admin
 
 function fields.status(self)
   return (pool_state.status(self, core.now()))
+end
+
+-- The last changes of health, admin state and holds, oldest first.
+function fields.history(self)
+  return frozen(history.load(self))
 end
 
 -- When the health last changed, as sip.now() counts.
@@ -142,7 +163,8 @@ local on_trial = {
 -- Makes the state of a server of its checked options.
 ---@param options table
 ---@param pool table state of the pool, with name and record_route
-function server.new(options, pool)
+---@param index integer its place among the servers of the pool
+function server.new(options, pool, index)
   local ok, facts = pcall(core.member, pool.name, options.name, {
     addr = address(core.parse_uri(options.uri)),
     record_route = pool.record_route,
@@ -153,6 +175,9 @@ function server.new(options, pool)
   end
   local self = {
     name = options.name,
+    index = index,
+    check = options.check,
+    host = host_of(core.parse_uri(options.uri)),
     full = pool.name .. "/" .. options.name,
     pool = pool,
     uri = options.uri,
@@ -164,6 +189,7 @@ function server.new(options, pool)
     record = nil, -- what is remembered (record.lua); in worker 0
     evidence = 0, -- a check that began under an older number says nothing
     probe = {}, -- check.lua's
+    is_held_back = false, -- by a failback hold whose end nobody has told of yet
   }
   class.new(self)
   return self

@@ -13,6 +13,9 @@ local admin_word = { [0] = "ready", "drain", "maint" }
 state.health_code = { unknown = 0, up = 1, falling = 2, down = 3, rising = 4 }
 state.admin_code = { ready = 0, drain = 1, maint = 2 }
 
+-- The end of a failback hold that has none: somebody has to release it.
+state.endless = 1 << 62
+
 local down, rising = state.health_code.down, state.health_code.rising
 
 ---@return "unknown"|"up"|"falling"|"down"|"rising"
@@ -31,6 +34,12 @@ end
 function state.held_until(server)
   local facts = server.facts
   return core.seconds(facts:get "hold_until"), core.seconds(facts:get "failback_until")
+end
+
+-- Is it held back until somebody says so?
+---@return boolean
+function state.is_endless(server)
+  return server.facts:get "failback_until" == state.endless
 end
 
 -- The first that applies.

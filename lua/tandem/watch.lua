@@ -1,7 +1,9 @@
 -- Watches what pools are as a whole, in worker 0: tells of pool.state and pool.tier
--- when they change, also when that is because a hold ended.
+-- when they change, also when that is because a hold ended; and lets a server that is
+-- held back take over when there is no other.
 local core = require "tandem.core"
 local events = require "tandem.events"
+local holds = require "tandem.holds"
 local pool_state = require "tandem.state"
 local ipairs, math, tostring = ipairs, math, tostring
 
@@ -14,6 +16,9 @@ local function next_end(pool, now)
   local least = math.huge
   for _, server in ipairs(pool.servers) do
     local others, failback = pool_state.held_until(server)
+    if pool_state.is_endless(server) then
+      failback = 0
+    end
     for _, time in ipairs { others, failback } do
       if time > now and time < least then
         least = time
@@ -37,34 +42,63 @@ local function arm(pool, now)
   if time then
     pool.hold_timer = core.after(time - now, function()
       pool.hold_timer = nil
-      watch.update(pool, "hold ended", core.now())
+      local ended = core.now()
+      holds.expire(pool, ended)
+      watch.update(pool, "hold ended", ended)
     end)
   end
 end
 
 local function report(pool, name, from, to, reason)
-  core.event(to == "down" and "warn" or "info", name, {
-    { "pool", pool.name }, { "from", tostring(from) }, { "to", tostring(to) },
-    { "reason", reason },
-  })
+  if from ~= nil or pool.is_new then -- after a reload the log knows
+    core.event(to == "down" and "warn" or "info", name, {
+      { "pool", pool.name }, { "from", from and tostring(from) or "none" },
+      { "to", tostring(to) }, { "reason", reason },
+    })
+  end
   events.emit { event = name, pool = pool.handle, from = from, to = to, reason = reason }
 end
 
--- Looks at the pool again, and tells what has changed.
+local function is_up(server, now)
+  return pool_state.status(server, now) == "up"
+end
+
+-- With nothing else left, those that wait for the end of their failback hold take
+-- over, and keep what they took: without that the calls would hop to the backup and
+-- back once more.
+local function take_over(pool, now)
+  if pool_state.find(pool, is_up, now) then
+    return
+  end
+  local first = pool_state.find(pool, pool_state.available, now)
+  for _, server in ipairs(first and pool.servers or {}) do
+    local _, failback_only = pool_state.status(server, now)
+    if failback_only and server.tier == first.tier then
+      holds.release(server, "need", now)
+    end
+  end
+end
+
+-- Looks at the pool again, and tells what has changed; the first time, what is.
 ---@param pool table
 ---@param reason string why it may have
 ---@param now number
 function watch.update(pool, reason, now)
+  take_over(pool, now)
   local was, was_tier = pool.last_state, pool.last_tier
   local state, tier = pool_state.pool(pool, now)
+  tier = tier or 0
   pool.last_state, pool.last_tier = state, tier
-  if was and state ~= was then
+  if state ~= was then
     report(pool, "pool.state", was, state, reason)
   end
-  if was and tier ~= was_tier then
-    report(pool, "pool.tier", was_tier or 0, tier or 0, reason)
+  if tier ~= was_tier then
+    report(pool, "pool.tier", was_tier, tier, reason)
   end
   arm(pool, now)
+  if pool.on_update then
+    pool.on_update(pool, now)
+  end
 end
 
 return watch

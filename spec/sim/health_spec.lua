@@ -42,7 +42,7 @@ sim.for_workers("checks", function(workers)
   local function changes(name)
     local list = {}
     for _, e in ipairs(w.net.events) do
-      if e.event == "server.health" and e.server == name then
+      if e.event == "server.health" and e.server == name and e.from ~= "none" then
         list[#list + 1] = ("%.3f %s>%s %s"):format(e.time, e.from, e.to, e.reason)
       end
     end

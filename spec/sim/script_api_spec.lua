@@ -202,6 +202,10 @@ sim.for_workers("in a script", function(workers)
       w.net:run(15)
       assert.same({
         "start - - nil nil -",
+        "server.health pbx a nil unknown start",
+        "server.health pbx b nil unknown start",
+        "pool.state pbx - nil up start",
+        "pool.tier pbx - nil 1 start",
         "server.health pbx a unknown up 200",
         "server.health pbx b unknown up 200",
         "server.health pbx a up falling timeout",
@@ -210,6 +214,7 @@ sim.for_workers("in a script", function(workers)
         "pool.tier pbx - 1 2 timeout",
         "server.health pbx a down rising 200",
         "server.health pbx a rising up 200",
+        "server.hold pbx a nil nil failback",
         "pool.state pbx - backup up hold ended",
         "pool.tier pbx - 2 1 hold ended",
       }, w.said())

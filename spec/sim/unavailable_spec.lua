@@ -80,7 +80,10 @@ sim.for_workers("a 503", function(workers)
       assert.same({ "b" }, w.alice:call(uri).tried)
       w.net:run(0.2)
       assert.same({ "a" }, w.alice:call(uri).tried)
-      assert.equal(1, w.net:count("server.hold", { server = "a", reason = "retry_after" }))
+      local hold = { server = "a", reason = "retry_after" }
+      assert.equal(2, w.net:count("server.hold", hold)) -- its beginning and its end
+      hold.hold, hold.who = 0, "timer"
+      assert.equal(1, w.net:count("server.hold", hold))
     end)
 
     it("does so for 60 s at most", function()

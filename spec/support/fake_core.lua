@@ -71,6 +71,9 @@ local World = {}
 World.__index = World
 
 local function step(world, task, ...)
+  if task.done then
+    return -- cancelled
+  end
   local result = table.pack(coroutine.resume(task.co, ...))
   if not result[1] then
     task.failed = result[2]
@@ -107,6 +110,15 @@ function World:task(fn)
   self.node:at(self.node.now, function()
     step(self, task)
   end)
+  function task.cancel()
+    if not task.done then
+      coroutine.close(task.co)
+      task.done, task.result = true, { false, nil, "failed", n = 3 }
+      for _, wake in ipairs(task.waiters) do
+        wake(nil, "failed")
+      end
+    end
+  end
   function task.wait()
     if not task.done then
       return suspend(function(wake)

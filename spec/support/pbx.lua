@@ -31,10 +31,19 @@ function pbx.new(names, pool_options, options)
   return world, pool, sip
 end
 
+-- What was logged of an event since the start, which itself says what there is.
+function pbx.changes(world, event, match)
+  local list = {}
+  for _, line in ipairs(world:logged(event, match)) do
+    list[#list + 1] = line.from ~= "none" and line or nil
+  end
+  return list
+end
+
 -- The transitions that were logged: { "a up>falling", ... }
 function pbx.transitions(world, server)
   local list = {}
-  for _, event in ipairs(world:logged("server.health", { server = server })) do
+  for _, event in ipairs(pbx.changes(world, "server.health", { server = server })) do
     list[#list + 1] = event.from .. ">" .. event.to
   end
   return list

@@ -27,6 +27,10 @@ function pool:pick(req, opts) end
 ---@return tandem.Server?
 function pool:server(name) end
 
+-- Ends the failback hold of a server, or of all.
+---@param server tandem.Server?
+function pool:failback(server) end
+
 ---@class tandem.Server
 ---@field name string
 ---@field uri string
@@ -40,6 +44,7 @@ function pool:server(name) end
 ---@field inflight integer attempts of new requests that wait for its final answer
 ---@field calls integer calls that are up
 ---@field latency number? seconds, smoothed; nil before the first answer
+---@field history tandem.Change[] the last 50 changes, oldest first; read-only
 local server = {}
 
 -- No new requests for so long. Of the same reason the latest end counts; 0 ends it.
@@ -53,12 +58,23 @@ function server:mark_down(why) end
 function server:mark_up(why) end
 -- No new requests, existing calls go on; still checked.
 ---@param why string?
-function server:drain(why) end
+---@param seconds number? then it is ready again
+function server:drain(why, seconds) end
 ---@param why string?
 function server:ready(why) end
 -- Out of order; not checked.
 ---@param why string?
-function server:maint(why) end
+---@param seconds number? then it is ready again
+function server:maint(why, seconds) end
+
+---@class tandem.Change
+---@field time number seconds since 1970
+---@field what "health"|"admin"|"hold"
+---@field from string? of health and admin
+---@field to string? of health and admin
+---@field seconds number? of a hold: 0 when it ended
+---@field why string
+---@field who string
 
 ---@class tandem.Policy
 local policy = {}

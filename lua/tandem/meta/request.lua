@@ -195,3 +195,5 @@ function response:request(method, opts) end
 ---@field headers table<string, string|string[]>?
 ---@field body string?
 ---@field timeout number?
+---@field user string? to answer a 401 or 407 with
+---@field password string?

@@ -41,7 +41,7 @@ function sip.pool(name, opts) end
 ---@field policy "ordered"|tandem.PolicyFunction|nil order within a tier; "ordered"
 ---@field check tandem.CheckOptions|false|nil
 ---@field passive tandem.PassiveOptions|false|nil
----@field failback tandem.FailbackOptions?
+---@field failback tandem.FailbackOptions|tandem.FailbackFunction|nil
 ---@field keep integer? servers that passive evidence alone never takes; 1
 ---@field all_down "try"|"fail"|nil with nothing usable: one last attempt, or none; "try"
 ---@field attempt tandem.AttemptOptions? how its servers are tried, unless the call says
@@ -54,18 +54,29 @@ function sip.pool(name, opts) end
 ---@field uri string "sip:10.0.0.1", "sip:10.0.0.1:5070;transport=tcp"
 ---@field tier integer? 1 is first; 1
 ---@field weight integer? 1
+---@field check tandem.CheckOptions|false|nil what differs from the pool's checks
 ---@field rewrite "host"|"uri"|nil what of the Request-URI becomes the server's; nothing
 
+-- True: good; false: bad; nil: nothing was learned. And why.
+---@alias tandem.CheckFunction fun(server: tandem.Server): boolean?, string?
+
 ---@class tandem.CheckOptions
----@field method "OPTIONS"|nil
----@field interval number? 2
+---@field method "OPTIONS"|"REGISTER"|"INVITE"|tandem.CheckFunction|nil "OPTIONS"
+---@field when "always"|"down"|"backup"|nil "always"
+---@field interval number? 2; REGISTER and INVITE 60
 ---@field fast_interval number? while falling or rising; 1
----@field timeout number? less than interval; 1
+---@field down_interval number|number[]|nil while down; { first, longest } doubles
+---@field timeout number? less than interval; 1, REGISTER and INVITE 32
 ---@field fall integer? bad ones in a row until down; 3
 ---@field rise integer? good ones in a row until up; 2
 ---@field jitter number? fraction of the interval; 0.1
 ---@field expect "any"|integer[]|(fun(res: tandem.Response): boolean)|nil
 ---@field from string? URI; default: our first domain
+---@field to string? URI; default: the server; HOST is its host
+---@field user string? for a 401 or 407
+---@field password string?
+---@field contact string? of a REGISTER; without it nothing is registered
+---@field socket string? the listener to send from while the address of the traffic is not ours
 
 ---@class tandem.PassiveOptions
 ---@field fall integer? local failures in a row; 3
@@ -74,6 +85,12 @@ function sip.pool(name, opts) end
 ---@class tandem.FailbackOptions
 ---@field hold number? 30, doubled with each recent fall
 ---@field hold_max number? 600; also how long a fall counts
+---@field enabled boolean? false: not while what serves now goes on serving; true
+---@field manual boolean? true: not before pool:failback(); false
+
+-- Asked every second whether a server that came back takes its calls again. Cannot
+-- wait.
+---@alias tandem.FailbackFunction fun(pool: tandem.Pool, server: tandem.Server): boolean
 
 -- Networks, and those in the lines of a file.
 ---@param list table { "10.0.0.0/8", file = "office.txt" }
@@ -104,9 +121,9 @@ function sip.route(method, fn) end
 ---@alias tandem.Handler fun(req: tandem.Request): ...
 
 ---@alias tandem.EventName
----| "server.health" # a server's health changed
----| "server.admin" # an order: ready, drain, maint
----| "server.hold" # a hold began or was ended
+---| "server.health" # a server's health changed; at the start: what it is
+---| "server.admin" # an order: ready, drain, maint; or its end
+---| "server.hold" # a hold began or has ended
 ---| "pool.state" # "up", "backup", "down"
 ---| "pool.tier" # another tier takes new requests; 0 is none
 ---| "branch.failed" # an attempt got no answer
@@ -121,6 +138,8 @@ function sip.route(method, fn) end
 ---@field from string|integer|nil
 ---@field to string|integer|nil
 ---@field reason string?
+---@field who string? "check", "calls", "failback", "need", "timer", "start", "script FILE:LINE"
+---@field seconds number? of a hold: 0 when it ended; of an order: for how long
 ---@field cause tandem.Cause? of branch.failed
 ---@field address string? of branch.failed
 ---@field method string? of branch.failed
@@ -165,8 +184,10 @@ function sip.spawn(fn) end
 
 ---@class tandem.Task
 local task = {}
--- What its function returned; nil, "failed" when it raised.
+-- What its function returned; nil, "failed" when it raised or was cancelled.
 function task:wait() end
+-- Ends it where it waits.
+function task:cancel() end
 
 -- A table that all workers share and that outlives a reload.
 ---@param name string
@@ -205,6 +226,8 @@ function sip.request(opts) end
 ---@field headers table<string, string|string[]>?
 ---@field body string?
 ---@field timeout number?
+---@field user string? to answer a 401 or 407 with
+---@field password string?
 
 sip.log = {}
 ---@param message string

@@ -12,8 +12,8 @@ local function times(world, server)
   return list
 end
 
-describe("check.is_good", function()
-  local is_good = fake.new():require("tandem.check").is_good
+describe("probe.is_good", function()
+  local is_good = fake.new():require("tandem.probe").is_good
 
   it("takes any answer but 5xx by default", function()
     for _, code in ipairs { 200, 302, 403, 404, 405, 486, 600, 603 } do

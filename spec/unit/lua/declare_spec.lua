@@ -56,14 +56,38 @@ describe("declaring", function()
           { all_down = "tri" },
         ["keep: at least 0 expected, got -1"] = { keep = -1 },
         ["passive.fall: at least 1 expected, got 0"] = { passive = { fall = 0 } },
-        ["passive.hold: more than 0 expected, got 0"] = { passive = { hold = 0 } },
+        ["passive.hold: at least 0 expected, got -1"] = { passive = { hold = -1 } },
+        ["passive.hold: more than 0 expected: nothing else keeps 'a' away, which has no checks"] =
+          { check = false, passive = { hold = 0 } },
+        ["failback.manual: true or false expected, got string"] = { failback = { manual = "yes" } },
+        ["check: timeout (32) must be shorter than interval (20)"] =
+          { check = { method = "REGISTER", interval = 20 } },
+        ["check: timeout (3) must not be longer than down_interval (2)"] =
+          { check = { timeout = 3, interval = 5, down_interval = { 2, 60 } } },
+        ["check.down_interval: { first, longest } expected, got { 60, 2 }"] =
+          { check = { down_interval = { 60, 2 } } },
+        ["check.when: 'always', 'down' or 'backup' expected, got 'up'"] =
+          { check = { when = "up" } },
+        ["check: password: a user is missing"] = { check = { password = "x" } },
+        ["check.password: a string without control characters expected"] =
+          { check = { user = "u", password = "secret\n" } },
+        ["check: contact: only a REGISTER has one"] = { check = { contact = "<sip:a@b>" } },
+        ["check: user: a function sends what it likes; this is for requests"] =
+          { check = { method = print, user = "u" } },
+        ["servers[1].check: timeout (32) must be shorter than interval (5)"] =
+          { check = { interval = 5 }, servers = {
+            { name = "a", uri = "sip:10.0.0.1", check = { method = "INVITE" } },
+          } },
+        ["unknown option 'servers[1].check.intervall'; did you mean 'servers[1].check.interval'?"] =
+          { servers = { { name = "a", uri = "sip:10.0.0.1", check = { intervall = 1 } } } },
         ["failback: hold_max (10) must not be less than hold (30)"] =
           { failback = { hold_max = 10 } },
         ["check.expect: \"any\", a list of response codes or a function expected"] =
           { check = { expect = "all" } },
         ["check.expect: [1]: at least 200 expected, got 100"] = { check = { expect = { 100 } } },
         ["check.jitter: at most 0.5 expected, got 1"] = { check = { jitter = 1 } },
-        ["check.method: 'OPTIONS' expected, got 'PING'"] = { check = { method = "PING" } },
+        ["check.method: 'OPTIONS', 'REGISTER' or 'INVITE' expected, got 'PING'"] =
+          { check = { method = "PING" } },
         ["check.from: 'me' is no SIP URI: no sip: or sips: in front"] =
           { check = { from = "me" } },
         ["retry_on[2]: \"local\" or a response code expected"] = { retry_on = { 503, "remote" } },
