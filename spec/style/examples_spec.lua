@@ -47,3 +47,17 @@ describe("the example", function()
     end
   end
 end)
+
+describe("an example shown in", function()
+  local pages = tree.files("docs", "md")
+  table.insert(pages, "README.md")
+  for _, page in ipairs(pages) do
+    for block in ("\n" .. tree.read(page)):gmatch "\n```lua\n(%-%- examples/.-)\n```" do
+      local name = block:match "^%-%- ([%w/_.-]+)"
+      name = name:gsub(":$", "")
+      it(page .. " is " .. name .. " as it is", function()
+        assert.equal(tree.read(name), block .. "\n")
+      end)
+    end
+  end
+end)
