@@ -58,14 +58,15 @@ local function is_list(target)
 end
 
 ---@param target tandem.Pool|tandem.Server|tandem.Contact|string|table
----@param key string
 ---@param req tandem.Request
+---@param opts tandem.RelayOptions
 ---@return table walk
 ---@return table? pool
-return function(target, key, req)
+return function(target, req, opts)
   local pool = pool_class.state(target)
   if pool then
-    return setmetatable({ cursor = select.cursor(pool, key, req) }, in_pool), pool
+    local cursor = select.cursor(pool, opts.key or req.call_id, req, opts.resources)
+    return setmetatable({ cursor = cursor }, in_pool), pool
   elseif target == nil then
     misuse "req:relay: a pool, a server, a SIP URI or a list of these expected, got nil"
   end

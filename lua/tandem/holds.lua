@@ -86,6 +86,7 @@ end
 function holds.back(server, now)
   local facts, serving = server.facts, serving_beside(server, now)
   local seconds = holds.earned(server, server.pool.failback.hold, now)
+  facts:set("returned", core.us(now))
   if not serving then -- nobody to keep the calls
     facts:set("failback_until", 0)
     return nil

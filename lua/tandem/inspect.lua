@@ -4,6 +4,7 @@ local history = require "tandem.history"
 local pool_state = require "tandem.state"
 local record = require "tandem.record"
 local registry = require "tandem.registry"
+local slow_start = require "tandem.slow_start"
 local ipairs, math, pairs, table = ipairs, math, pairs, table
 
 local _ENV = nil
@@ -50,6 +51,8 @@ local function show(server, now)
     streak = facts:get "streak", falls = facts:get "falls", failures = facts:get "failures",
     inflight = facts:get "inflight", setup = facts:get "setup", calls = facts:get "calls",
     cps = facts:rate(),
+    max_calls = server.max_calls, max_cps = server.max_cps,
+    resources = server.handle.resources, slow_start = slow_start.share(server, now),
     latency = server.handle.latency,
   }
 end

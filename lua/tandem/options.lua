@@ -28,11 +28,12 @@ options.uri = schema.custom(function(value)
   return true, value
 end)
 
--- A policy by name, or a function (req, servers) -> server or list.
-options.policies = { "ordered" }
+-- A policy by name, a function (req, servers) -> server or list, or a module like
+-- those in policy/.
+options.policies = { "ordered", "round_robin", "weighted", "least_calls", "latency", "hash" }
 local policy_name = word(options.policies)
 local policy = schema.custom(function(value)
-  if type(value) == "function" then
+  if type(value) == "function" or (type(value) == "table" and type(value.new) == "function") then
     return true, value
   end
   return policy_name.check(value, "")
@@ -98,6 +99,35 @@ local function attempt(more)
   return record(fields, one_limit)
 end
 
+local resource_name = schema.custom(function(value)
+  if type(value) == "string" and #value > 31 then
+    return false, ("'%s' is longer than 31 characters"):format(value)
+  end
+  return options.name.check(value, "")
+end)
+
+-- What a call takes of its server: { "pstn" } or { pstn = 2 }; the latter comes out.
+local units = integer { min = 1, max = 255 }
+options.resources = schema.custom(function(value)
+  if type(value) ~= "table" then
+    return false, ("a list of names or { name = units } expected, got %s"):format(type(value))
+  end
+  local out = {}
+  for key, item in pairs(value) do
+    local name = math.type(key) == "integer" and item or key
+    local ok, why = resource_name.check(name, "")
+    if not ok then
+      return false, why
+    end
+    ok, why = units.check(name == key and item or 1, name)
+    if not ok then
+      return false, why
+    end
+    out[name] = (out[name] or 0) + (name == key and item or 1)
+  end
+  return true, out
+end)
+
 options.attempt = attempt {
   last_timeout = duration,
   attempts = integer { min = 1 },
@@ -106,11 +136,13 @@ options.attempt = attempt {
 
 options.try = attempt {
   key = schema.string,
+  resources = options.resources,
   on_response = schema.func,
 }
 
 options.relay = attempt {
   key = schema.string,
+  resources = options.resources,
   on_response = schema.func,
   last_timeout = duration,
   attempts = integer { min = 1 },
@@ -118,14 +150,42 @@ options.relay = attempt {
   retry_on = retry_on,
 }
 
-options.each = record { key = schema.string }
+options.each = record { key = schema.string, resources = options.resources }
 options.forward = record { keep_503 = default(schema.boolean, false) }
+
+-- What a server has of named things: { pstn = 500, conf = 100 }.
+local max_resources = 8
+local capacity = integer { min = 0, max = 1000000 }
+local capacities = schema.custom(function(value)
+  if type(value) ~= "table" then
+    return false, ("{ name = how many } expected, got %s"):format(type(value))
+  end
+  local out, count = {}, 0
+  for name, item in pairs(value) do
+    local ok, why = resource_name.check(name, "")
+    if not ok then
+      return false, why
+    end
+    ok, why = capacity.check(item, name)
+    if not ok then
+      return false, why
+    end
+    out[name], count = item, count + 1
+  end
+  if count > max_resources then
+    return false, ("at most %d resources, got %d"):format(max_resources, count)
+  end
+  return true, out
+end)
 
 options.server = record {
   name = required(options.name),
   uri = required(options.uri),
   tier = default(integer { min = 1 }, 1),
   weight = default(integer { min = 0 }, 1),
+  max_calls = integer { min = 0 },
+  max_cps = schema.number { above = 0 },
+  resources = capacities,
   rewrite = word { "host", "uri" },
   check = schema.off_or(options.server_check),
 }
@@ -151,6 +211,11 @@ local function complete_checks(out)
   end
 end
 
+-- Who is not in the path of a call does not see its end.
+local function counts_calls(server)
+  return (server.max_calls and "max_calls") or (server.resources and "resources")
+end
+
 options.pool = record({
   servers = required(schema.list(options.server)),
   policy = default(policy, "ordered"),
@@ -163,6 +228,8 @@ options.pool = record({
   retry_on = default(retry_on, { "local", 503 }),
   record_route = default(schema.boolean, true),
   path = default(schema.off_or(word { "supported", "always" }), false),
+  bound = schema.number { min = 1 },
+  slow_start = duration,
 }, function(out)
   if out.path and not out.record_route then
     return "path needs record_route: calls of its phones have to come through here"
@@ -171,8 +238,14 @@ options.pool = record({
   for i, item in ipairs(out.servers) do
     if seen[item.name] then
       return ("servers[%d]: there is a server '%s' already"):format(i, item.name)
+    elseif not out.record_route and counts_calls(item) then
+      return ("servers[%d]: %s needs record_route = true: the end of a call is not seen "
+        .. "otherwise"):format(i, counts_calls(item))
     end
     seen[item.name] = true
+  end
+  if out.bound and out.policy ~= "hash" then
+    return "bound is an option of policy = \"hash\""
   end
   return complete_checks(out)
 end)

@@ -57,6 +57,7 @@ function admin(server, args, now)
   }, now)
   if from == "maint" and args.to ~= "maint" then
     health.forget(server, "was in maint", args.who, now)
+    server.facts:set("returned", core.us(now))
   end
   watch.update(server.pool, args.why, now)
 end

@@ -1,6 +1,7 @@
 -- What requests tell of a server: local failures in a row (no answer in time, no
 -- way there) are evidence, any answer is an alibi. Every worker counts, for every
 -- attempt the core has ended, in-dialog ones included.
+local core = require "tandem.core"
 local link = require "tandem.link"
 local registry = require "tandem.registry"
 
@@ -21,6 +22,7 @@ function passive.answered(server)
     facts:set("failures", 0)
   end
   if trial > 1 then
+    facts:set("returned", core.us(core.now()))
     facts:set("trial", 0)
   end
 end

@@ -6,29 +6,37 @@ local frozen = require "tandem.frozen"
 local link = require "tandem.link"
 local misuse = require "tandem.misuse"
 local object = require "tandem.object"
+local limits = require "tandem.limits"
 local options = require "tandem.options"
-local ordered = require "tandem.policy.ordered"
 local pool_state = require "tandem.state"
 local select = require "tandem.select"
 local server = require "tandem.server"
 local ipairs, table, type = ipairs, table, type
 
+local policies = {
+  ordered = require "tandem.policy.ordered",
+  round_robin = require "tandem.policy.round_robin",
+  weighted = require "tandem.policy.weighted",
+  least_calls = require "tandem.policy.least_calls",
+  latency = require "tandem.policy.latency",
+  hash = require "tandem.policy.hash",
+}
+
 local _ENV = nil
 
 local pool = {}
-
-local policies = { ordered = ordered }
 
 local methods, fields = {}, {}
 local class = object.class("pool", methods, fields)
 pool.class = class
 
 local function cursor(self, verb, req, opts)
-  local key
+  local key, resources
   if opts ~= nil then
-    key = declare.check(verb, options.each, opts).key
+    opts = declare.check(verb, options.each, opts)
+    key, resources = opts.key, opts.resources
   end
-  return select.cursor(self, key or (req and req.call_id) or "", req)
+  return select.cursor(self, key or (req and req.call_id) or "", req, resources)
 end
 
 -- The usable servers, best first, for a loop. Looks again before every step.
@@ -40,7 +48,7 @@ function methods.each(self, req, opts)
   end
 end
 
--- The best server, or nil, "down"|"empty".
+-- The best server, or nil, "full"|"down"|"empty".
 function methods.pick(self, req, opts)
   local walk = cursor(self, "pool:pick", req, opts)
   local found = walk:next(core.now())
@@ -85,7 +93,8 @@ function fields.active_tier(self)
   return tier
 end
 
-local function by_tier(servers)
+-- Within a tier as declared, or by name.
+local function by_tier(servers, by_name)
   local tiers, known = {}, {}
   for _, item in ipairs(servers) do
     local tier = known[item.tier]
@@ -99,14 +108,21 @@ local function by_tier(servers)
   table.sort(tiers, function(a, b)
     return a.number < b.number
   end)
+  for _, tier in ipairs(by_name and tiers or {}) do
+    table.sort(tier, function(a, b)
+      return a.name < b.name
+    end)
+  end
   return tiers
 end
 
-local function policy_of(choice, name)
+local function policy_of(conf, name)
+  local choice = conf.policy
   if type(choice) == "function" then
     return custom.new(choice, name)
   end
-  return policies[choice].new()
+  local module = policies[choice] or choice
+  return module.new { name = name, bound = conf.bound }
 end
 
 -- A check may only leave from a listener of ours, wherever in the script that is.
@@ -137,9 +153,10 @@ function pool.new(name, conf)
     keep = conf.keep, all_down = conf.all_down,
     attempt = conf.attempt, retry_on = conf.retry_on, record_route = conf.record_route,
     path = conf.path,
-    policy = policy_of(conf.policy, name),
+    policy = policy_of(conf, name), slow_start = conf.slow_start,
     is_ordered = conf.policy == "ordered", -- then the first server is the one to go back to
     servers = {}, by_name = {},
+    seen = nil, -- view.lua's
   }
   local handles = {}
   for i, item in ipairs(conf.servers) do
@@ -150,7 +167,9 @@ function pool.new(name, conf)
     handles[i] = made.handle
   end
   self.view = frozen(handles)
-  self.tiers = by_tier(self.servers)
+  self.tiers = by_tier(self.servers, self.policy.by_name)
+  self.resources = limits.known(self.servers)
+  self.limited = limits.any(self.servers)
   self.first_tier = self.tiers[1] and self.tiers[1].number
   class.new(self)
   return self

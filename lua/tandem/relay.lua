@@ -87,7 +87,7 @@ end
 ---@return "full"|"down"|"empty"|nil why then nothing was sent, and no answer either
 return function(req, target, opts)
   opts = try.options("req:relay", options.relay, opts)
-  local walk, pool = candidates(target, opts.key or req.call_id, req)
+  local walk, pool = candidates(target, req, opts)
   local plan, best, err = settle(req, opts, pool), nil, nil
   if not walk:peek(core.now()) then
     return nil, walk:why()

@@ -1,12 +1,15 @@
 -- Which servers of a pool a request may go to, best first. State is looked at in
 -- every step, and no server comes twice:
 --   1. the server that challenged this key a moment ago (401, 407),
---   2. usable servers: tier by tier, in the order of the policy, and `unknown`
---      after `up` within a tier when there are checks,
---   3. servers whose failback hold is not over yet,
---   4. with all_down = "try", when there was nothing at all: one of the others.
+--   2. the stages of view.lua: usable servers tier by tier, those on slow start,
+--      those on failback hold; within a stage the policy chooses,
+--   3. with all_down = "try", when there was nothing at all: one of the others.
+-- Who is full is no candidate in any of them (limits.lua).
 local core = require "tandem.core"
+local limits = require "tandem.limits"
 local pool_state = require "tandem.state"
+local slow_start = require "tandem.slow_start"
+local view = require "tandem.view"
 local ipairs, setmetatable, table = ipairs, setmetatable, table
 
 local _ENV = nil
@@ -16,132 +19,183 @@ local select = {}
 local cursor = {}
 cursor.__index = cursor
 
+-- The cursor is also the `call` that policies see: key, req, now, step, resources.
 ---@param pool table
 ---@param key string decides between equals
----@param req? table for policies that are functions
-function select.cursor(pool, key, req)
+---@param req? tandem.Request
+---@param resources? table<string, integer> what a call takes of its server
+function select.cursor(pool, key, req, resources)
+  local limited = limits.of(pool, req, resources)
   return setmetatable({
-    pool = pool, key = key, req = req,
-    tried = {}, count = 0, queue = {}, fits = nil,
-    last_resort = false, asked_sticky = false,
+    pool = pool, key = key, req = req, step = 0, now = 0,
+    limited = limited, resources = limited and limited[1] and limited or nil,
+    tried = nil, -- a set, once there are any
+    head = nil, -- whose turn it is, of a stage of `kind`
+    kind = nil,
+    seen = nil, -- the view in which it was found
+    list = nil, -- the rest of what a policy has said
+    asked_sticky = false, last_resort = false, was_full = false,
   }, cursor)
-end
-
--- The servers in the order of the policy.
-local function ordered(self, servers, now)
-  if #servers == 0 or (#servers == 1 and not self.pool.policy.picky) then
-    return servers
-  end
-  local handles, states = {}, {}
-  for i, server in ipairs(servers) do
-    handles[i] = server.handle
-    states[server.handle] = server
-  end
-  local out = {}
-  for _, handle in ipairs(self.pool.policy:order(handles, self.key, now, self.req)) do
-    out[#out + 1] = states[handle]
-  end
-  return out
-end
-
--- Checks all the time would know by now.
-local function is_unknown(server)
-  return server.check and server.check.when == "always" and pool_state.health(server) == "unknown"
-end
-
--- The untried servers of a tier that fit, in order.
-local function tier_queue(self, tier, fits, now)
-  local known, unknown = {}, {}
-  for i = 1, #tier do
-    local server = tier[i]
-    if not self.tried[server] and fits(server, now) then
-      local list = is_unknown(server) and unknown or known
-      list[#list + 1] = server
-    end
-  end
-  local queue = ordered(self, known, now)
-  if #unknown == 0 then
-    return queue
-  end
-  return table.move(ordered(self, unknown, now), 1, #unknown, #queue + 1, queue)
 end
 
 local function may_take(server, now)
   return pool_state.usable(server, now) or pool_state.on_failback(server, now)
 end
 
-local function sticky_queue(self, now)
+local function is_ready(server)
+  return pool_state.admin(server) == "ready"
+end
+
+-- The state a server must be in when its turn comes.
+local fits = {
+  sticky = may_take, resort = is_ready,
+  usable = pool_state.usable, slow = pool_state.usable, failback = pool_state.on_failback,
+}
+
+-- Can a server of a stage take this very request?
+local function admits(self, server, kind)
+  if self.tried and self.tried[server] then
+    return false
+  elseif kind == "usable" and self.pool.slow_start
+    and not slow_start.admits(server, self.key, self.now) then
+    return false
+  end
+  local refusal = self.limited and limits.refusal(server, self.limited)
+  if refusal == "full" and kind ~= "resort" then
+    self.was_full = true
+  end
+  return not refusal
+end
+
+-- Makes a server the next, if it still can be.
+local function offer(self, server, kind)
+  if admits(self, server, kind) then
+    self.head, self.kind = server, kind
+  end
+  return self.head
+end
+
+-- The next of the list that a policy has given.
+local function from_list(self)
+  while self.list and not self.head do
+    local server = table.remove(self.list, 1)
+    if not server then
+      self.list = nil
+    elseif fits[self.kind](server, self.now) then
+      offer(self, server, self.kind)
+    end
+  end
+  return self.head
+end
+
+-- Asks the policy: it names a server, or several in order, or none.
+local function ask(self, prepared, kind)
+  local answer = self.pool.policy:choose(prepared, self)
+  if answer == nil then
+    return nil
+  elseif answer.facts then
+    return offer(self, answer, kind)
+  end
+  self.list, self.kind = answer, kind
+  return from_list(self)
+end
+
+local function prepare(policy, servers)
+  return policy.prepare and policy:prepare(servers) or servers
+end
+
+-- A stage, as far as it can take this request; for this request only.
+local function from_rest(self, servers, kind)
+  local rest = {}
+  for i = 1, #servers do
+    if admits(self, servers[i], kind) then
+      rest[#rest + 1] = servers[i]
+    end
+  end
+  return #rest > 0 and ask(self, prepare(self.pool.policy, rest), kind) or nil
+end
+
+-- Mostly the first choice of all can be had; who can have what else is only looked
+-- at when it cannot.
+local function from_stage(self, stage)
+  local policy = self.pool.policy
+  if not self.tried and not policy.strict then
+    stage.prepared = stage.prepared or prepare(policy, stage.servers)
+    if ask(self, stage.prepared, stage.kind) then
+      return self.head
+    end
+  end
+  return from_rest(self, stage.servers, stage.kind)
+end
+
+local function from_sticky(self)
   if self.asked_sticky then
-    return {}
+    return nil
   end
   self.asked_sticky = true
   local server = self.pool.by_name[core.sticky_get(self.pool.name, self.key)]
-  return server and may_take(server, now) and { server } or {}
-end
-
-local function is_ready(server)
-  return pool_state.admin(server) == "ready"
+  return server and may_take(server, self.now) and offer(self, server, "sticky")
 end
 
 -- Lower is better: held, coming up, down; what a hold keeps away did answer.
 local function badness(server, now)
   if pool_state.status(server, now) ~= "down" then
-    return 0
+    return 1
   end
-  return pool_state.health(server) == "rising" and 1 or 2
+  return pool_state.health(server) == "rising" and 2 or 3
 end
 
 -- The least bad server that no operator took out.
-local function resort_queue(self, now)
-  local best, least
+local function from_the_bad(self)
+  local levels = { {}, {}, {} }
   for _, tier in ipairs(self.pool.tiers) do
-    for _, server in ipairs(tier_queue(self, tier, is_ready, now)) do
-      local score = badness(server, now)
-      if not best or score < least then
-        best, least = server, score
+    local found = { {}, {}, {} }
+    for _, server in ipairs(tier) do
+      if is_ready(server) then
+        table.insert(found[badness(server, self.now)], server)
+      end
+    end
+    for i, servers in ipairs(found) do
+      table.insert(levels[i], servers)
+    end
+  end
+  for _, level in ipairs(levels) do
+    for _, servers in ipairs(level) do
+      if from_rest(self, servers, "resort") then
+        self.last_resort, self.list = true, nil
+        return self.head
       end
     end
   end
-  return { best }
 end
 
--- Servers in the first state come before those in the second.
-local states = { pool_state.usable, pool_state.on_failback }
-
--- The next servers to try, and the state they must be in when their turn comes.
-local function fill(self, now)
-  local queue = sticky_queue(self, now)
-  if #queue > 0 then
-    return queue, may_take
+local function find(self)
+  if from_list(self) or from_sticky(self) then
+    return self.head
   end
-  for i = 1, #states do
-    for j = 1, #self.pool.tiers do
-      queue = tier_queue(self, self.pool.tiers[j], states[i], now)
-      if #queue > 0 then
-        return queue, states[i]
-      end
+  for _, stage in ipairs(self.seen.stages) do
+    if from_stage(self, stage) then
+      return self.head
     end
   end
-  if self.count == 0 and self.pool.all_down == "try" then
-    self.last_resort = true
-    return resort_queue(self, now), is_ready
+  if self.step == 0 and not self.was_full and self.pool.all_down == "try" then
+    return from_the_bad(self)
   end
-  return {}
 end
 
 -- The server whose turn it is, nil when there is no other. It stays untried.
 ---@param now number
 ---@return table? server
 function cursor:peek(now)
-  local queue = self.queue
-  while queue[1] and (self.tried[queue[1]] or not self.fits(queue[1], now)) do
-    table.remove(queue, 1)
+  local seen = view.of(self.pool, now)
+  local head = self.head
+  self.now = now
+  if head and (seen == self.seen or fits[self.kind](head, now))
+    and admits(self, head, self.kind) then
+    return head
   end
-  if not queue[1] then
-    queue, self.fits = fill(self, now)
-    self.queue = queue
-  end
-  return queue[1]
+  self.head, self.seen, self.was_full = nil, seen, false
+  return find(self)
 end
 
 -- The server whose turn it is; it does not come again.
@@ -150,17 +204,21 @@ end
 function cursor:next(now)
   local server = self:peek(now)
   if server then
-    table.remove(self.queue, 1)
+    self.tried = self.tried or {}
     self.tried[server] = true
-    self.count = self.count + 1
+    self.step = self.step + 1
+    self.head = nil
   end
   return server
 end
 
 -- Why there was no server at all.
----@return "empty"|"down"
+---@return "empty"|"full"|"down"
 function cursor:why()
-  return #self.pool.servers == 0 and "empty" or "down"
+  if #self.pool.servers == 0 then
+    return "empty"
+  end
+  return self.was_full and "full" or "down"
 end
 
 return select

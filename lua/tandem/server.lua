@@ -2,11 +2,13 @@
 local core = require "tandem.core"
 local frozen = require "tandem.frozen"
 local history = require "tandem.history"
+local limits = require "tandem.limits"
 local link = require "tandem.link"
 local misuse = require "tandem.misuse"
 local object = require "tandem.object"
 local pool_state = require "tandem.state"
-local pcall, setmetatable, tostring, type = pcall, setmetatable, tostring, type
+local pairs, pcall, setmetatable, tostring = pairs, pcall, setmetatable, tostring
+local type = type
 
 local _ENV = nil
 
@@ -82,6 +84,23 @@ end
 
 function fields.weight(self)
   return self.weight
+end
+
+function fields.max_calls(self)
+  return self.max_calls
+end
+
+function fields.max_cps(self)
+  return self.max_cps
+end
+
+-- Of each resource: what is in use, and how much there is.
+function fields.resources(self)
+  local list = {}
+  for name, capacity in pairs(self.resources) do
+    list[name] = { used = self.facts:used(name), capacity = capacity }
+  end
+  return list
 end
 
 function fields.inflight(self)
@@ -165,7 +184,9 @@ local on_trial = {
 ---@param pool table state of the pool, with name and record_route
 ---@param index integer its place among the servers of the pool
 function server.new(options, pool, index)
+  local resources = options.resources or {}
   local ok, facts = pcall(core.member, pool.name, options.name, {
+    resources = options.resources and limits.names(resources),
     addr = address(core.parse_uri(options.uri)),
     record_route = pool.record_route,
     path = pool.path or nil,
@@ -183,6 +204,7 @@ function server.new(options, pool, index)
     uri = options.uri,
     tier = options.tier,
     weight = options.weight,
+    max_calls = options.max_calls, max_cps = options.max_cps, resources = resources,
     facts = facts,
     target = target(options, facts),
     on_trial = setmetatable({ facts = facts }, on_trial),

@@ -34,6 +34,17 @@ local function annotated(file, class, variable)
   return found
 end
 
+-- The words of an alias in meta/tandem.lua.
+local function words_of(alias)
+  local words, inside = {}, false
+  for _, line in ipairs(tree.lines "lua/tandem/meta/tandem.lua") do
+    local name = line:match "^%-%-%-@alias ([%w_.]+)"
+    inside = name == alias or (inside and not name and line ~= "")
+    words[#words + 1] = inside and line:match '^%-%-%-| "([%w_.]+)"' or nil
+  end
+  return words
+end
+
 local function compare(actual, written)
   local wrong = {}
   for name, kind in pairs(actual) do
@@ -117,6 +128,7 @@ describe("the annotations", function()
     { options.in_dialog, "request", "tandem.InDialogRequest" },
     { options.reply, "request", "tandem.ReplyOptions" },
     { options.forward, "request", "tandem.ForwardOptions" },
+    { options.each, "pool", "tandem.EachOptions" },
     { options.try, "request", "tandem.TryOptions" },
     { options.attempt, "request", "tandem.AttemptOptions" },
     { options.server, "tandem", "tandem.ServerOptions" },
@@ -145,10 +157,10 @@ describe("the annotations", function()
   end)
 
   it("know the events there are", function()
-    local events, written = world:require("tandem.events").names, {}
-    for _, line in ipairs(tree.lines "lua/tandem/meta/tandem.lua") do
-      written[#written + 1] = line:match '^%-%-%-| "([%w.]+)"'
-    end
-    assert.same(events, written)
+    assert.same(world:require("tandem.events").names, words_of "tandem.EventName")
+  end)
+
+  it("know the policies there are", function()
+    assert.same(options.policies, words_of "tandem.PolicyName")
   end)
 end)

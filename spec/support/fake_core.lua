@@ -28,7 +28,7 @@ Node.__index = Node
 local function new_node()
   return setmetatable({
     now = 0, queue = {}, serial = 0, facts = {}, shared = {}, sticky = {}, servers = {},
-    worlds = {}, checks = {},
+    worlds = {}, checks = {}, changes = 0,
   }, Node)
 end
 
@@ -172,8 +172,15 @@ function Facts:get(name, ...)
   return value
 end
 
+local is_state = { health = true, admin = true, hold_until = true, failback_until = true,
+  trial = true, returned = true }
+
 function Facts:set(name, value)
+  local before = self:get(name)
   self.values[checked(name)] = assert(math.tointeger(value), name .. ": not an integer")
+  if is_state[name] and before ~= value then
+    self.node.changes = self.node.changes + 1
+  end
 end
 
 function Facts:add(name, n)
@@ -474,11 +481,14 @@ local function add_node(world, core)
     end
     world.members[full] = conf
     node.facts[full] = node.facts[full]
-      or setmetatable({ full = full, values = {}, resources = {} }, Facts)
+      or setmetatable({ full = full, values = {}, resources = {}, node = node }, Facts)
     for _, resource in ipairs(conf.resources or {}) do
       node.facts[full].resources[resource] = node.facts[full].resources[resource] or 0
     end
     return node.facts[full]
+  end
+  function core.changes()
+    return node.changes
   end
   function core.loads(list, out, resource)
     for i, facts in ipairs(list) do
@@ -603,13 +613,15 @@ local function add_rest(world, core)
     return state / 2147483648
   end
   function core.hash(...)
-    local sum = 5381
+    local sum = 0xcbf29ce484222325
     for _, text in ipairs { ... } do
       for i = 1, #text do
-        sum = (sum * 33 + text:byte(i)) & 0x7fffffffffffffff
+        sum = (sum ~ text:byte(i)) * 0x100000001b3
       end
+      sum = (sum ~ 256) * 0x100000001b3
     end
-    return sum
+    sum = (sum ~ sum >> 32) * 0x9e3779b97f4a7c15
+    return sum ~ sum >> 32
   end
   function core.event(level, key, fields)
     local event = { at = world.node.now, level = level, key = key, order = {} }

@@ -13,14 +13,14 @@ local pool = {}
 
 -- The usable servers, best first, for a loop; looked at again before every step.
 ---@param req tandem.Request?
----@param opts { key: string? }? instead of the Call-ID
+---@param opts tandem.EachOptions?
 ---@return fun(): tandem.Server?
 function pool:each(req, opts) end
 
 ---@param req tandem.Request?
----@param opts { key: string? }?
+---@param opts tandem.EachOptions?
 ---@return tandem.Server?
----@return "down"|"empty"|nil
+---@return "full"|"down"|"empty"|nil
 function pool:pick(req, opts) end
 
 ---@param name string
@@ -31,11 +31,18 @@ function pool:server(name) end
 ---@param server tandem.Server?
 function pool:failback(server) end
 
+---@class tandem.EachOptions
+---@field key string? instead of the Call-ID
+---@field resources tandem.Resources? what a call takes: who lacks it is left out
+
 ---@class tandem.Server
 ---@field name string
 ---@field uri string
 ---@field tier integer
 ---@field weight integer
+---@field max_calls integer?
+---@field max_cps number?
+---@field resources table<string, { used: integer, capacity: integer }>
 ---@field health tandem.Health what checks, calls and mark_up/mark_down say
 ---@field admin tandem.Admin what operators say
 ---@field status tandem.Status both, and the holds, in one word
@@ -75,17 +82,3 @@ function server:maint(why, seconds) end
 ---@field seconds number? of a hold: 0 when it ended
 ---@field why string
 ---@field who string
-
----@class tandem.Policy
-local policy = {}
-
--- `servers` are usable ones of one tier; gives them (or some of them) best first.
----@param servers tandem.Server[]
----@param key string decides between equals
----@param now number
----@param req tandem.Request?
----@return tandem.Server[]
-function policy:order(servers, key, now, req) end
-
----@alias tandem.Choice tandem.Server|tandem.Server[]|nil
----@alias tandem.PolicyFunction fun(req: tandem.Request?, servers: tandem.Server[]): tandem.Choice

@@ -70,6 +70,7 @@ function request:try(target, opts) end
 ---@field progress_timeout number? after a 100; 12
 ---@field ring_timeout number? after the first 101-199; 185
 ---@field key string? instead of the Call-ID
+---@field resources tandem.Resources? what a call takes of its server
 ---@field on_response fun(res: tandem.Response)? sees 101-199 and 2xx pass; may edit headers
 
 ---@class tandem.AttemptOptions

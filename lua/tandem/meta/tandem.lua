@@ -36,9 +36,19 @@ function sip.settings(opts) end
 ---@return tandem.Pool
 function sip.pool(name, opts) end
 
+---@alias tandem.PolicyName
+---| "ordered"
+---| "round_robin"
+---| "weighted"
+---| "least_calls"
+---| "latency"
+---| "hash"
+
 ---@class tandem.PoolOptions
 ---@field servers tandem.ServerOptions[]
----@field policy "ordered"|tandem.PolicyFunction|nil order within a tier; "ordered"
+---@field policy tandem.PolicyName|tandem.PolicyFunction|table|nil within a tier; "ordered"
+---@field bound number? with "hash": nobody takes more than this times the mean load
+---@field slow_start number? seconds until a server that came back takes its whole share
 ---@field check tandem.CheckOptions|false|nil
 ---@field passive tandem.PassiveOptions|false|nil
 ---@field failback tandem.FailbackOptions|tandem.FailbackFunction|nil
@@ -53,7 +63,10 @@ function sip.pool(name, opts) end
 ---@field name string
 ---@field uri string "sip:10.0.0.1", "sip:10.0.0.1:5070;transport=tcp"
 ---@field tier integer? 1 is first; 1
----@field weight integer? 1
+---@field weight integer? 0: only when nothing else of the tier is there; 1
+---@field max_calls integer? set-up and confirmed calls
+---@field max_cps number? calls begun per second
+---@field resources table<string, integer>? how much it has of named things, at most 8
 ---@field check tandem.CheckOptions|false|nil what differs from the pool's checks
 ---@field rewrite "host"|"uri"|nil what of the Request-URI becomes the server's; nothing
 

@@ -1,5 +1,5 @@
 -- A policy that is a function of the script: (req, servers) -> a server, a list of
--- servers, or nil for none of this tier.
+-- servers, or nil for none of these.
 local core = require "tandem.core"
 local misuse = require "tandem.misuse"
 local class = require("tandem.server").class
@@ -12,8 +12,9 @@ local custom = {}
 -- The returned servers, each once; nothing but what was offered.
 local function checked(result, offered, pool)
   local list = {}
-  for i, server in ipairs(result) do
-    if offered[server] == nil then
+  for i, handle in ipairs(result) do
+    local server = class.state(handle)
+    if not server or offered[server] == nil then
       misuse("pool '%s': the policy returned something that is none of its servers (item %d)",
         pool, i)
     elseif offered[server] then
@@ -24,21 +25,22 @@ local function checked(result, offered, pool)
   return list
 end
 
--- `picky`: is asked even when there is only one server, as it may say none.
----@param fn fun(req: tandem.Request, servers: tandem.Server[]): tandem.Server|tandem.Server[]|nil
+-- `strict`: it is offered nothing but who can take this very request, in a list that
+-- it may do with what it wants.
+---@param fn tandem.PolicyFunction
 ---@param pool string its name
 ---@return tandem.Policy
 function custom.new(fn, pool)
   return {
-    picky = true,
-    order = function(_, servers, _, _, req)
-      local offered = {}
-      for _, server in ipairs(servers) do
-        offered[server] = true
+    strict = true,
+    choose = function(_, servers, call)
+      local handles, offered = {}, {}
+      for i, server in ipairs(servers) do
+        handles[i], offered[server] = server.handle, true
       end
-      local result = core.steady("policy", fn, req, servers)
+      local result = core.steady("policy", fn, call.req, handles)
       if result == nil then
-        return {}
+        return nil
       elseif type(result) ~= "table" or class.state(result) then
         result = { result }
       end

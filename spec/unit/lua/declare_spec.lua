@@ -50,7 +50,8 @@ describe("declaring", function()
 
     it("checks every other option", function()
       for text, extra in pairs {
-        ["policy: 'ordered' expected, got 'orderd'; did you mean 'ordered'?"] =
+        ["policy: 'ordered', 'round_robin', 'weighted', 'least_calls', 'latency' or 'hash' "
+          .. "expected, got 'orderd'; did you mean 'ordered'?"] =
           { policy = "orderd" },
         ["all_down: 'try' or 'fail' expected, got 'tri'; did you mean 'try'?"] =
           { all_down = "tri" },
