@@ -199,4 +199,59 @@ sim.for_workers("failback", function(workers)
     ]])
     near(25, fall_and_return())
   end)
+
+  describe("a primary that flaps: 10 s up, 10 s down, 10 times", function()
+    -- A call a second; when each one met the primary.
+    local function call_for(seconds, met)
+      for _ = 1, seconds do
+        local call = w.alice:call(uri)
+        assert.equal(200, call.code)
+        for _, name in ipairs(call.tried) do
+          if name == "a" then
+            met[#met + 1] = w.net.now
+          end
+        end
+        w.alice:bye(call)
+        w.net:run(1 - w.net.now % 1)
+      end
+    end
+
+    it("gets no call after its first fall before it was up for its hold", function()
+      open "{ hold = 15 }"
+      call_for(9, {})
+      w.a:silence()
+      until_status("a", "down")
+      local met = {}
+      for _ = 1, 9 do
+        call_for(10, met)
+        w.a:resume()
+        call_for(10, met)
+        w.a:silence()
+      end
+      assert.same({}, met)
+      call_for(10, met)
+      w.a:resume()
+      local since = until_status("a", "held")
+      local hold = w.net.pools.pbx.a.held_for
+      assert.near(600, hold, 1) -- 15 s doubled ten times is more than hold_max
+      w.net:run(hold - 10)
+      call_for(20, met)
+      assert(#met >= 9, #met)
+      assert(met[1] >= since + hold)
+    end)
+  end)
+
+  it("there is none for a primary that returns while the backup is down", function()
+    open "{ hold = 100 }"
+    w.a:silence()
+    until_status("a", "down")
+    w.b:silence()
+    until_status("b", "down")
+    w.a:resume()
+    until_status("a", "up")
+    assert.same({ "a" }, w.alice:call(uri).tried)
+    w.b:resume()
+    until_status("b", "up")
+    assert.same({ "a" }, w.alice:call(uri).tried)
+  end)
 end)
