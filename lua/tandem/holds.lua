@@ -121,6 +121,22 @@ function holds.release(server, who, now)
   return true
 end
 
+-- When the next of its holds ends; nil when none will by itself.
+---@param server table
+---@param now number
+---@return number?
+function holds.next_end(server, now)
+  local least
+  for _, finish in pairs(server.record.holds) do
+    least = math.min(finish, least or finish)
+  end
+  local _, until_time = pool_state.held_until(server)
+  if until_time > now and not pool_state.is_endless(server) then
+    least = math.min(until_time, least or until_time)
+  end
+  return least
+end
+
 -- Tells of the holds of a pool that time has ended.
 ---@param pool table
 ---@param now number

@@ -13,19 +13,12 @@ local watch = {}
 
 -- The next end of a hold, nil when there is none.
 local function next_end(pool, now)
-  local least = math.huge
+  local least
   for _, server in ipairs(pool.servers) do
-    local others, failback = pool_state.held_until(server)
-    if pool_state.is_endless(server) then
-      failback = 0
-    end
-    for _, time in ipairs { others, failback } do
-      if time > now and time < least then
-        least = time
-      end
-    end
+    local time = holds.next_end(server, now)
+    least = time and math.min(time, least or time) or least
   end
-  return least < math.huge and least or nil
+  return least
 end
 
 ---@param pool table
@@ -40,7 +33,7 @@ local function arm(pool, now)
   watch.stop(pool)
   local time = next_end(pool, now)
   if time then
-    pool.hold_timer = core.after(time - now, function()
+    pool.hold_timer = core.after(math.max(time - now, 0), function()
       pool.hold_timer = nil
       local ended = core.now()
       holds.expire(pool, ended)

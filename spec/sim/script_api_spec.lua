@@ -155,6 +155,37 @@ sim.for_workers("in a script", function(workers)
       assert.same({ "x nil 3", "x nil 3", "0" }, w.said())
     end)
 
+    it("gives a task that can be cancelled where it waits", function()
+      open { handler = [[
+        local function closing(word)
+          return setmetatable({}, { __close = function() say(word) end })
+        end
+        local task
+        task = sip.spawn(function()
+          local _ <close> = closing "closed"
+          say(pcall(task.cancel, task))
+          sip.sleep(10)
+          say "never"
+        end)
+        local waiting = sip.spawn(function() return task:wait() end)
+        local asking = sip.spawn(function()
+          return sip.request { method = "OPTIONS", uri = "sip:10.0.0.2" }
+        end)
+        sip.sleep(0.0005)
+        task:cancel()
+        asking:cancel()
+        task:cancel() -- nothing any more
+        say(waiting:wait())
+        say(task:wait())
+        return req:reply(480)
+      ]] }
+      assert.equal(480, w.alice:call(uri).code)
+      w.net:run(40)
+      local said = w.said()
+      assert.matches("^false .*a task cannot cancel itself; return$", said[1])
+      assert.same({ "closed", "nil failed", "nil failed" }, { table.unpack(said, 2) })
+    end)
+
     it("does several things at once", function()
       open { handler = [[
         local tasks = {}

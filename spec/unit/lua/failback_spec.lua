@@ -28,6 +28,19 @@ describe("failback.recent", function()
     assert.same({}, failback.recent({ 100 }, 600, 700))
   end)
 
+  it("is what takes the calls from a later tier, or from further down an ordered list",
+    function()
+      local ordered, balanced = { is_ordered = true }, { is_ordered = false }
+      local function server(pool, index, tier)
+        return { pool = pool, index = index, tier = tier }
+      end
+      assert.is_true(failback.takes_from(server(balanced, 2, 1), server(balanced, 1, 2)))
+      assert.is_false(failback.takes_from(server(ordered, 1, 2), server(ordered, 2, 1)))
+      assert.is_true(failback.takes_from(server(ordered, 1, 1), server(ordered, 2, 1)))
+      assert.is_false(failback.takes_from(server(ordered, 2, 1), server(ordered, 1, 1)))
+      assert.is_false(failback.takes_from(server(balanced, 1, 1), server(balanced, 2, 1)))
+    end)
+
   it("remembers a bounded number", function()
     local falls = {}
     for i = 1, 100 do
