@@ -78,7 +78,8 @@ sim.for_workers("a check", function(workers)
       assert.same({ "unknown>up answered" }, reasons "a")
       w.a:silence()
       w.net:run(5)
-      assert.same({ "unknown>up answered", "up>falling silent", "falling>down silent" }, reasons "a")
+      assert.same({ "unknown>up answered", "up>falling silent", "falling>down silent" },
+        reasons "a")
     end)
 
     it("has its timeout, and then it is ended: never two at once", function()
