@@ -17,6 +17,7 @@ local registry = require "tandem.registry"
 local relay = require "tandem.relay"
 local request = require "tandem.request"
 local route = require "tandem.route"
+local shared = require "tandem.shared"
 local suggest = require "tandem.suggest"
 local timers = require "tandem.timers"
 local try = require "tandem.try"
@@ -50,6 +51,9 @@ function sip.pool(name, opts)
   declare.keep("pools", conf, name)
   local made = pool.new(name, conf)
   registry.add(made)
+  if conf.shared_dialogs then
+    shared.serve()
+  end
   return made.handle
 end
 
@@ -98,7 +102,8 @@ function sip.counter(name, help, labels)
 end
 
 core.Request.try = core.framed(try.method)
-core.Request.relay = core.framed(relay)
+core.Request.relay = core.framed(relay.method)
+core.Request.relay_dialog = core.framed(shared.relay_dialog)
 core.Request.fork = core.framed(fork)
 core.Request.reply = core.framed(verbs.reply)
 core.Response.forward = core.framed(verbs.forward)

@@ -227,12 +227,15 @@ options.pool = record({
   attempt = default(options.attempt, {}),
   retry_on = default(retry_on, { "local", 503 }),
   record_route = default(schema.boolean, true),
+  shared_dialogs = default(schema.boolean, false),
   path = default(schema.off_or(word { "supported", "always" }), false),
   bound = schema.number { min = 1 },
   slow_start = duration,
 }, function(out)
   if out.path and not out.record_route then
     return "path needs record_route: calls of its phones have to come through here"
+  elseif out.shared_dialogs and not out.record_route then
+    return "shared_dialogs needs record_route: calls have to come through here"
   end
   local seen = {}
   for i, item in ipairs(out.servers) do

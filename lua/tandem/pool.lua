@@ -152,7 +152,7 @@ function pool.new(name, conf)
     check = conf.check, passive = conf.passive, failback = conf.failback,
     keep = conf.keep, all_down = conf.all_down,
     attempt = conf.attempt, retry_on = conf.retry_on, record_route = conf.record_route,
-    path = conf.path,
+    path = conf.path, shared_dialogs = conf.shared_dialogs,
     policy = policy_of(conf, name), slow_start = conf.slow_start,
     is_ordered = conf.policy == "ordered", -- then the first server is the one to go back to
     servers = {}, by_name = {},

@@ -10,6 +10,8 @@ local ipairs, math = ipairs, math
 
 local _ENV = nil
 
+local relay = {}
+
 local hold_most = 60 -- seconds a Retry-After may keep a server away
 local default_retry = { "local", 503 }
 
@@ -80,18 +82,14 @@ local function obey(res, server)
   end
 end
 
+-- Goes through candidates that there are, and answers the caller.
 ---@param req tandem.Request
----@param target tandem.Pool|tandem.Server|tandem.Contact|string|table
----@param opts? tandem.RelayOptions
----@return true?
----@return "full"|"down"|"empty"|nil why then nothing was sent, and no answer either
-return function(req, target, opts)
-  opts = try.options("req:relay", options.relay, opts)
-  local walk, pool = candidates(target, req, opts)
+---@param walk table as candidates.lua makes them
+---@param pool? table
+---@param opts tandem.RelayOptions checked
+---@return true
+function relay.run(req, walk, pool, opts)
   local plan, best, err = settle(req, opts, pool), nil, nil
-  if not walk:peek(core.now()) then
-    return nil, walk:why()
-  end
   for attempt = 1, plan.attempts do
     local now, rest = core.now(), plan.budget - req:age()
     local raw, server = walk:take(now)
@@ -117,3 +115,19 @@ return function(req, target, opts)
   end
   return true
 end
+
+---@param req tandem.Request
+---@param target tandem.Pool|tandem.Server|tandem.Contact|string|table
+---@param opts? tandem.RelayOptions
+---@return true?
+---@return "full"|"down"|"empty"|nil why then nothing was sent, and no answer either
+function relay.method(req, target, opts)
+  opts = try.options("req:relay", options.relay, opts)
+  local walk, pool = candidates(target, req, opts)
+  if not walk:peek(core.now()) then
+    return nil, walk:why()
+  end
+  return relay.run(req, walk, pool, opts)
+end
+
+return relay

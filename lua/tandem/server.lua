@@ -190,6 +190,7 @@ function server.new(options, pool, index)
     addr = address(core.parse_uri(options.uri)),
     record_route = pool.record_route,
     path = pool.path or nil,
+    shared_dialogs = pool.shared_dialogs or nil,
   })
   if not ok then
     misuse("%s", (tostring(facts):gsub("^[^%s:]+:%d+: ", "")))

@@ -5,6 +5,7 @@ local core = require "tandem.core"
 local events = require "tandem.events"
 local holds = require "tandem.holds"
 local pool_state = require "tandem.state"
+local stand_in = require "tandem.stand_in"
 local ipairs, math, tostring = ipairs, math, tostring
 
 local _ENV = nil
@@ -88,6 +89,7 @@ function watch.update(pool, reason, now)
   if tier ~= was_tier then
     report(pool, "pool.tier", was_tier, tier, reason)
   end
+  stand_in.publish(pool, now)
   arm(pool, now)
   if pool.on_update then
     pool.on_update(pool, now)

@@ -115,7 +115,7 @@ describe("the annotations", function()
         end
       end
       assert.equal("", tree.report(wrong))
-      assert.equal(name == "Request" and 4 or 2, count)
+      assert.equal(name == "Request" and 5 or 2, count)
     end)
   end
 

@@ -189,8 +189,8 @@ static const struct handler *same(const struct script *s,
 /* core.handler(kind, method|nil, fn) */
 static int l_handler(lua_State *L)
 {
-	static const char *const kinds[] = {"initial", "in_dialog",
-					    "from_server", NULL};
+	static const char *const kinds[] = {
+	    "initial", "in_dialog", "from_server", "shared_dialog", NULL};
 	struct script *s = check_loading(L, "core.handler");
 	enum request_kind kind =
 	    (enum request_kind)luaL_checkoption(L, 1, NULL, kinds);

@@ -185,6 +185,13 @@ static int l_add(lua_State *L)
 	return 1;
 }
 
+/* facts:id() -> integer: of the name, the same on every node */
+static int l_id(lua_State *L)
+{
+	lua_pushinteger(L, (lua_Integer)member_id(str_from(check(L, 1)->name)));
+	return 1;
+}
+
 static int l_name(lua_State *L)
 {
 	lua_pushstring(L, check(L, 1)->name);
@@ -216,8 +223,8 @@ static int l_used(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"get", l_get},   {"set", l_set},   {"add", l_add}, {"name", l_name},
-    {"rate", l_rate}, {"used", l_used}, {NULL, NULL}};
+    {"get", l_get}, {"set", l_set},   {"add", l_add},   {"name", l_name},
+    {"id", l_id},   {"rate", l_rate}, {"used", l_used}, {NULL, NULL}};
 
 const struct box_type facts_type = {.name = "tandem.Facts",
 				    .gone = "the server is gone",

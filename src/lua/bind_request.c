@@ -66,6 +66,9 @@ static void push_kind(lua_State *L, const struct call *c)
 	case REQUEST_FROM_SERVER:
 		lua_pushliteral(L, "from_server");
 		break;
+	case REQUEST_SHARED_DIALOG:
+		lua_pushliteral(L, "shared_dialog");
+		break;
 	}
 }
 
@@ -328,6 +331,24 @@ static struct str check_reason(lua_State *L, int idx)
 	return s;
 }
 
+/* req:_dialog() -> facts or nil, to_us: the server of a shared dialog that it
+ * goes towards; is it for ourselves */
+static int l_dialog(lua_State *L)
+{
+	struct call *c = call_check(L, 1);
+
+	facts_push(L, request_dialog_server(c->r));
+	lua_pushboolean(L, request_is_to_us(c->r));
+	return 2;
+}
+
+/* req:_is_early(): the INVITE of its dialog is still open */
+static int l_is_early(lua_State *L)
+{
+	lua_pushboolean(L, request_is_early(call_check(L, 1)->r));
+	return 1;
+}
+
 /* req:_reply(code, reason|nil, headers|nil, body|nil) */
 static int l_reply(lua_State *L)
 {
@@ -368,6 +389,8 @@ void bind_request(lua_State *L)
 					   {"drop", l_drop},
 					   {"_may_reach", l_may_reach},
 					   {"_source", l_source},
+					   {"_dialog", l_dialog},
+					   {"_is_early", l_is_early},
 					   {"_reply", l_reply},
 					   {"_try", try_call},
 					   {NULL, NULL}};

@@ -96,6 +96,28 @@ static void check_reach(lua_State *L, const struct call *c, struct str uri)
 			 uri.p);
 }
 
+static bool is_set(lua_State *L, int t, const char *name)
+{
+	bool set;
+
+	lua_getfield(L, t, name);
+	set = lua_toboolean(L, -1);
+	lua_pop(L, 1);
+	return set;
+}
+
+/* { facts =, sibling = true }: for the server the dialog belongs to */
+static bool read_sibling(lua_State *L, int at, const struct call *c,
+			 struct target *t)
+{
+	struct member *to;
+
+	lua_getfield(L, at, "facts");
+	to = facts_member(L, -1);
+	lua_pop(L, 1);
+	return request_sibling(c->r, to, t) == 0;
+}
+
 /* Reads the target at the top. False: it cannot be reached without DNS. */
 static bool read_target(lua_State *L, const struct call *c, struct target *t)
 {
@@ -103,6 +125,10 @@ static bool read_target(lua_State *L, const struct call *c, struct target *t)
 	struct str place;
 
 	luaL_checktype(L, at, LUA_TTABLE);
+	if (is_set(L, at, "by_route"))
+		return request_by_route(c->r, t) == 0;
+	if (is_set(L, at, "sibling"))
+		return read_sibling(L, at, c, t);
 	*t = (struct target){.uri = text_field(L, at, "uri"),
 			     .host = text_field(L, at, "host"),
 			     .route = text_field(L, at, "route")};

@@ -99,6 +99,8 @@ static struct attempt *attempt_new(struct request *r, const struct target *t,
 	a->target.uri = t->uri.p ? arena_str(r->arena, t->uri) : STR_NONE;
 	a->target.host = t->host.p ? arena_str(r->arena, t->host) : STR_NONE;
 	a->target.route = t->route.p ? arena_str(r->arena, t->route) : STR_NONE;
+	a->target.top_route =
+	    t->top_route.p ? arena_str(r->arena, t->top_route) : STR_NONE;
 	a->number = ++r->n_attempts;
 	a->group = r->group;
 	a->opts = r->opts;

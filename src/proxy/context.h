@@ -92,6 +92,7 @@ struct proxy {
 	struct list requests;
 	struct list ready;
 	struct map answers; /* 2xx of ours that wait for an ACK */
+	struct map moved;   /* INVITEs that siblings answered (shared.c) */
 	struct list owns;   /* struct own */
 	size_t n_requests;
 	int64_t reply_tokens; /* of stateless error replies */
@@ -153,6 +154,24 @@ int path_flow(struct proxy *p, const struct token *t, const struct uri *uri,
 /* Its share of the request's Max-Breadth (RFC 5393 5.3.3) as the i-th of n
  * parallel branches; 0 when there is none left for it. */
 uint32_t forward_breadth(const struct request *r, size_t i, size_t n);
+
+/* The URI with another host[:port]; STR_NONE when memory ran out. */
+struct str forward_with_host(struct arena *a, struct str uri_text,
+			     struct str host);
+
+/* shared.c: dialogs that servers share (semantics 16) */
+/* The server that a request with this route goes to, if it shares dialogs and
+ * the request belongs to one of its own; else NULL. */
+const struct member *shared_server(struct proxy *p, const struct route *route);
+/* Makes the changes of a sibling's target; `uri` is the Request-URI so far. */
+int shared_edit(struct edits *e, struct str uri, const struct target *t);
+void shared_on_2xx(struct request *r, const struct target *t, struct now now);
+/* Where the ACK for a 2xx goes instead: to the sibling that gave it, or to who
+ * stands in for the server. 0, ERR_NOTFOUND: nowhere else, ERR_NOMEM. */
+int shared_move_ack(struct proxy *p, const struct msg_key *key,
+		    const struct route *route, const struct edits *e,
+		    struct target *out_r);
+void shared_fini(struct proxy *p);
 
 /* attempt.c */
 /* One of `n` branches at a time, the i-th. */

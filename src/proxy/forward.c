@@ -103,8 +103,8 @@ static int set_breadth(const struct attempt *att, struct edits *e)
 }
 
 /* Semantics 4: host[:port] of the Request-URI replaced, the rest kept. */
-static struct str with_host(struct arena *a, struct str uri_text,
-			    struct str host)
+struct str forward_with_host(struct arena *a, struct str uri_text,
+			     struct str host)
 {
 	struct uri u;
 	struct buf b;
@@ -152,8 +152,8 @@ static int set_targets(struct request *r, const struct attempt *att,
 
 	if (t->uri.p)
 		err = edit_uri(e, t->uri);
-	else if (t->host.p)
-		err = edit_uri(e, with_host(e->arena, uri, t->host));
+	else
+		err = shared_edit(e, uri, t);
 	if (!err && t->route.p)
 		err = edit_add_first(e, HDR_ROUTE, t->route);
 	if (!err && t->by_route && r->route.next_is_strict)

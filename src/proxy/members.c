@@ -99,6 +99,23 @@ static bool same_addrs(const struct member *a, const struct member *b)
 	return true;
 }
 
+bool members_is_at(const struct members *ms, const struct member *m,
+		   const struct addr *a)
+{
+	if (has_addr(m, a, true))
+		return true;
+	if (addr_is_loopback(a) || !has_addr(m, a, false))
+		return false;
+	list_each (it, &ms->list) {
+		const struct member *other =
+		    container_of(it, const struct member, link);
+
+		if (other->refs && has_addr(other, a, true))
+			return false;
+	}
+	return true;
+}
+
 struct member *members_by_addr(const struct members *ms, const struct addr *a)
 {
 	struct member *same_ip = NULL;

@@ -34,7 +34,9 @@ enum { MEMBER_NAME = 128, MEMBER_ADDRS = 8 };
 	X(FACT_INFLIGHT, "inflight")                                           \
 	X(FACT_SETUP, "setup")                                                 \
 	X(FACT_CALLS, "calls")                                                 \
-	X(FACT_LATENCY, "latency")
+	X(FACT_LATENCY, "latency")                                             \
+	/* id of who takes the ACKs for it, while it is known to be down */    \
+	X(FACT_STAND_IN, "stand_in")
 
 enum fact {
 #define X(id, name) id,
@@ -84,6 +86,10 @@ struct member *members_ref(struct members *ms, struct str name);
 void members_unref(struct members *ms, struct member *m);
 struct member *members_by_id(const struct members *ms, uint64_t id);
 struct member *members_by_name(const struct members *ms, struct str name);
+/* The address belongs to this member: exactly, or by its IP when no other has
+ * it exactly; on loopback exactly. */
+bool members_is_at(const struct members *ms, const struct member *m,
+		   const struct addr *a);
 /* The member that has this address: exactly, or else the only one with that IP
  * (servers often send from another port); on loopback exactly. NULL when there
  * is none. */

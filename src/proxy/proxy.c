@@ -111,7 +111,9 @@ struct proxy *proxy_new(const struct proxy_conf *conf)
 	if (!p)
 		return NULL;
 	p->c = *conf;
-	if (map_init(&p->answers, conf->mem) != 0) {
+	if (map_init(&p->answers, conf->mem) != 0 ||
+	    map_init(&p->moved, conf->mem) != 0) {
+		map_fini(&p->answers);
 		mem_free(conf->mem, p);
 		return NULL;
 	}
@@ -163,6 +165,7 @@ void proxy_free(struct proxy **pp)
 		arena_free(&a);
 	}
 	answered_fini(p);
+	shared_fini(p);
 	assert(list_empty(&p->owns)); /* their creators free them */
 	mem_free(p->c.mem, p);
 	*pp = NULL;
@@ -268,6 +271,10 @@ static void enter_follow(struct request *r, struct now now)
 	    r->route.in_dialog ? REQUEST_IN_DIALOG : REQUEST_FROM_SERVER;
 	bool to_phone = r->route.has_flow && !r->route.in_dialog;
 
+	if (kind == REQUEST_IN_DIALOG &&
+	    !wants(r->proxy, kind, r->msg.method) &&
+	    shared_server(r->proxy, &r->route))
+		kind = REQUEST_SHARED_DIALOG;
 	r->follow = to_phone || !wants(r->proxy, kind, r->msg.method);
 	request_enter(r, kind, now);
 }
@@ -443,7 +450,14 @@ void request_check_end(struct request *r)
 		request_wake(r);
 }
 
-/* One line per request; the ones the script did not see only for debugging. */
+/* It went where its dialog is, and nobody decided anything. */
+static bool is_routine(const struct request *r)
+{
+	return r->follow ||
+	       (r->kind == REQUEST_SHARED_DIALOG && r->n_attempts < 2);
+}
+
+/* One line per request; those of routine only for debugging. */
 static void log_request(struct request *r, struct now now)
 {
 	struct proxy *p = r->proxy;
@@ -461,7 +475,7 @@ static void log_request(struct request *r, struct now now)
 		    LOGF_INT("code", r->code),
 		    LOGF_NUM("total", (double)took / 1e6),
 		};
-		struct log_event e = {r->follow ? LOG_DEBUG : LOG_INFO,
+		struct log_event e = {is_routine(r) ? LOG_DEBUG : LOG_INFO,
 				      "request", f, ARRAY_LEN(f)};
 
 		p->c.host->log(p->c.host->ctx, &e);
@@ -572,5 +586,6 @@ size_t proxy_requests(const struct proxy *p)
 
 size_t proxy_spare_bytes(const struct proxy *p)
 {
-	return p->answers.buckets * sizeof(*p->answers.bucket);
+	return (p->answers.buckets + p->moved.buckets) *
+	       sizeof(*p->answers.bucket);
 }

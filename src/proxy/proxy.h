@@ -27,9 +27,12 @@ enum {
 };
 
 enum request_kind {
-	REQUEST_INITIAL,    /* sip.route */
-	REQUEST_IN_DIALOG,  /* sip.route("*in_dialog") */
-	REQUEST_FROM_SERVER /* sip.route("*from_server") */
+	REQUEST_INITIAL,     /* sip.route */
+	REQUEST_IN_DIALOG,   /* sip.route("*in_dialog") */
+	REQUEST_FROM_SERVER, /* sip.route("*from_server") */
+	/* In a dialog, towards a server of a pool with shared dialogs; only
+	 * when nobody wants it as REQUEST_IN_DIALOG. */
+	REQUEST_SHARED_DIALOG
 };
 
 struct response {
@@ -66,9 +69,11 @@ struct target {
 	struct hop hop;   /* listener is chosen by the core */
 	bool flow;        /* ... but not here: it goes out as `hop` says */
 	bool by_route;    /* along the route set (request_by_route) */
+	bool for_sibling; /* of the server it belongs to (request_sibling) */
 	struct str uri;   /* replaces the Request-URI; STR_NONE keeps it */
 	struct str host;  /* replaces host[:port] of it only; or STR_NONE */
 	struct str route; /* Route values to put on top, or STR_NONE */
+	struct str top_route;  /* replaces the first Route; or STR_NONE */
 	struct member *member; /* NULL: a plain URI */
 	load_units units;      /* what a call takes of its resources */
 };
@@ -201,6 +206,17 @@ bool request_answered(const struct request *r);
  * token. 0, ERR_NOTFOUND when that is a name (there are no look-ups yet), or
  * ERR_STATE when it is this proxy. */
 int request_by_route(struct request *r, struct target *out_r);
+/* Semantics 16: the server whose dialogs others share, when the request belongs
+ * to one of its dialogs and goes towards it; else NULL. */
+const struct member *request_dialog_server(struct request *r);
+/* That request for another server: what names the first one in its Request-URI
+ * and its first Route names `to`. 0, ERR_STATE when there is no such server, or
+ * ERR_NOMEM. The target lives until the end of this input. */
+int request_sibling(struct request *r, struct member *to, struct target *out_r);
+/* The dialog is not confirmed: its INVITE is still open here. A node that took
+ * over does not know, and says no. */
+bool request_is_early(const struct request *r);
+bool request_is_to_us(const struct request *r); /* we are its last hop */
 /* The default for requests that need no decision (in-dialog, or from a
  * server): one attempt where Route and R-URI say, its response forwarded. */
 void request_follow_route(struct request *r, struct now now);

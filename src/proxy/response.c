@@ -170,6 +170,7 @@ void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
 	r->held = r->msg.method_id == METHOD_INVITE && was_edited(res);
 	res->sent_up = true;
 	a->res = res;
+	shared_on_2xx(r, &a->target, now);
 	attempt_end(a, false, STR_NONE, now);
 	if (r->decided && !r->cancelled)
 		return; /* a second 2xx */

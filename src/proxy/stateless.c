@@ -111,7 +111,7 @@ static int add_via(struct proxy *p, struct msg *m, const struct msg_key *key,
 }
 
 static int write_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
-		     const struct hop *from, const struct hop *hop,
+		     const struct hop *from, const struct target *to,
 		     const struct route *route, struct edits *e,
 		     struct buf *out)
 {
@@ -126,25 +126,36 @@ static int write_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 	buf_fixed(&b, hops, sizeof(hops));
 	buf_u64(&b, left - 1);
 	err = edit_set(e, STR("Max-Forwards"), buf_str(&b));
+	if (!err)
+		err = shared_edit(e, route->uri, to);
 	if (!err && route->next_is_strict)
 		err = forward_strictly(e, route->uri, route->next);
 	if (!err)
-		err = add_via(p, m, key, from, hop, e);
+		err = add_via(p, m, key, from, &to->hop, e);
 	return err ? err : edits_write(e, out);
 }
 
-/* Where the ACK for a 2xx goes; false: there is no way. */
-static bool ack_hop(struct proxy *p, const struct route *route,
-		    const struct hop *from, struct hop *hop_r)
+/* Where the ACK for a 2xx goes: to the phone's flow, to where its 2xx came from
+ * (semantics 16), else along its route set. 0 or ERR_*. */
+static int ack_target(struct proxy *p, const struct msg_key *key,
+		      const struct hop *from, const struct route *route,
+		      const struct edits *e, struct target *out_r)
 {
 	struct uri next;
+	int err;
 
-	if (route->has_flow) {
-		*hop_r = route->flow;
-		return true;
-	}
-	return scan_uri(route->next, &next) && hop_of_uri(&next, hop_r) &&
-	       forward_choose_source(p, from, hop_r);
+	*out_r = (struct target){.hop = route->flow};
+	if (route->has_flow)
+		return 0;
+	err = shared_move_ack(p, key, route, e, out_r);
+	if (err == ERR_NOTFOUND)
+		err = scan_uri(route->next, &next) &&
+			      hop_of_uri(&next, &out_r->hop)
+			  ? 0
+			  : ERR_NOTFOUND;
+	if (!err && !forward_choose_source(p, from, &out_r->hop))
+		err = ERR_UNREACHABLE;
+	return err;
 }
 
 void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
@@ -154,9 +165,9 @@ void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 	    members_by_addr(p->c.members, &from->addr);
 	struct edits e;
 	struct route route;
-	struct hop hop;
+	struct target to;
 	struct buf b;
-	int err;
+	int err = ERR_NOTFOUND;
 
 	(void)now;
 	/* with the branch of its INVITE it would pass for the ACK of a failure,
@@ -165,18 +176,16 @@ void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 		return;
 	edits_init(&e, m, p->c.scratch);
 	route = route_request(p, m, key, from, source, &e);
-	if (route.kind != ROUTE_FOLLOW || !route.in_dialog ||
-	    !ack_hop(p, &route, from, &hop)) {
-		count(p->c.counters, CNT_STRAY_ACK);
-		return;
-	}
+	if (route.kind == ROUTE_FOLLOW && route.in_dialog)
+		err = ack_target(p, key, from, &route, &e, &to);
 	buf_arena(&b, p->c.scratch, m->raw.n + 256);
-	err = write_ack(p, m, key, from, &hop, &route, &e, &b);
+	if (!err)
+		err = write_ack(p, m, key, from, &to, &route, &e, &b);
 	if (err) {
 		count(p->c.counters,
 		      err == ERR_NOMEM ? CNT_NOMEM : CNT_STRAY_ACK);
 		return;
 	}
 	count(p->c.counters, CNT_SENT_REQUEST);
-	p->c.host->send(p->c.host->ctx, &hop, buf_str(&b));
+	p->c.host->send(p->c.host->ctx, &to.hop, buf_str(&b));
 }

@@ -97,6 +97,11 @@ function request:fork(targets, opts) end
 ---@return "full"|"down"|"empty"|nil
 function request:relay(target, opts) end
 
+-- For "*in_dialog": along the route set, or with shared_dialogs to another server when
+-- its own is down or does not answer; and answers the caller.
+---@return true
+function request:relay_dialog() end
+
 ---@class tandem.RelayOptions: tandem.TryOptions
 ---@field last_timeout number?
 ---@field attempts integer?

@@ -57,6 +57,7 @@ function sip.pool(name, opts) end
 ---@field attempt tandem.AttemptOptions? how its servers are tried, unless the call says
 ---@field retry_on ("local"|integer)[]|nil for relay; { "local", 503 }
 ---@field record_route boolean? true
+---@field shared_dialogs boolean? requests in calls may go to another server; false
 ---@field path "supported"|"always"|false|nil REGISTERs that get a Path (RFC 3327); false
 
 ---@class tandem.ServerOptions

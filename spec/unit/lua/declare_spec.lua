@@ -96,6 +96,9 @@ describe("declaring", function()
         ["attempt: timeout and retransmits exclude each other"] =
           { attempt = { timeout = 1, retransmits = 2 } },
         ["record_route: true or false expected, got number"] = { record_route = 1 },
+        ["shared_dialogs: true or false expected, got string"] = { shared_dialogs = "yes" },
+        ["shared_dialogs needs record_route: calls have to come through here"] =
+          { shared_dialogs = true, record_route = false },
         ["path: 'supported' or 'always' expected, got 'alway'; did you mean 'always'?"] =
           { path = "alway" },
         ["path needs record_route: calls of its phones have to come through here"] =
