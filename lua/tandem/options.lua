@@ -66,6 +66,7 @@ local failback = {
 options.passive = record {
   fall = default(integer { min = 1 }, 3),
   hold = default(seconds(), 30),
+  codes = schema.list(integer { min = 300, max = 699 }),
 }
 
 -- "local": no usable answer (timeout, transport); numbers: answers.

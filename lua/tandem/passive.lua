@@ -1,9 +1,11 @@
 -- What requests tell of a server: local failures in a row (no answer in time, no
--- way there) are evidence, any answer is an alibi. Every worker counts, for every
--- attempt the core has ended, in-dialog ones included.
+-- way there) are evidence, any answer is an alibi, unless the pool says that some codes
+-- are none. Every worker counts, for every attempt the core has ended, in-dialog ones
+-- included.
 local core = require "tandem.core"
 local link = require "tandem.link"
 local registry = require "tandem.registry"
+local ipairs = ipairs
 
 local _ENV = nil
 
@@ -27,9 +29,9 @@ function passive.answered(server)
   end
 end
 
--- It did not. A trial that fails is enough.
+-- It did not, or with what counts as little. A trial that fails is enough.
 ---@param server table
----@param cause string
+---@param cause string a cause, or a code
 function passive.failed(server, cause)
   local conf, facts = server.pool.passive, server.facts
   if not conf or innocent[cause] then
@@ -41,16 +43,29 @@ function passive.failed(server, cause)
   end
 end
 
+-- Does the pool take this answer for a failure of the server?
+local function is_failure(server, code)
+  local conf = server.pool.passive
+  for _, bad in ipairs(conf and conf.codes or {}) do
+    if code == bad then
+      return true
+    end
+  end
+  return false
+end
+
 -- An attempt has ended: `code` of the answer, or the cause why there is none.
 ---@param facts? table nil for what is no server
 ---@param code? integer
 ---@param cause? string
 function passive.on_attempt(facts, code, cause)
   local server = registry.of(facts)
-  if server and code then
+  if not server then
+    return
+  elseif code and not is_failure(server, code) then
     passive.answered(server)
-  elseif server then
-    passive.failed(server, cause)
+  else
+    passive.failed(server, code and ("%d"):format(code) or cause)
   end
 end
 

@@ -95,6 +95,7 @@ function sip.pool(name, opts) end
 ---@class tandem.PassiveOptions
 ---@field fall integer? local failures in a row; 3
 ---@field hold number? 30, doubled with each recent fall
+---@field codes integer[]? answers that count like none
 
 ---@class tandem.FailbackOptions
 ---@field hold number? 30, doubled with each recent fall

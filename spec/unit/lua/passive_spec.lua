@@ -45,6 +45,20 @@ describe("with checks, passive evidence", function()
     assert.equal("up", a.status)
   end)
 
+  it("is also the codes that the pool names, and no others", function()
+    world, pool = pbx.new({ "a", "b" }, { passive = { fall = 2, codes = { 500, 503 } } })
+    a = pool:server "a"
+    world:run(3)
+    try(world, pool, "a", 503)
+    try(world, pool, "a", 486)
+    try(world, pool, "a", 500)
+    assert.equal("up", a.status)
+    try(world, pool, "a", 503)
+    assert.equal("down", a.status)
+    local line = world:logged("server.health", { to = "down" })[1]
+    assert.same({ "passive 503", "calls" }, { line.reason, line.who })
+  end)
+
   it("is what local failures are: silence, hanging, refusal", function()
     try(world, pool, "a", "silent")
     try(world, pool, "a", "hang")
