@@ -15,6 +15,7 @@ local line = sip.pool("line", {
                password = sip.data("secret.json").line, expect = { 200 },
                interval = 1800, timeout = 32, fall = 1, rise = 1 },
   failback = { enabled = true, hold = 0 },
+  shared_dialogs = true,                                    -- BYE may go to the backup
 })
 
 sip.route(function(req)

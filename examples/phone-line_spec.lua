@@ -28,6 +28,14 @@ describe("examples/phone-line.lua", function()
     assert.equal("server2", phone:call("sip:bob@example.com").server)
   end)
 
+  it("ends a call of the first server on the backup", function()
+    server1:share_dialogs(server2)
+    local call = phone:call "sip:bob@example.com"
+    server1:silence()
+    assert.equal(200, phone:bye(call):wait().code)
+    assert.equal(1, #server2:got "BYE")
+  end)
+
   it("asks every half hour, and one answer goes back", function()
     server1:refuse()
     assert.equal("server2", phone:call("sip:bob@example.com").server)

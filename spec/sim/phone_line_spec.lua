@@ -125,6 +125,44 @@ sim.for_workers("a phone line", function(workers)
     end)
   end)
 
+  describe("ends its calls", function()
+    local call
+
+    before_each(function()
+      server1:share_dialogs(server2)
+      call = phone:call(uri)
+      assert.equal("server1", call.server)
+    end)
+
+    for _, how in ipairs { "silent", "icmp" } do
+      it(("on server 2 when a BYE meets: %s"):format(how), function()
+        break_down(server1, how)
+        local bye = phone:bye(call):wait()
+        assert.equal(200, bye.code)
+        assert.equal(1, #requests(server2, "BYE"))
+        assert.near(how == "silent" and 7.5 or 0, bye.elapsed, 0.02)
+        assert.equal("backup", state())
+      end)
+    end
+
+    it("on server 2 at once when server 1 is known to be away", function()
+      server1:refuse()
+      assert.equal("server2", phone:call(uri).server)
+      local bye = phone:bye(call):wait()
+      assert.equal(200, bye.code)
+      assert.equal(0, #server1:got "BYE")
+      assert.near(0, bye.elapsed, 0.02)
+    end)
+
+    it("or hears after 20 s that it cannot", function()
+      server1:silence()
+      server2:silence()
+      local bye = phone:bye(call):wait()
+      assert.equal(500, bye.code)
+      assert.near(20, bye.elapsed, 0.05)
+    end)
+  end)
+
   describe("when both are unavailable", function()
     it("the last one has 32 s for an INVITE; then the phone hears of it", function()
       server1:silence()
