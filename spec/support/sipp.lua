@@ -18,24 +18,33 @@ local Run = {}
 
 -- ---- starting ----
 
-local function scenario_file(name, scenario, given)
+-- With these literal replacements, those of them that occur.
+local function replaced(text, replacements)
+  for old, new in pairs(replacements or {}) do
+    text = string.gsub(text, (string.gsub(old, "%p", "%%%0")), (string.gsub(new, "%%", "%%%%")))
+  end
+  return text
+end
+
+local function scenario_file(name, scenario, options)
   local values = { name = name, uri = "sip:bob@example.com" }
   local text = process.read("spec/e2e/sipp/" .. scenario .. ".xml")
     or error("no scenario " .. scenario, 3)
-  for key, value in pairs(given or {}) do
+  text = replaced(text, options.replace)
+  for key, value in pairs(options.values or {}) do
     values[key] = value
   end
   return process.write(name .. ".xml", process.fill(text, values))
 end
 
 -- Options: name (the scenario's), host (127.0.0.1), port (any), proxy ("host:port",
--- for those who call), values (of the scenario), calls (1; servers: no end),
--- rate (per second), limit (seconds, 20), quiet (statistics instead of messages), args
--- (more of them).
+-- for those who call), values (of the scenario), replace (literal text in it), calls
+-- (1; servers: no end), rate (per second), limit (seconds, 20), quiet (statistics
+-- instead of messages), args (more of them).
 function sipp.start(scenario, options)
   local name = options.name or scenario
   local argv = {
-    "sipp", "-sf", scenario_file(name, scenario, options.values),
+    "sipp", "-sf", scenario_file(name, scenario, options),
     "-i", options.host or "127.0.0.1", "-bind_local", "-nostdin", "-skip_rlimit",
     "-timeout", tostring(options.limit or 20), "-timeout_error", "-recv_timeout", "12000",
     "-default_behaviors", "all,-bye",
