@@ -15,9 +15,10 @@ SRC_lua         := base box env limit load order oslib sched small strlib strmat
 		   bind_core bind_counter bind_header bind_json bind_member \
 		   bind_own bind_request bind_response bind_ruri bind_shared \
 		   bind_sticky bind_task bind_timer bind_try bind_uri \
-		   script script_log script_plan script_policy
+		   generation script script_apply script_life script_log \
+		   script_plan script_policy
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
-SRC_host        := args control dgram files icmp keyfile logsink mailbox source startup udp upkeep worker
+SRC_host        := args control dgram files icmp keyfile logsink mailbox reload source startup udp upkeep watch worker
 SRC_sim         := sim sim_net sim_node sim_trace sim_worker
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
 SRC_simmod      := simlib simlib_eval simlib_log simlib_node

@@ -100,6 +100,12 @@ function declare.listens(address)
   return #declared.listen == 0 -- then the command line says where
 end
 
+-- All declarations as canonical JSON.
+---@return string
+function declare.dump()
+  return dump(declared)
+end
+
 -- What the proxy needs to know once the script is loaded.
 function declare.plan()
   for _, verify in ipairs(verifiers) do
@@ -109,7 +115,7 @@ function declare.plan()
   for i, item in ipairs(declared.listen) do
     listen[i] = item
   end
-  return { listen = listen, settings = flat(declared.settings or {}), dump = dump(declared) }
+  return { listen = listen, settings = flat(declared.settings or {}), dump = declare.dump() }
 end
 
 return declare

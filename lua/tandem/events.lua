@@ -15,7 +15,9 @@ events.names = {
 }
 
 local topic = "tandem.event"
+local again = "tandem.emit" -- what a generation that has ended had to tell
 local handlers = {}
+local ended = false
 
 ---@param name string one of events.names
 ---@param fn fun(event: table)
@@ -26,10 +28,11 @@ function events.on(name, fn, per_worker)
   list[#list + 1] = { fn = fn, per_worker = per_worker }
 end
 
--- Does anybody listen? The handlers of all workers are the same.
+-- Does anybody listen? The handlers of all workers are the same; whether those of the
+-- generation that took over do is for it to say.
 ---@return boolean
 function events.heard(name)
-  return handlers[name] ~= nil
+  return ended or handlers[name] ~= nil
 end
 
 local function deliver(event, per_worker)
@@ -64,7 +67,10 @@ end
 -- Tells the handlers. `event` is plain data, and pool and server as objects.
 ---@param event table event.event is its name
 function events.emit(event)
-  if not handlers[event.event] then
+  if ended then
+    core.post(core.worker(), again, core.json_encode(packed(event)))
+    return
+  elseif not handlers[event.event] then
     return
   end
   deliver(event, true)
@@ -86,6 +92,12 @@ link.receiver(topic, function(message)
   end
 end)
 
+link.receiver(again, function(message)
+  if not ended and type(message.event) == "string" then
+    events.emit(unpacked(message))
+  end
+end)
+
 -- The first event: every worker has one of its own.
 function events.start()
   if not handlers["start"] then
@@ -100,6 +112,7 @@ end
 -- The last event: tasks would not run any more, so handlers run now, and each of
 -- them whatever the others do.
 function events.stop()
+  ended = true
   local failed
   for _, handler in ipairs(handlers["stop"] or {}) do
     if handler.per_worker or core.worker() == 0 then

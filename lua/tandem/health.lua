@@ -10,6 +10,7 @@ local pool_state = require "tandem.state"
 local record = require "tandem.record"
 local report = require "tandem.report"
 local watch = require "tandem.watch"
+local ipairs = ipairs
 
 local _ENV = nil
 
@@ -169,6 +170,15 @@ end)
 -- Who takes a server down whose checks are gone: only these would take it up again.
 local by_itself = { check = true, calls = true }
 
+-- The name means another machine now: what was known is not true of it.
+local function forget(server)
+  for _, fact in ipairs { "health", "since", "up_since", "returned", "streak", "failures", "falls",
+    "hold_until", "failback_until", "trial", "latency" } do
+    server.facts:set(fact, 0)
+  end
+  record.forget(server)
+end
+
 -- Takes up what is known from before a reload.
 ---@param server table
 ---@param now number
@@ -176,6 +186,10 @@ function health.start(server, now)
   local is_new
   server.record, is_new = record.load(server)
   local facts = server.facts
+  if facts:moved() then
+    forget(server)
+    is_new = true
+  end
   if is_new then
     facts:set("since", core.us(now))
     record.save(server)

@@ -1,14 +1,17 @@
 -- What happens when the core is there, and when it goes: checks, timers, events.
 local core = require "tandem.core"
+local changes = require "tandem.changes"
 local check = require "tandem.check"
+local declare = require "tandem.declare"
 local events = require "tandem.events"
 local health = require "tandem.health"
 local link = require "tandem.link"
 local orders = require "tandem.orders"
+local record = require "tandem.record"
 local registry = require "tandem.registry"
 local report = require "tandem.report"
 local watch = require "tandem.watch"
-local ipairs = ipairs
+local ipairs, table = ipairs, table
 
 local _ENV = nil
 
@@ -30,8 +33,7 @@ local function take_charge(now)
     orders.start(server, now)
     check.start(server, now)
   end)
-  -- The shared table is as old as the node.
-  if core.shared("tandem.node"):incr("generations", 1, 0) > 1 then
+  if core.generation() > 1 then
     events.emit { event = "config.reload" }
   end
 end
@@ -46,14 +48,29 @@ local function tell(now)
   end
 end
 
+-- Says what this generation changes, of which it is told when there was one before.
+local function tell_changes()
+  local before = core.dump_before()
+  if before then
+    local found = changes.find(core.json_decode(before), core.json_decode(declare.dump()))
+    local fields = changes.fields(found)
+    table.insert(fields, 1, { "generation", core.generation() })
+    core.event("info", "reload", fields)
+  end
+end
+
+-- When it fails, the generation before stays: so what cannot be taken back comes last.
 function life.start()
   local is_first = core.worker() == 0
   if is_first then
+    record.begin()
     take_charge(core.now())
   end
   events.start()
   if is_first then
     tell(core.now())
+    record.commit()
+    tell_changes()
   end
 end
 

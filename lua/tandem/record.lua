@@ -2,6 +2,7 @@
 -- reason, recent falls. Written by worker 0, readable by all, kept across reloads
 -- in a shared table of our own.
 local core = require "tandem.core"
+local ipairs = ipairs
 
 local _ENV = nil
 
@@ -24,9 +25,37 @@ function record.load(server)
   return found, text == nil
 end
 
+local waiting -- servers to save at the end of the start; nil when it is over
+
 ---@param server table with its record
 function record.save(server)
+  if waiting then
+    waiting[#waiting + 1] = server
+    return
+  end
   store():set(server.full, core.json_encode(server.record))
+end
+
+-- Nothing is saved between these two: a start that fails must leave what the
+-- generation before has kept.
+function record.begin()
+  waiting = {}
+end
+
+function record.commit()
+  local list = waiting
+  waiting = nil
+  for _, server in ipairs(list) do
+    record.save(server)
+  end
+end
+
+-- The server is another one now under the same name. What was ordered is about the
+-- name, and stays.
+---@param server table
+function record.forget(server)
+  local kept = server.record
+  kept.holds, kept.falls, kept.health = {}, {}, {}
 end
 
 return record

@@ -28,7 +28,7 @@ Node.__index = Node
 local function new_node()
   return setmetatable({
     now = 0, queue = {}, serial = 0, facts = {}, shared = {}, sticky = {}, servers = {},
-    worlds = {}, checks = {}, changes = 0,
+    worlds = {}, checks = {}, dumps = {}, changes = 0,
   }, Node)
 end
 
@@ -190,6 +190,10 @@ end
 
 function Facts:name()
   return self.full
+end
+
+function Facts:moved()
+  return self.is_moved
 end
 
 -- The core counts inflight, setup and resources itself: so does the fake, for as
@@ -482,6 +486,9 @@ local function add_node(world, core)
     world.members[full] = conf
     node.facts[full] = node.facts[full]
       or setmetatable({ full = full, values = {}, resources = {}, node = node }, Facts)
+    local facts = node.facts[full]
+    facts.is_moved = facts.addr ~= nil and facts.addr ~= conf.addr
+    facts.addr = conf.addr
     for _, resource in ipairs(conf.resources or {}) do
       node.facts[full].resources[resource] = node.facts[full].resources[resource] or 0
     end
@@ -563,6 +570,12 @@ local function add_loading(world, core)
   end
   function core.worker()
     return world.worker
+  end
+  function core.generation()
+    return world.generation or 0
+  end
+  function core.dump_before()
+    return world.dump_before
   end
   function core.workers()
     return 2
@@ -702,6 +715,10 @@ end
 function World:start()
   self.plan = self:finish()
   self.phase = "run"
+  local dumps = self.node.dumps[self.worker] or {}
+  self.dump_before = dumps[#dumps]
+  dumps[#dumps + 1] = self.plan.dump
+  self.node.dumps[self.worker], self.generation = dumps, #dumps
   self.start_fn()
 end
 

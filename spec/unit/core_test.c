@@ -19,6 +19,7 @@ struct sent {
 struct world {
 	struct node *node;
 	struct core *core;
+	struct core_user user;
 	struct now now;
 	struct sent sent[SENT_MAX];
 	size_t n;
@@ -143,7 +144,8 @@ static void world_open(struct world *w)
 		       &why);
 	w->node->listeners.n = 1;
 	w->core = core_new(w->node, 0, &w->host, key, w->now);
-	core_set_user(w->core, &user);
+	w->user = user;
+	core_set_user(w->core, &w->user);
 }
 
 static void world_run(struct world *w, int64_t us)

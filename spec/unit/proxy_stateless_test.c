@@ -260,7 +260,7 @@ TEST(stateless_without_a_policy_everything_is_503)
 {
 	struct pw *w = pw_open(1);
 
-	core_set_user(w->core[0], NULL);
+	core_drop_user(w->core[0], &w->user[0]);
 	pw_give(w, ALICE, pw_invite());
 	EXPECT(w, ALICE, "SIP/2.0 503");
 	HAS(pw_last(w), "Retry-After: 5\r\n");
@@ -273,7 +273,7 @@ TEST(stateless_policy_taken_away_from_an_open_request)
 	struct pw *w = pw_open(1);
 
 	pw_give(w, ALICE, pw_invite());
-	core_set_user(w->core[0], NULL);
+	core_drop_user(w->core[0], &w->user[0]);
 	pw_answer(w, SERVER1, "INVITE", "486 Busy Here");
 	CHECK_INT(w->outcomes, 0);
 	CHECK(pw_find(w, ALICE, "SIP/2.0 500") != NULL);

@@ -268,7 +268,8 @@ struct pw *pw_open(unsigned workers)
 					   .post = fake_post,
 					   .log = fake_log};
 		w->core[i] = core_new(w->node, i, &w->host[i], key, w->now);
-		core_set_user(w->core[i], &user);
+		w->user[i] = user;
+		core_set_user(w->core[i], &w->user[i]);
 	}
 	for (unsigned i = 0; i < workers; i++) {
 		struct core_stats st;

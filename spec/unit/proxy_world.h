@@ -49,6 +49,7 @@ struct pw_plan {
 struct pw {
 	struct node *node;
 	struct core *core[PW_WORKERS];
+	struct core_user user[PW_WORKERS];
 	struct now now;
 	int64_t start;
 	struct host host[PW_WORKERS];

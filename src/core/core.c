@@ -18,10 +18,10 @@ struct core {
 	struct proxy *proxy;
 	struct counters counters;
 	struct rand rand;
-	struct core_user user;
-	bool has_user;
-	bool busy;      /* an entry is running: none may start */
-	struct now now; /* of that entry */
+	struct core_user *user; /* the present one, or NULL */
+	struct list users;      /* and those before it, oldest first */
+	bool busy;              /* an entry is running: none may start */
+	struct now now;         /* of that entry */
 };
 
 /* ---- the message log ---- */
@@ -96,6 +96,11 @@ static void init_wire(struct core *c)
 				.log = wire_log};
 }
 
+void core_on_settings(struct core *c)
+{
+	c->txns.times = c->node->settings.times;
+}
+
 static void init_txns(struct core *c)
 {
 	uint8_t key[16];
@@ -108,7 +113,7 @@ static void init_txns(struct core *c)
 	c->txns.timers = c->timers;
 	c->txns.host = &c->wire;
 	c->txns.counters = &c->counters;
-	c->txns.times = c->node->settings.times;
+	core_on_settings(c);
 	c->txns.key = c->node->key;
 	c->txns.map_key = sipkey_load(key);
 }
@@ -150,6 +155,7 @@ struct core *core_new(struct node *node, unsigned worker,
 	c->worker = worker;
 	c->host = host;
 	init_wire(c);
+	list_init(&c->users);
 	c->now = now;
 	c->arenas = arena_cache_new(&c->mem);
 	c->scratch = c->arenas ? arena_new(c->arenas) : NULL;
@@ -184,12 +190,27 @@ void core_free(struct core **cp)
 	*cp = NULL;
 }
 
-void core_set_user(struct core *c, const struct core_user *user)
+void core_set_user(struct core *c, struct core_user *user)
 {
-	c->has_user = user != NULL;
+	assert(!c->busy);
+	c->user = user;
 	if (user)
-		c->user = *user;
-	proxy_set_policy(c->proxy, user ? &c->user.policy : NULL);
+		list_append(&c->users, &user->link);
+	proxy_set_policy(c->proxy, user ? &user->policy : NULL);
+}
+
+void core_drop_user(struct core *c, struct core_user *user)
+{
+	assert(!c->busy);
+	if (c->user == user)
+		c->user = NULL;
+	list_remove(&user->link);
+	proxy_drop_policy(c->proxy, &user->policy);
+}
+
+struct core_user *core_user(const struct core *c)
+{
+	return c->user;
 }
 
 /* ---- entries ---- */
@@ -204,6 +225,18 @@ static void enter(struct core *c, struct now now)
 	arena_clear_failed(c->scratch);
 }
 
+static bool drain(struct core *c)
+{
+	bool any = false;
+
+	list_each (it, &c->users) {
+		struct core_user *u = container_of(it, struct core_user, link);
+
+		any = u->drain(u->ctx, c->now) || any;
+	}
+	return any;
+}
+
 /* Outcomes make coroutines ready, coroutines make outcomes. */
 static void leave(struct core *c)
 {
@@ -211,8 +244,7 @@ static void leave(struct core *c)
 
 	while (any) {
 		any = proxy_settle(c->proxy, c->now);
-		if (c->has_user && c->user.drain(c->user.ctx, c->now))
-			any = true;
+		any = drain(c) || any;
 	}
 	arena_reset(c->scratch);
 	arena_clear_failed(c->scratch);
@@ -358,9 +390,9 @@ void core_post(struct core *c, struct now now, const struct post *msg)
 		proxy_on_flow_event(c->proxy, &e, now);
 		break;
 	case POST_SCRIPT:
-		if (c->has_user)
-			c->user.on_post(c->user.ctx, msg->topic, msg->bytes,
-					now);
+		if (c->user)
+			c->user->on_post(c->user->ctx, msg->topic, msg->bytes,
+					 now);
 		break;
 	}
 	leave(c);

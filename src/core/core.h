@@ -23,6 +23,7 @@ struct answer; /* of a DNS query; transport issue */
 
 /* What runs on top (the Lua half). */
 struct core_user {
+	struct list link; /* the core's */
 	void *ctx;
 	struct policy policy;
 	/* Runs what is ready; true when something ran. Called after each entry,
@@ -42,8 +43,17 @@ void core_free(struct core **c);
  * answered yet get 503, and whoever rings for one a CANCEL. What is lost on its
  * way is not repeated. */
 void core_stop(struct core *c, struct now now);
-/* NULL: requests get 503. */
-void core_set_user(struct core *c, const struct core_user *user);
+/* Who gets what comes from now on; NULL: requests get 503. The users before it
+ * keep the requests they began, and run, until they are dropped. Borrowed until
+ * then. Between two entries, as all of these. */
+void core_set_user(struct core *c, struct core_user *user);
+/* It is going, the present one or an earlier one: what it has not decided will
+ * be answered 500. */
+void core_drop_user(struct core *c, struct core_user *user);
+/* The present one, or NULL. */
+struct core_user *core_user(const struct core *c);
+/* The node's settings have changed. */
+void core_on_settings(struct core *c);
 
 /* A datagram or (later) a framed message. Bytes are borrowed. */
 void core_receive(struct core *c, struct now now, const struct hop *from,

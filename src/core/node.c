@@ -35,10 +35,7 @@ void node_free(struct node **np)
 	for (unsigned i = 0; i < n->workers; i++)
 		assert(!n->core[i]);
 	members_fini(&n->members);
-	for (size_t i = 0; i < n->settings.n_domains; i++)
-		mem_free(&n->mem, (void *)(uintptr_t)n->settings.domains[i].p);
-	mem_free(&n->mem, n->settings.domains);
-	mem_free(&n->mem, n->settings.trust);
+	settings_fini(&n->settings, &n->mem);
 	shared_free(&n->shared);
 	explicit_bzero(&n->key, sizeof(n->key));
 	free(n);

@@ -25,10 +25,7 @@ static void on_hup(struct ev_loop *loop, ev_signal *w, int events)
 
 	(void)loop;
 	(void)events;
-	logsink_say(
-	    c->log, LOG_WARN, "reload.ignored",
-	    LOGF_STR("hint", STR("this version cannot reload: restart it to "
-				 "apply a changed script")));
+	reload_begin(c, "signal");
 }
 
 static void on_usr1(struct ev_loop *loop, ev_signal *w, int events)
@@ -75,10 +72,17 @@ static void watch_signals(struct control *c)
 
 /* ---- life ---- */
 
+static void on_data(void *ctx)
+{
+	reload_begin(ctx, "file");
+}
+
 static int make_loop(struct control *c)
 {
 	c->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
 	if (c->loop)
+		c->watch = watch_new(c->loop, on_data, c);
+	if (c->watch && reload_init(c) == 0)
 		return EXIT_FINE;
 	snprintf(c->why, CONTROL_WHY, "%s", err_text(ERR_NOMEM));
 	return EXIT_FAILED;
@@ -98,13 +102,14 @@ static int serve(struct control *c)
 	mask(SIG_BLOCK, SIGINT);
 	if ((code = startup_load_others(c)) != EXIT_FINE ||
 	    (code = startup_make_node(c)) != EXIT_FINE ||
-	    (code = make_loop(c)) != EXIT_FINE ||
 	    (code = startup_make_workers(c)) != EXIT_FINE ||
+	    (code = make_loop(c)) != EXIT_FINE ||
 	    (code = startup_run_workers(c)) != EXIT_FINE)
 		return code;
 	watch_signals(c);
 	startup_log(c);
 	ev_run(c->loop, 0);
+	reload_free(c); /* it needs the workers */
 	control_stop_workers(c, c->workers);
 	return EXIT_FINE;
 }
@@ -112,10 +117,11 @@ static int serve(struct control *c)
 /* Frees everything, then tells what went wrong: after what was logged. */
 static int end(struct control *c, int code)
 {
+	reload_free(c);
+	watch_free(&c->watch);
 	for (unsigned i = 0; i < CONTROL_WORKERS; i++)
 		worker_free(&c->worker[i]);
-	for (unsigned i = 0; i < CONTROL_WORKERS; i++)
-		script_free(&c->script[i]);
+	generation_free(&c->loaded);
 	node_free(&c->node);
 	if (c->loop)
 		ev_loop_destroy(c->loop);

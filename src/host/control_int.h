@@ -9,6 +9,8 @@
 
 #include "host/control.h"
 #include "host/files.h"
+#include "host/reload.h"
+#include "host/watch.h"
 #include "host/worker.h"
 
 enum {
@@ -23,11 +25,13 @@ struct control {
 	struct logsink *log;
 	struct node *node;
 	unsigned workers;
-	struct script *script[CONTROL_WORKERS];
+	struct generation loaded; /* until it is the workers' */
 	struct worker *worker[CONTROL_WORKERS];
-	const struct plan *plan; /* of script 0 */
+	const struct plan *plan; /* of the present script of worker 0 */
 	struct ev_loop *loop;
 	ev_signal hup, usr1, term, interrupt;
+	struct reload *reload;
+	struct watch *watch;
 	char why[CONTROL_WHY]; /* the error, written when all is freed */
 };
 
@@ -39,6 +43,11 @@ int startup_make_node(struct control *c);
 int startup_make_workers(struct control *c);
 int startup_run_workers(struct control *c);
 void startup_log(struct control *c); /* says that it runs */
+/* What every script is loaded with; in any thread. */
+void control_script_conf(void *ctx, unsigned i, struct script_conf *out_r);
+struct now control_now(void);
+/* The log level of the command line, else that of the present script. */
+void control_set_level(struct control *c);
 /* Ends the first n workers and waits for them. */
 void control_stop_workers(struct control *c, unsigned n);
 

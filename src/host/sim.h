@@ -19,6 +19,7 @@
 #include "lua/script.h"
 
 struct sim;
+struct succession; /* lua/generation.h */
 
 /* 2026-01-01T00:00:00Z: the wall time at which worlds begin. */
 #define SIM_START ((int64_t)1767225600 * 1000000)
@@ -117,8 +118,8 @@ void sim_node_drop(struct sim *s, unsigned node, const struct addr *ip);
 /* Starts the process. 0, or ERR_* with the reason in err. */
 int sim_node_start(struct sim *s, unsigned node,
 		   const struct sim_node_conf *conf, char *err, size_t errlen);
-/* Loads another script in place of the running one; on failure nothing has
- * changed. The same results. */
+/* Loads another script in place of the running one (lua/generation.h); on
+ * failure nothing has changed. The same results, and the reason is logged. */
 int sim_node_reload(struct sim *s, unsigned node,
 		    const struct sim_node_conf *conf, char *err, size_t errlen);
 /* Has the machine this address now? */
@@ -134,6 +135,8 @@ struct node *sim_node_shared(const struct sim *s, unsigned node);
 struct core *sim_node_core(const struct sim *s, unsigned node, unsigned worker);
 struct script *sim_node_script(const struct sim *s, unsigned node,
 			       unsigned worker); /* NULL: has none */
+const struct succession *sim_node_scripts(const struct sim *s, unsigned node,
+					  unsigned worker);
 struct now sim_node_now(const struct sim *s, unsigned node);
 /* After anything was done to a core or a script from outside. */
 void sim_node_touched(struct sim *s, unsigned node);

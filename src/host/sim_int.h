@@ -3,6 +3,7 @@
 #define HOST_SIM_INT_H
 
 #include "host/sim.h"
+#include "lua/generation.h"
 #include "util/map.h"
 #include "util/rand.h"
 #include "util/siphash.h"
@@ -65,7 +66,7 @@ struct sim_worker {
 	struct sim *sim;
 	unsigned node, worker;
 	struct host host;
-	struct script *script;
+	struct succession scripts;
 	struct core *core;
 	int64_t deadline; /* in the world's time; INT64_MAX: none */
 };

@@ -7,12 +7,6 @@
 
 #include "util/err.h"
 
-/* Where a load puts its scripts before they replace others. */
-struct loaded {
-	struct script *script[NODE_MAX_WORKERS];
-	unsigned n;
-};
-
 struct reason {
 	char *text;
 	size_t n;
@@ -137,55 +131,32 @@ static struct sim_worker *make_worker(struct sim *s, unsigned id, unsigned i)
 	return w;
 }
 
-static void unload(struct loaded *l)
-{
-	for (unsigned i = 0; i < l->n; i++)
-		script_free(&l->script[i]);
-	l->n = 0;
-}
+struct load_ctx {
+	struct sim *s;
+	unsigned id;
+	const struct sim_node_conf *conf;
+};
 
-/* One script per worker; what they declare must not depend on the worker. */
-static int load_one(struct sim *s, unsigned id,
-		    const struct sim_node_conf *conf, struct loaded *l,
-		    const struct reason *why)
+static void fill_conf(void *ctx, unsigned i, struct script_conf *out_r)
 {
-	struct sim_worker *w = make_worker(s, id, l->n);
-	struct script_conf sc = {
-	    .loader = conf->loader,
-	    .path = conf->path,
-	    .worker = l->n,
-	    .log = w->host.log,
-	    .log_ctx = w->host.ctx,
-	    .now = sim_node_now(s, id),
-	};
-	struct script *script;
+	const struct load_ctx *l = ctx;
+	struct sim_worker *w = make_worker(l->s, l->id, i);
 
-	random_bytes(s, sc.seed);
-	script = script_load(&sc, why->text, why->n);
-	if (!script)
-		return ERR_CONFIG;
-	l->script[l->n++] = script;
-	if (strcmp(script_plan(script)->dump,
-		   script_plan(l->script[0])->dump) != 0)
-		return fail(why, ERR_CONFIG,
-			    "the declarations depend on the worker");
-	return 0;
+	out_r->loader = l->conf->loader;
+	out_r->path = l->conf->path;
+	out_r->log = w->host.log;
+	out_r->log_ctx = w->host.ctx;
+	out_r->now = sim_node_now(l->s, l->id);
+	random_bytes(l->s, out_r->seed);
 }
 
 static int load(struct sim *s, unsigned id, const struct sim_node_conf *conf,
-		unsigned workers, struct loaded *l, const struct reason *why)
+		unsigned workers, struct generation *g,
+		const struct reason *why)
 {
-	int err = load_one(s, id, conf, l, why);
+	struct load_ctx ctx = {s, id, conf};
 
-	if (!err && !workers)
-		workers = script_plan(l->script[0])->workers;
-	if (workers > NODE_MAX_WORKERS)
-		err = fail(why, ERR_CONFIG, "%u workers are too many", workers);
-	while (!err && l->n < workers)
-		err = load_one(s, id, conf, l, why);
-	if (err)
-		unload(l);
-	return err;
+	return generation_load(g, workers, fill_conf, &ctx, why->text, why->n);
 }
 
 /* A node without a script listens where it is told to. */
@@ -201,7 +172,7 @@ static int listen_bare(struct node *shared, const struct sim_node_conf *conf,
 	return 0;
 }
 
-static int make_cores(struct sim *s, unsigned id, struct loaded *l,
+static int make_cores(struct sim *s, unsigned id, struct generation *g,
 		      unsigned workers)
 {
 	struct machine_node *n = node_of(s, id);
@@ -216,12 +187,12 @@ static int make_cores(struct sim *s, unsigned id, struct loaded *l,
 		if (!w->core)
 			return ERR_NOMEM;
 		n->workers = i + 1;
-		if (l->n) {
-			w->script = l->script[i];
-			l->script[i] = NULL;
+		if (g->n) {
+			w->scripts.present = g->script[i];
+			g->script[i] = NULL;
 		}
 	}
-	l->n = 0;
+	g->n = 0;
 	return 0;
 }
 
@@ -231,8 +202,8 @@ static int bind_scripts(struct sim *s, unsigned id)
 	int err = 0;
 
 	for (unsigned i = 0; i < n->workers && !err; i++)
-		if (n->worker[i]->script)
-			err = script_bind(n->worker[i]->script,
+		if (n->worker[i]->scripts.present)
+			err = script_bind(n->worker[i]->scripts.present,
 					  n->worker[i]->core,
 					  sim_node_now(s, id));
 	sim_node_touched(s, id);
@@ -246,7 +217,7 @@ int sim_node_start(struct sim *s, unsigned id, const struct sim_node_conf *conf,
 {
 	struct machine_node *n = node_of(s, id);
 	struct reason why = {text, textlen};
-	struct loaded l = {.n = 0};
+	struct generation g = {.n = 0};
 	uint8_t key[16];
 	int err = 0;
 
@@ -255,35 +226,45 @@ int sim_node_start(struct sim *s, unsigned id, const struct sim_node_conf *conf,
 		key[i] =
 		    (uint8_t)((i < 8 ? s->key.k0 : s->key.k1) >> i % 8 * 8);
 	if (conf->path)
-		err = load(s, id, conf, conf->workers, &l, &why);
+		err = load(s, id, conf, conf->workers, &g, &why);
 	if (err)
 		return err;
 	n->boots++;
 	n->muted = false;
 	sim_trace_mark(s, TRACE_NODE, id, n->boots);
-	n->shared = node_new(l.n             ? l.n
+	n->shared = node_new(g.n             ? g.n
 			     : conf->workers ? conf->workers
 					     : 1,
 			     conf->key ? conf->key : key);
 	if (!n->shared)
 		err = ERR_NOMEM;
-	else if (l.n)
-		err = script_apply(l.script[0], n->shared);
+	else if (g.n)
+		err = script_apply(g.script[0], n->shared);
 	else
 		err = listen_bare(n->shared, conf, &why);
 	tell_own(n);
 	if (!err && conf->own_listeners)
 		take_listeners(s, id);
 	if (!err)
-		err = make_cores(s, id, &l, n->shared->workers);
+		err = make_cores(s, id, &g, n->shared->workers);
 	if (!err)
 		err = bind_scripts(s, id);
 	if (err && err != ERR_CONFIG)
 		fail(&why, err, "%s", err_text(err));
-	unload(&l);
+	generation_free(&g);
 	if (err)
 		destroy(s, id);
 	return err;
+}
+
+static void log_rejected(struct sim *s, unsigned id, const char *why)
+{
+	const struct machine_node *n = node_of(s, id);
+	struct log_field f[] = {LOGF_INT("generation", n->shared->generation),
+				LOGF_STR("reason", str_from(why))};
+	struct log_event e = {LOG_ERROR, "config.rejected", f, ARRAY_LEN(f)};
+
+	sim_trace_log(s, id, 0, &e);
 }
 
 int sim_node_reload(struct sim *s, unsigned id,
@@ -292,27 +273,19 @@ int sim_node_reload(struct sim *s, unsigned id,
 {
 	struct machine_node *n = node_of(s, id);
 	struct reason why = {text, textlen};
-	struct loaded l = {.n = 0};
-	int err = load(s, id, conf, n->workers, &l, &why);
+	struct succession *worker[NODE_MAX_WORKERS];
+	struct generation g = {.n = 0};
+	int err = load(s, id, conf, n->workers, &g, &why);
 
-	if (err)
-		return err;
-	/* The old one goes last: what is known of its servers stays known as
-	 * long as one of the two needs them. */
-	for (unsigned i = 0; i < n->workers; i++) {
-		struct script *old = n->worker[i]->script;
-
-		script_unbind(old, sim_node_now(s, id));
-		n->worker[i]->script = l.script[i];
-		l.script[i] = old;
-	}
-	err = script_apply(n->worker[0]->script, n->shared);
-	tell_own(n);
+	for (unsigned i = 0; i < n->workers; i++)
+		worker[i] = &n->worker[i]->scripts;
 	if (!err)
-		err = bind_scripts(s, id);
-	unload(&l);
+		err = generation_switch(&g, n->shared, worker,
+					sim_node_now(s, id), text, textlen);
+	generation_free(&g);
 	if (err)
-		fail(&why, err, "%s", err_text(err));
+		log_rejected(s, id, text);
+	sim_node_touched(s, id);
 	return err;
 }
 
@@ -323,9 +296,7 @@ static void destroy(struct sim *s, unsigned id)
 	struct machine_node *n = node_of(s, id);
 
 	for (unsigned i = 0; i < n->workers; i++) {
-		if (n->worker[i]->script)
-			script_unbind(n->worker[i]->script,
-				      sim_node_now(s, id));
+		succession_unbind(&n->worker[i]->scripts, sim_node_now(s, id));
 		if (n->worker[i]->core && !n->muted)
 			core_stop(n->worker[i]->core, sim_node_now(s, id));
 	}
@@ -333,7 +304,7 @@ static void destroy(struct sim *s, unsigned id)
 	for (unsigned i = 0; i < n->workers; i++) {
 		struct sim_worker *w = n->worker[i];
 
-		script_free(&w->script);
+		succession_free(&w->scripts);
 		core_free(&w->core);
 		w->deadline = INT64_MAX;
 	}
@@ -409,7 +380,14 @@ struct script *sim_node_script(const struct sim *s, unsigned id,
 			       unsigned worker)
 {
 	assert(worker < node_of(s, id)->workers);
-	return node_of(s, id)->worker[worker]->script;
+	return node_of(s, id)->worker[worker]->scripts.present;
+}
+
+const struct succession *sim_node_scripts(const struct sim *s, unsigned id,
+					  unsigned worker)
+{
+	assert(worker < node_of(s, id)->workers);
+	return &node_of(s, id)->worker[worker]->scripts;
 }
 
 struct now sim_node_now(const struct sim *s, unsigned id)
@@ -426,6 +404,8 @@ void sim_node_touched(struct sim *s, unsigned id)
 {
 	struct machine_node *n = node_of(s, id);
 
-	for (unsigned i = 0; i < n->workers; i++)
+	for (unsigned i = 0; i < n->workers; i++) {
+		succession_sweep(&n->worker[i]->scripts);
 		sim_worker_touch(n->worker[i]);
+	}
 }

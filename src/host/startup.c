@@ -31,7 +31,7 @@ static void log_event(void *ctx, const struct log_event *e)
 	logsink_write(c->log, e);
 }
 
-static struct now read_now(void)
+struct now control_now(void)
 {
 	struct timespec mono, wall;
 
@@ -43,20 +43,19 @@ static struct now read_now(void)
 	};
 }
 
-static struct script *load_script(struct control *c, unsigned worker)
+/* Also from the thread of a reload. */
+void control_script_conf(void *ctx, unsigned i, struct script_conf *out_r)
 {
-	struct script_conf sc = {
-	    .loader = files_loader(&c->files),
-	    .path = c->conf->script,
-	    .worker = worker,
-	    .cpu_us = cpu_us,
-	    .log = log_event,
-	    .log_ctx = c,
-	    .now = read_now(),
-	};
+	struct control *c = ctx;
 
-	keyfile_random(sc.seed, sizeof(sc.seed));
-	return script_load(&sc, c->why, sizeof(c->why));
+	(void)i;
+	out_r->loader = files_loader(&c->files);
+	out_r->path = c->conf->script;
+	out_r->cpu_us = cpu_us;
+	out_r->log = log_event;
+	out_r->log_ctx = c;
+	out_r->now = control_now();
+	keyfile_random(out_r->seed, sizeof(out_r->seed));
 }
 
 /* ---- the steps ---- */
@@ -75,27 +74,35 @@ int startup_load(struct control *c)
 	if (files_init(&c->files, conf->script, conf->lua_dir,
 		       conf->lua_fallback, c->why, CONTROL_WHY) != 0)
 		return EXIT_CONFIG;
-	c->script[0] = load_script(c, 0);
-	if (!c->script[0])
+	if (generation_load(&c->loaded, 1, control_script_conf, c, c->why,
+			    CONTROL_WHY) != 0)
 		return EXIT_CONFIG;
-	c->plan = script_plan(c->script[0]);
-	if (level < 0)
-		logsink_set_level(c->log, c->plan->log_level);
+	c->plan = script_plan(c->loaded.script[0]);
 	return EXIT_FINE;
+}
+
+void control_set_level(struct control *c)
+{
+	int level = c->conf->log_level;
+
+	if (level < 0)
+		level = c->plan->log_level;
+	logsink_set_level(c->log, (enum log_level)level);
+	c->node->trace = level >= LOG_DEBUG;
 }
 
 int startup_load_others(struct control *c)
 {
-	c->workers = c->plan->workers ? c->plan->workers : 1;
+	c->workers = c->plan->workers;
 	if (c->workers > CONTROL_WORKERS) {
 		logsink_say(c->log, LOG_WARN, "workers.limited",
 			    LOGF_INT("asked", c->workers),
 			    LOGF_INT("workers", CONTROL_WORKERS));
 		c->workers = CONTROL_WORKERS;
 	}
-	for (unsigned i = 1; i < c->workers; i++)
-		if (!(c->script[i] = load_script(c, i)))
-			return EXIT_CONFIG;
+	if (generation_load(&c->loaded, c->workers, control_script_conf, c,
+			    c->why, CONTROL_WHY) != 0)
+		return EXIT_CONFIG;
 	return EXIT_FINE;
 }
 
@@ -137,7 +144,7 @@ int startup_make_node(struct control *c)
 		return EXIT_CONFIG;
 	c->node = node_new(c->workers, key);
 	explicit_bzero(key, sizeof(key));
-	err = c->node ? script_apply(c->script[0], c->node) : ERR_NOMEM;
+	err = c->node ? script_apply(c->loaded.script[0], c->node) : ERR_NOMEM;
 	if (err) {
 		snprintf(c->why, CONTROL_WHY, "%s: %s", c->conf->script,
 			 err_text(err));
@@ -146,9 +153,7 @@ int startup_make_node(struct control *c)
 	if (!choose_listeners(c))
 		return EXIT_CONFIG;
 	c->node->key_is_temporary = origin == KEY_TEMPORARY;
-	c->node->trace =
-	    (c->conf->log_level < 0 ? (int)c->plan->log_level
-				    : c->conf->log_level) >= LOG_DEBUG;
+	control_set_level(c);
 	if (origin == KEY_TEMPORARY)
 		logsink_say(
 		    c->log, LOG_WARN, "key.temporary",
@@ -162,7 +167,7 @@ int startup_make_workers(struct control *c)
 	for (unsigned i = 0; i < c->workers; i++) {
 		struct worker_conf wc = {
 		    .node = c->node,
-		    .script = c->script[i],
+		    .script = c->loaded.script[i],
 		    .index = i,
 		    .log = c->log,
 		    .peers = c->worker,
@@ -175,7 +180,9 @@ int startup_make_workers(struct control *c)
 				 err_text(ERR_NOMEM));
 			return EXIT_FAILED;
 		}
+		c->loaded.script[i] = NULL; /* the worker's now */
 	}
+	c->loaded.n = 0;
 	if (worker_listen(c->worker[0], c->why, CONTROL_WHY) != 0)
 		return EXIT_FAILED;
 	return EXIT_FINE;

@@ -67,7 +67,7 @@ void upkeep_report(struct worker *w)
 	struct script_stats script;
 
 	core_stats(w->core, &core);
-	script_stats(w->conf.script, &script);
+	succession_stats(&w->scripts, &script);
 	logsink_say(w->conf.log, LOG_INFO, "stats",
 		    LOGF_INT("worker", w->conf.index),
 		    LOGF_INT("bytes", (int64_t)core.bytes),

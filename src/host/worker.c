@@ -220,6 +220,7 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events)
 	tick_t deadline = core_deadline(w->core), t = now(w).mono;
 
 	(void)events;
+	succession_sweep(&w->scripts);
 	if (!list_empty(&w->faults.list))
 		deadline = t;
 	if (deadline.us == w->armed.us)
@@ -255,6 +256,21 @@ static void deliver_mail(struct worker *w)
 	settle(w);
 }
 
+static void wait_for(sem_t *sem)
+{
+	while (sem_wait(sem) < 0)
+		; /* a signal */
+}
+
+/* The control thread has the core until it says resume. */
+static void rest(struct worker *w)
+{
+	sem_post(&w->resting);
+	wait_for(&w->resume);
+	turn_begin(w);
+	settle(w);
+}
+
 static void on_async(struct ev_loop *loop, ev_async *a, int events)
 {
 	struct worker *w = a->data;
@@ -264,6 +280,8 @@ static void on_async(struct ev_loop *loop, ev_async *a, int events)
 	deliver_mail(w);
 	if (atomic_exchange(&w->report, false))
 		upkeep_report(w);
+	if (atomic_exchange(&w->rest, false))
+		rest(w);
 	if (atomic_load(&w->stop))
 		ev_break(loop, EVBREAK_ALL);
 }
@@ -327,6 +345,8 @@ struct worker *worker_new(const struct worker_conf *conf)
 	dgram_queue_init(&w->faults);
 	mailbox_init(&w->mailbox);
 	sem_init(&w->started, 0, 0);
+	sem_init(&w->resting, 0, 0);
+	sem_init(&w->resume, 0, 0);
 	w->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
 	w->batch = udp_batch_new();
 	w->source = source_new(&conf->node->listeners);
@@ -334,6 +354,7 @@ struct worker *worker_new(const struct worker_conf *conf)
 		worker_free(&w);
 		return NULL;
 	}
+	w->scripts.present = conf->script;
 	init_watchers(w);
 	ev_async_start(w->loop, &w->async); /* others may send before we run */
 	return w;
@@ -376,14 +397,14 @@ static int start(struct worker *w)
 		ev_io_start(w->loop, &w->netlink);
 	for (unsigned i = 0; i < w->ports; i++)
 		ev_io_start(w->loop, &w->port[i].readable);
-	return script_bind(w->conf.script, w->core, now(w));
+	return script_bind(w->scripts.present, w->core, now(w));
 }
 
 /* Answers what is open, and gives the answers a moment to leave. */
 static void finish(struct worker *w)
 {
 	turn_begin(w);
-	script_unbind(w->conf.script, now(w));
+	succession_unbind(&w->scripts, now(w));
 	core_stop(w->core, now(w));
 	flush(w);
 	for (unsigned i = 0; i < w->ports; i++) {
@@ -407,6 +428,8 @@ static void *run(void *arg)
 		ev_run(w->loop, 0);
 		finish(w);
 	}
+	/* Handles point into the core, so they go before it. */
+	succession_free(&w->scripts);
 	core_free(&w->core);
 	return NULL;
 }
@@ -415,8 +438,7 @@ int worker_start(struct worker *w)
 {
 	if (pthread_create(&w->thread, NULL, run, w) != 0)
 		return ERR_NOMEM;
-	while (sem_wait(&w->started) < 0)
-		;
+	wait_for(&w->started);
 	if (w->error)
 		pthread_join(w->thread, NULL);
 	return w->error;
@@ -426,6 +448,23 @@ void worker_stop(struct worker *w)
 {
 	atomic_store(&w->stop, true);
 	ev_async_send(w->loop, &w->async);
+}
+
+void worker_rest(struct worker *w)
+{
+	atomic_store(&w->rest, true);
+	ev_async_send(w->loop, &w->async);
+	wait_for(&w->resting);
+}
+
+void worker_resume(struct worker *w)
+{
+	sem_post(&w->resume);
+}
+
+struct succession *worker_scripts(struct worker *w)
+{
+	return &w->scripts;
 }
 
 void worker_report(struct worker *w)
@@ -448,6 +487,7 @@ void worker_free(struct worker **w)
 		return;
 	for (unsigned i = 0; i < worker->ports; i++)
 		udp_close(&worker->port[i].udp);
+	succession_free(&worker->scripts);
 	dgram_queue_fini(&worker->faults);
 	mailbox_fini(&worker->mailbox);
 	source_free(&worker->source);
@@ -455,5 +495,7 @@ void worker_free(struct worker **w)
 	if (worker->loop)
 		ev_loop_destroy(worker->loop);
 	sem_destroy(&worker->started);
+	sem_destroy(&worker->resting);
+	sem_destroy(&worker->resume);
 	free(worker);
 }

@@ -8,13 +8,13 @@
 #define HOST_WORKER_H
 
 #include "host/logsink.h"
-#include "lua/script.h"
+#include "lua/generation.h"
 
 struct worker;
 
 struct worker_conf {
 	struct node *node;
-	struct script *script; /* borrowed; used by the worker's thread only */
+	struct script *script; /* owned from worker_new on, if that succeeds */
 	unsigned index;
 	struct logsink *log;
 	uint8_t seed[16];
@@ -31,6 +31,11 @@ int worker_listen(struct worker *w, char *why, size_t n);
 int worker_start(struct worker *w);
 /* Asks it to stop; from any thread. */
 void worker_stop(struct worker *w);
+/* Waits until it rests between two entries: its core and scripts may be used by
+ * the caller until worker_resume. */
+void worker_rest(struct worker *w);
+void worker_resume(struct worker *w);
+struct succession *worker_scripts(struct worker *w);
 /* Asks it to log what is alive in it; from any thread. */
 void worker_report(struct worker *w);
 /* Waits for the thread to end: open requests were answered. */

@@ -25,6 +25,7 @@ struct worker {
 	struct worker_conf conf;
 	struct host host;
 	struct core *core;
+	struct succession scripts;
 	struct ev_loop *loop;
 	ev_timer timer, refresh;
 	ev_prepare prepare;
@@ -39,9 +40,9 @@ struct worker {
 	struct source *source;
 	struct mailbox mailbox;
 	uint64_t lost_told;
-	atomic_bool stop, report;
+	atomic_bool stop, report, rest;
 	pthread_t thread;
-	sem_t started;
+	sem_t started, resting, resume;
 	int error; /* of starting */
 };
 

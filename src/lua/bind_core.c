@@ -262,11 +262,39 @@ static int l_server_object(lua_State *L)
 	return set_hook(L, HOOK_SERVER, "core.server_object");
 }
 
+static void note_data_file(lua_State *L, struct script *s, const char *shown)
+{
+	struct data_file *f = arena_zalloc(s->arena, sizeof(*f));
+
+	if (f)
+		f->name = arena_str(s->arena, str_from(shown)).p;
+	if (!f || !f->name)
+		vm_raise(L, "not enough memory");
+	list_append(&s->data_files, &f->link);
+}
+
+/* The generation that runs this, from 1. */
+static int l_generation(lua_State *L)
+{
+	lua_pushinteger(L, script_of(L)->generation);
+	return 1;
+}
+
+/* The declarations of the script that this one takes over from, as its dump;
+ * nil when it takes over from none. Only in "start". */
+static int l_dump_before(lua_State *L)
+{
+	const struct script *before = script_of(L)->before;
+
+	lua_pushstring(L, before ? before->plan.dump : NULL);
+	return 1;
+}
+
 static int l_load_data(lua_State *L)
 {
 	struct script *s = check_loading(L, "core.load_data");
 	const char *name = luaL_checkstring(L, 1);
-	char shown[256] = "", *bytes = NULL;
+	char shown[SCRIPT_PATH] = "", *bytes = NULL;
 	size_t n = 0;
 
 	if (!s->conf.loader.load ||
@@ -276,6 +304,7 @@ static int l_load_data(lua_State *L)
 	free(s->bytes);
 	/* Ours to free, also when the next line raises. */
 	s->bytes = bytes;
+	note_data_file(L, s, shown);
 	lua_pushlstring(L, bytes ? bytes : "", n);
 	return 1;
 }
@@ -388,6 +417,8 @@ void bind_core(lua_State *L)
 					     {"on_attempt", l_on_attempt},
 					     {"server_object", l_server_object},
 					     {"load_data", l_load_data},
+					     {"generation", l_generation},
+					     {"dump_before", l_dump_before},
 					     {"event", l_event},
 					     {"post", l_post},
 					     {NULL, NULL}};

@@ -5,9 +5,10 @@
 #include "core/shared.h"
 
 /*
- * core.counter: numbers a script counts, each worker for itself. At the end of
- * a generation they go into the node's shared values, where the next one finds
- * them.
+ * core.counter: numbers a script counts, each worker for itself. The next
+ * generation goes on with the values, and what requests of an earlier one still
+ * count is added to them. The node's shared values keep them too, for a
+ * generation that declares a counter again.
  */
 
 struct ucounter {
@@ -54,6 +55,30 @@ void counters_bind(struct script *s)
 	}
 }
 
+static struct ucounter *find(const struct script *s, const char *name,
+			     const char *labels)
+{
+	list_each (it, &s->counters) {
+		struct ucounter *c = container_of(it, struct ucounter, link);
+
+		if (strcmp(c->name, name) == 0 &&
+		    strcmp(c->labels, labels) == 0)
+			return c;
+	}
+	return NULL;
+}
+
+void counters_inherit(struct script *s, const struct script *before)
+{
+	list_each (it, &s->counters) {
+		struct ucounter *c = container_of(it, struct ucounter, link);
+		const struct ucounter *old = find(before, c->name, c->labels);
+
+		if (old)
+			c->value = old->value;
+	}
+}
+
 void counters_keep(struct script *s)
 {
 	struct shared *sh = s->node->shared;
@@ -84,13 +109,23 @@ bool script_counter(const struct script *s, size_t i,
 
 /* ---- the API ---- */
 
+/* Where it counts: in the script that has taken over, if that has it too. */
+static struct ucounter *newest(struct script *s, struct ucounter *c)
+{
+	const struct script *heir =
+	    s->phase == SCRIPT_RETIRED ? script_heir(s) : NULL;
+	struct ucounter *other = heir ? find(heir, c->name, c->labels) : NULL;
+
+	return other ? other : c;
+}
+
 static int l_add(lua_State *L)
 {
 	struct ucounter *c = box_get(L, 1, &counter_type);
 	lua_Integer n = luaL_optinteger(L, 2, 1);
 
 	luaL_argcheck(L, n >= 0, 2, "counters only grow");
-	c->value += n;
+	newest(script_of(L), c)->value += n;
 	return 0;
 }
 
@@ -154,11 +189,8 @@ static int l_counter(lua_State *L)
 
 	if (!lua_isnoneornil(L, 2))
 		help = script_str(L, 2);
-	list_each (it, &s->counters) {
-		c = container_of(it, struct ucounter, link);
-		if (!str_eq(str_from(c->name), name) ||
-		    strcmp(c->labels, labels) != 0)
-			continue;
+	c = find(s, name.p, labels);
+	if (c) {
 		box_push(L, c, &c->box, &counter_type);
 		return 1;
 	}

@@ -10,31 +10,32 @@
 
 /* ---- binding ---- */
 
-static void fill_place(struct member *m, const struct facts *f)
+static void fill_place(struct member *m, struct facts *f)
 {
-	bool same = m->n_addr == f->n_addr && m->transport == f->transport &&
-		    m->record_route == f->record_route && m->path == f->path &&
-		    m->shared_dialogs == f->shared_dialogs;
+	bool same = m->n_addr == f->n_addr && m->transport == f->transport;
 
+	m->record_route = f->record_route;
+	m->path = f->path;
+	m->shared_dialogs = f->shared_dialogs;
 	for (unsigned i = 0; same && i < f->n_addr; i++)
 		same = addr_eq(&m->addr[i], &f->addr[i]);
 	if (same)
-		return; /* another worker's script did it, and may read it */
+		return;
+	f->moved = m->n_addr > 0;
 	for (unsigned i = 0; i < f->n_addr; i++)
 		m->addr[i] = f->addr[i];
 	m->n_addr = f->n_addr;
 	m->transport = f->transport;
-	m->record_route = f->record_route;
-	m->path = f->path;
-	m->shared_dialogs = f->shared_dialogs;
 }
 
-static void fill(struct member *m, const struct facts *f)
+static void fill(struct member *m, struct facts *f)
 {
 	load_declare(&m->load, f->resource, f->n_resources);
 	fill_place(m, f);
 }
 
+/* Worker 0 is the first of a generation, and what the others declare is the
+ * same: they may be reading it already. */
 int facts_bind(struct script *s)
 {
 	list_each (it, &s->facts) {
@@ -43,7 +44,8 @@ int facts_bind(struct script *s)
 		f->m = members_ref(&s->node->members, str_from(f->name));
 		if (!f->m)
 			return ERR_NOMEM;
-		fill(f->m, f);
+		if (s->conf.worker == 0)
+			fill(f->m, f);
 	}
 	return 0;
 }
@@ -192,6 +194,13 @@ static int l_id(lua_State *L)
 	return 1;
 }
 
+/* facts:moved(): the server was known under this name at another address. */
+static int l_moved(lua_State *L)
+{
+	lua_pushboolean(L, check(L, 1)->moved);
+	return 1;
+}
+
 static int l_name(lua_State *L)
 {
 	lua_pushstring(L, check(L, 1)->name);
@@ -223,8 +232,9 @@ static int l_used(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"get", l_get}, {"set", l_set},   {"add", l_add},   {"name", l_name},
-    {"id", l_id},   {"rate", l_rate}, {"used", l_used}, {NULL, NULL}};
+    {"get", l_get},   {"set", l_set},     {"add", l_add},
+    {"name", l_name}, {"moved", l_moved}, {"id", l_id},
+    {"rate", l_rate}, {"used", l_used},   {NULL, NULL}};
 
 const struct box_type facts_type = {.name = "tandem.Facts",
 				    .gone = "the server is gone",

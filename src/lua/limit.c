@@ -164,10 +164,19 @@ void *limit_alloc(void *ud, void *p, size_t osize, size_t nsize)
 
 /* ---- work and time ------------------------------------------------------- */
 
+static void check_load(struct vm *vm)
+{
+	const struct vm_host *host = &vm->conf.host;
+
+	if (vm->loading && host->give_up && host->give_up(host->ctx))
+		limit_condemn(vm, VM_LIMIT_INSTRUCTIONS);
+}
+
 static void check_cpu(struct vm *vm)
 {
 	int64_t now;
 
+	check_load(vm);
 	if (!vm->conf.host.cpu_us || !vm->conf.cpu_us || vm->loading)
 		return;
 	now = vm->conf.host.cpu_us(vm->conf.host.ctx);

@@ -100,6 +100,13 @@ static int64_t host_cpu(void *ctx)
 	return s->conf.cpu_us(s->conf.cpu_ctx);
 }
 
+static bool host_give_up(void *ctx)
+{
+	const struct script *s = ctx;
+
+	return s->conf.give_up && atomic_load(s->conf.give_up);
+}
+
 static void host_log(void *ctx, enum log_level level, struct str message,
 		     struct str trace)
 {
@@ -124,6 +131,7 @@ static bool make_vm(struct script *s)
 		     .wall = host_wall,
 		     .rand = host_rand,
 		     .cpu_us = s->conf.cpu_us ? host_cpu : NULL,
+		     .give_up = host_give_up,
 		     .is_own = is_own_file},
 	    .mem = &s->mem,
 	    .memory = MEMORY,
@@ -168,6 +176,7 @@ static struct script *script_new(const struct script_conf *conf)
 	list_init(&s->owns);
 	list_init(&s->counters);
 	list_init(&s->own_files);
+	list_init(&s->data_files);
 	s->arenas = arena_cache_new(&s->mem);
 	s->arena = s->arenas ? arena_new(s->arenas) : NULL;
 	if (s->arena)
@@ -207,9 +216,9 @@ static int finish(lua_State *L)
 }
 
 /* The message without the traceback, which is of no use to who declares. */
-static void copy_error(const struct vm *vm, char *err, size_t errlen)
+void script_copy_error(const struct script *s, char *err, size_t errlen)
 {
-	const char *text = vm_error(vm);
+	const char *text = vm_error(s->vm);
 	const char *end = strstr(text, "\nstack traceback:");
 	size_t n = end ? (size_t)(end - text) : strlen(text);
 
@@ -235,11 +244,12 @@ struct script *script_load(const struct script_conf *conf, char *err,
 	free(s->bytes);
 	s->bytes = NULL;
 	if (status) {
-		copy_error(s->vm, err, errlen);
+		script_copy_error(s, err, errlen);
 		script_free(&s);
 		return NULL;
 	}
 	set_limits(s);
+	s->conf.give_up = NULL;
 	s->phase = SCRIPT_LOADED;
 	return s;
 }
@@ -267,184 +277,7 @@ const struct plan *script_plan(const struct script *s)
 	return &s->plan;
 }
 
-/* ---- the node ---- */
-
-static void free_lists(struct node *node)
-{
-	struct settings *t = &node->settings;
-
-	for (size_t i = 0; i < t->n_domains; i++)
-		mem_free(&node->mem, (void *)(uintptr_t)t->domains[i].p);
-	mem_free(&node->mem, t->domains);
-	mem_free(&node->mem, t->trust);
-	t->domains = NULL;
-	t->trust = NULL;
-	t->n_domains = t->n_trust = 0;
-}
-
-static int copy_trust(const struct script *s, struct node *node)
-{
-	struct settings *t = &node->settings;
-	size_t bytes = s->n_trust * sizeof(*t->trust);
-
-	if (!s->n_trust)
-		return 0;
-	t->trust = mem_alloc(&node->mem, bytes);
-	if (!t->trust)
-		return ERR_NOMEM;
-	memcpy(t->trust, s->trust, bytes);
-	t->n_trust = s->n_trust;
-	return 0;
-}
-
-static int copy_domains(const struct script *s, struct node *node)
-{
-	struct settings *t = &node->settings;
-
-	if (!s->n_domains)
-		return 0;
-	t->domains = mem_zalloc(&node->mem, s->n_domains * sizeof(*t->domains));
-	if (!t->domains)
-		return ERR_NOMEM;
-	for (size_t i = 0; i < s->n_domains; i++) {
-		char *p = mem_alloc(&node->mem, s->domains[i].n);
-
-		if (!p)
-			return ERR_NOMEM;
-		memcpy(p, s->domains[i].p, s->domains[i].n);
-		t->domains[i] = (struct str){p, s->domains[i].n};
-		t->n_domains++;
-	}
-	return 0;
-}
-
-int script_apply(const struct script *s, struct node *node)
-{
-	struct settings *t = &node->settings;
-	int err;
-
-	free_lists(node);
-	t->times = s->plan.times;
-	t->trying = s->plan.trying;
-	t->late_answer = s->plan.late_answer;
-	memcpy(node->listeners.l, s->plan.listener, sizeof(s->plan.listener));
-	node->listeners.n = s->plan.listeners;
-	err = copy_trust(s, node);
-	if (!err)
-		err = copy_domains(s, node);
-	return err;
-}
-
-/* ---- the core ---- */
-
-static int run_hook(lua_State *L)
-{
-	int *ref = lua_touserdata(L, 1);
-
-	vm_push_ref(L, *ref);
-	lua_call(L, 0, 0);
-	return 0;
-}
-
-static int call_hook(struct script *s, enum hook hook, const char *where)
-{
-	int err;
-
-	if (s->hook[hook] == LUA_NOREF)
-		return 0;
-	err = vm_do(s->vm, run_hook, &s->hook[hook], where,
-		    "start a task for it");
-	if (err)
-		script_failed(s, where);
-	return err;
-}
-
-static void on_kick(struct timer *t, struct now now)
-{
-	(void)t;
-	(void)now; /* the entry itself is what was wanted */
-}
-
-void script_kick(struct script *s)
-{
-	/* Not at once: what makes itself ready again and again must not stop
-	 * the clock. */
-	if (s->core && !timer_armed(&s->kick))
-		timer_arm(core_timers(s->core), &s->kick,
-			  tick_add(s->now.mono, MILLIS(1)));
-}
-
-int script_bind(struct script *s, struct core *core, struct now now)
-{
-	struct core_user user = policy_user(s);
-	int err;
-
-	s->now = now;
-	s->core = core;
-	s->node = core_node(core);
-	timer_init(&s->kick, on_kick);
-	err = facts_bind(s);
-	if (err) {
-		s->core = NULL;
-		return err;
-	}
-	s->phase = SCRIPT_BOUND;
-	counters_bind(s);
-	core_set_user(core, &user);
-	timers_bind(s);
-	if (call_hook(s, HOOK_START, "the start") != 0) {
-		script_unbind(s, now);
-		return ERR_CONFIG;
-	}
-	if (sched_is_ready(s->vm))
-		script_kick(s);
-	return 0;
-}
-
-static void cancel_tasks(struct script *s, bool all)
-{
-	list_each_safe (it, &s->tasks) {
-		struct ltask *t = container_of(it, struct ltask, link);
-
-		if (all || !t->in_request)
-			ltask_cancel(t);
-	}
-}
-
-void script_unbind(struct script *s, struct now now)
-{
-	if (!script_is_bound(s))
-		return;
-	s->now = now;
-	call_hook(s, HOOK_STOP, "the stop");
-	s->phase = SCRIPT_STOPPING;
-	s->quiet = true;
-	timers_stop(s);
-	cancel_tasks(s, true);
-	policy_stop(s);
-	/* What was cancelled runs its to-be-closed variables; what those start
-	 * ends here as well. */
-	sched_drain(s->vm, 0);
-	cancel_tasks(s, true);
-	owns_stop(s);
-	counters_keep(s);
-	timer_stop(core_timers(s->core), &s->kick);
-	core_set_user(s->core, NULL);
-	s->core = NULL;
-	s->phase = SCRIPT_UNBOUND;
-}
-
-void script_quiesce(struct script *s, struct now now)
-{
-	if (!script_is_bound(s))
-		return;
-	s->now = now;
-	s->quiet = true;
-	timers_stop(s);
-	cancel_tasks(s, false);
-	if (sched_is_ready(s->vm))
-		script_kick(s);
-}
+/* ---- questions ---- */
 
 void script_collect(struct script *s)
 {
@@ -457,6 +290,15 @@ void script_stats(const struct script *s, struct script_stats *out_r)
 	out_r->timers = s->n_timers;
 	out_r->lua_bytes = vm_bytes(s->vm);
 	out_r->errors = s->errors;
+}
+
+const char *script_data_file(const struct script *s, size_t i)
+{
+	list_each (it, &s->data_files)
+		if (i-- == 0)
+			return container_of(it, const struct data_file, link)
+			    ->name;
+	return NULL;
 }
 
 struct lua_State *script_lua(struct script *s)

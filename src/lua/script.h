@@ -9,6 +9,7 @@
 #ifndef LUA_SCRIPT_H
 #define LUA_SCRIPT_H
 
+#include <stdatomic.h>
 #include "core/core.h"
 
 struct script;
@@ -31,6 +32,9 @@ struct script_conf {
 	 * only the instruction budget counts. */
 	int64_t (*cpu_us)(void *ctx);
 	void *cpu_ctx;
+	/* Set by another thread: a load that is under way ends soon, as failed.
+	 * NULL: nobody will. */
+	const atomic_bool *give_up;
 	/* Where messages go while loading (sip.log at load, warnings). */
 	void (*log)(void *ctx, const struct log_event *e);
 	void *log_ctx;
@@ -59,11 +63,28 @@ const struct plan *script_plan(const struct script *s);
 /* Applies the plan (settings, domains, trust, listeners) to a new node; once
  * per node, before cores are made. 0 or ERR_*. */
 int script_apply(const struct script *s, struct node *node);
-/* Attaches it to the core and runs "start". The script is owned by the caller
- * and must outlive the core's use of it. 0 or ERR_*. */
+/* The settings it declares; free them with settings_fini. 0 or ERR_NOMEM. */
+int script_settings(const struct script *s, struct mem *m,
+		    struct settings *out_r);
+/* Attaches it to the core as its user and runs "start". The script is owned by
+ * the caller and must outlive the core's use of it. 0 or ERR_*. */
 int script_bind(struct script *s, struct core *core, struct now now);
+/* The same step by step, for a script that takes over from `before`
+ * (generation.c): what can fail changes nothing that others see, except the
+ * facts of servers. Whoever does not go through with it frees the script. */
+int script_attach(struct script *s, struct core *core,
+		  const struct script *before, struct now now);
+int script_start(struct script *s, char *err, size_t errlen);
+void script_inherit(struct script *s, const struct script *before); /* counts */
+void script_take_over(struct script *s);
+/* Another one took over: runs "stop", and ends all but what belongs to the
+ * requests it has. They go on in it until they end. */
+void script_retire(struct script *s, struct now now);
+bool script_is_idle(const struct script *s); /* it has no request */
+/* It is retired and its last request has ended: free it. */
+bool script_is_over(const struct script *s);
 /* Stops timers, checks, tasks; open requests are answered 500. Then the core
- * has no user. */
+ * has forgotten it. */
 void script_unbind(struct script *s, struct now now);
 void script_free(struct script **s);
 /* Live Lua things, for the simulator's finish(). */
@@ -79,6 +100,9 @@ struct script_counter {
 };
 bool script_counter(const struct script *s, size_t i,
 		    struct script_counter *out_r);
+/* The i-th file whose content it declares, as the loader shows it; NULL at the
+ * end. The same may come twice. */
+const char *script_data_file(const struct script *s, size_t i);
 /* Stops script timers and health checks, leaving requests alone. */
 void script_quiesce(struct script *s, struct now now);
 /* Frees what the script does not hold any more: before looking for leaks. */

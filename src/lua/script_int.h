@@ -18,13 +18,15 @@
 #include "lua/vm.h"
 #include "util/err.h"
 
-/* Bytes that are charged as one VM instruction (vm_charge). */
-enum { SCRIPT_CHARGED = 16 };
+/* Bytes that are charged as one VM instruction (vm_charge); the longest path of
+ * a data file. */
+enum { SCRIPT_CHARGED = 16, SCRIPT_PATH = 4096 };
 
 enum script_phase {
 	SCRIPT_LOADING, /* until the plan is read */
 	SCRIPT_LOADED,  /* not bound yet; no Lua runs */
 	SCRIPT_BOUND,
+	SCRIPT_RETIRED,  /* another one took over; only its requests go on */
 	SCRIPT_STOPPING, /* the last Lua runs, nothing new begins */
 	SCRIPT_UNBOUND,
 };
@@ -41,6 +43,12 @@ struct handler {
 struct own_file {
 	struct list link;
 	struct str name; /* as errors show it */
+};
+
+/* A file whose content the script declares: sip.data, sip.netset. */
+struct data_file {
+	struct list link;
+	const char *name; /* as the loader shows it */
 };
 
 /* The functions of the Lua half that C calls. */
@@ -62,7 +70,11 @@ struct script {
 	struct vm *vm;
 	enum script_phase phase;
 	struct core *core; /* while bound */
-	struct node *node; /* from bind to free: holds the members */
+	struct core_user user;
+	bool is_user; /* of the core, or was before it retired */
+	unsigned generation;
+	const struct script *before; /* whom it takes over from, until then */
+	struct node *node;           /* from bind to free: holds the members */
 	struct now now;
 	struct rand rand;
 
@@ -95,11 +107,14 @@ struct script {
 	char *bytes;
 	char shown[256];
 	struct list own_files; /* names of the modules of tandem itself */
+	struct list data_files;
 };
 
 struct script *script_of(lua_State *L);
 struct core *script_core(lua_State *L); /* raises while loading */
 bool script_is_bound(const struct script *s);
+/* The script that is the core's user now; NULL when it has none. */
+const struct script *script_heir(const struct script *s);
 /* Makes sure that drain is called soon. */
 void script_kick(struct script *s);
 /* Seconds to microseconds; raises for what is no duration. */
@@ -119,6 +134,9 @@ void script_error(struct script *s, const char *what, const char *trace,
 		  enum vm_limit limit, const struct call *call);
 /* The same for what vm_do has just returned. */
 void script_failed(struct script *s, const char *what);
+
+/* script.c: what vm_do has just failed with, in one line. */
+void script_copy_error(const struct script *s, char *err, size_t errlen);
 
 /* script_plan.c: the table at idx; raises. */
 void plan_read(lua_State *L, int idx, struct script *s);
@@ -214,6 +232,7 @@ struct facts {
 	struct addr addr[MEMBER_ADDRS];
 	unsigned n_addr;
 	uint8_t transport;
+	bool moved; /* binding gave the member another address */
 	char resource[LOAD_RESOURCES][LOAD_NAME];
 	unsigned n_resources;
 	/* options of the pool */
@@ -261,9 +280,11 @@ void owns_stop(struct script *s);
 void owns_sweep(struct script *s);
 void own_release(struct script *s, struct own *o);
 
-/* bind_counter.c: values go over to the next generation in the node */
+/* bind_counter.c: values go over from one generation to the next */
 void counters_bind(struct script *s);
 void counters_keep(struct script *s);
+/* Takes over the values of the script before. */
+void counters_inherit(struct script *s, const struct script *before);
 
 /* Each adds its functions to the table at the top. [-0, +0, m] */
 void bind_core(lua_State *L);

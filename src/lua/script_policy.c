@@ -248,14 +248,6 @@ static void on_outcome(void *ctx, struct request *r, struct now now)
 	struct call *c = request_user(r);
 
 	s->now = now;
-	if (!c) {
-		/* Its generation ended while it was being tried. */
-		if (!request_answered(r))
-			refuse(r, now);
-		else
-			request_done(r, now);
-		return;
-	}
 	c->try_open = false;
 	try_on_outcome(c, request_outcome(r));
 	if (!c->ended)
@@ -432,8 +424,7 @@ void policy_stop(struct script *s)
 
 		if (!ended)
 			reply_failed(c);
-		/* With a try open it is answered at its end, by whoever is
-		 * the policy then. */
+		/* With a try open it is answered at its end, by the core. */
 		if (!ended && !c->owes)
 			request_done(r, s->now);
 		call_free(c);

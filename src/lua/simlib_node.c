@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "host/sim.h"
+#include "lua/generation.h"
 #include "lua/vm.h"
 
 enum { ERROR_MAX = 8192 };
@@ -120,6 +121,24 @@ static int l_reload(lua_State *L)
 	luaL_argcheck(L, sim_node_runs(s, node), 2, "does not run");
 	return finish_load(L, sim_node_reload(s, node, &conf, err, sizeof(err)),
 			   err);
+}
+
+/* files(node) -> the data files of the script, as the loader showed them */
+static int l_files(lua_State *L)
+{
+	struct sim *s = simlib_world(L);
+	unsigned node = simlib_node(L, 2);
+	const struct script *script =
+	    sim_node_runs(s, node) ? sim_node_script(s, node, 0) : NULL;
+	const char *name;
+
+	lua_newtable(L);
+	for (size_t i = 0; script && (name = script_data_file(script, i));
+	     i++) {
+		lua_pushstring(L, name);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	return 1;
 }
 
 /* ---- life ------------------------------------------------------------- */
@@ -244,13 +263,12 @@ static int l_stats(lua_State *L)
 	struct sim *s = simlib_world(L);
 	unsigned node = simlib_node(L, 2), worker = simlib_worker(L, 3, node);
 	struct core *core = sim_node_core(s, node, worker);
-	struct script *script = sim_node_script(s, node, worker);
-	struct script_stats ss = {0};
+	const struct succession *scripts = sim_node_scripts(s, node, worker);
+	struct script_stats ss;
 	struct core_stats cs;
 
 	core_stats(core, &cs);
-	if (script)
-		script_stats(script, &ss);
+	succession_stats(scripts, &ss);
 	lua_newtable(L);
 	set_int(L, "bytes", cs.bytes);
 	set_int(L, "servers", cs.servers);
@@ -262,6 +280,8 @@ static int l_stats(lua_State *L)
 	set_int(L, "script_timers", ss.timers);
 	set_int(L, "lua_bytes", ss.lua_bytes);
 	set_int(L, "errors", ss.errors);
+	set_int(L, "generation", sim_node_shared(s, node)->generation);
+	set_int(L, "retired", scripts->n);
 	set_int(L, "node_bytes", sim_node_shared(s, node)->mem.bytes);
 	return 1;
 }
@@ -400,6 +420,7 @@ const luaL_Reg simlib_node_methods[] = {
     {"node", l_node},
     {"start", l_start},
     {"reload", l_reload},
+    {"files", l_files},
     {"kill", l_kill},
     {"stop", l_stop},
     {"take", l_take},

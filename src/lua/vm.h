@@ -60,6 +60,8 @@ struct vm_host {
 	/* CPU time of this thread in microseconds. NULL in simulations: then
 	 * there is no CPU budget and a run depends on its inputs only. */
 	int64_t (*cpu_us)(void *ctx);
+	/* Nobody waits for this load any more. NULL: somebody always does. */
+	bool (*give_up)(void *ctx);
 	/* Is this a file of the proxy's own, which no error is blamed on? NULL:
 	 * none is. */
 	bool (*is_own)(void *ctx, const char *file);

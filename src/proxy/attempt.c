@@ -209,7 +209,7 @@ struct attempt *attempt_by_branch(struct request *r, const char *branch)
 
 static void report(struct attempt *a, struct now now)
 {
-	struct proxy *p = a->req->proxy;
+	const struct policy *policy = a->req->proxy->policy;
 	struct outcome o = {
 	    .kind = a->res ? OUTCOME_RESPONSE : a->failed,
 	    .res = a->res,
@@ -219,8 +219,8 @@ static void report(struct attempt *a, struct now now)
 	    .provisional = a->got_1xx,
 	};
 
-	if (p->has_policy && p->policy.on_attempt && o.kind != OUTCOME_NONE)
-		p->policy.on_attempt(p->policy.ctx, a->req, &o, a->took, now);
+	if (policy && policy->on_attempt && o.kind != OUTCOME_NONE)
+		policy->on_attempt(policy->ctx, a->req, &o, a->took, now);
 }
 
 void attempt_end(struct attempt *a, bool give_up, struct str reason,

@@ -82,13 +82,15 @@ struct request {
 	struct timer trying;     /* when to say 100 */
 	struct timer cancel_end; /* 487 at the latest */
 	struct timer owe;        /* when to try to send `owed` again */
+	/* That decides it: the one it was given to. NULL: none was needed, or
+	 * that one is gone. */
+	const struct policy *policy;
 	void *user;
 };
 
 struct proxy {
 	struct proxy_conf c;
-	struct policy policy;
-	bool has_policy;
+	const struct policy *policy; /* for what comes; NULL: 503 */
 	struct list requests;
 	struct list ready;
 	struct map answers; /* 2xx of ours that wait for an ACK */

@@ -44,7 +44,7 @@ struct member *members_by_id(const struct members *ms, uint64_t id)
 	list_each (it, &ms->list) {
 		struct member *m = container_of(it, struct member, link);
 
-		if (m->refs && m->id == id)
+		if (m->id == id)
 			return m;
 	}
 	return NULL;
@@ -66,7 +66,8 @@ struct member *members_ref(struct members *ms, struct str name)
 		list_append(&ms->list, &m->link);
 		ms->n++;
 	}
-	m->refs++;
+	atomic_fetch_add(&m->refs, 1);
+	m->declared = true;
 	return m;
 }
 
@@ -74,10 +75,73 @@ struct member *members_ref(struct members *ms, struct str name)
  * a later generation may declare it again. */
 void members_unref(struct members *ms, struct member *m)
 {
+	unsigned before = atomic_fetch_sub(&m->refs, 1);
+
 	(void)ms;
-	assert(m->refs > 0);
-	m->refs--;
+	assert(before > 0);
 }
+
+void members_undeclare(struct members *ms)
+{
+	list_each (it, &ms->list)
+		container_of(it, struct member, link)->declared = false;
+}
+
+/* ---- going back ---- */
+
+struct members_image {
+	size_t n;
+	struct member m[]; /* the first n of the list */
+};
+
+struct members_image *members_save(const struct members *ms)
+{
+	struct members_image *im =
+	    mem_alloc(ms->mem, sizeof(*im) + ms->n * sizeof(im->m[0]));
+
+	if (!im)
+		return NULL;
+	im->n = 0;
+	list_each (it, &ms->list)
+		memcpy(&im->m[im->n++], container_of(it, struct member, link),
+		       sizeof(im->m[0]));
+	return im;
+}
+
+/* Those that came since are at the end of the list. */
+void members_restore(struct members *ms, struct members_image **imp)
+{
+	struct members_image *im = *imp;
+	size_t i = 0;
+
+	list_each_safe (it, &ms->list) {
+		struct member *m = container_of(it, struct member, link);
+
+		if (i++ < im->n)
+			continue;
+		assert(atomic_load(&m->refs) == 0);
+		list_remove(it);
+		mem_free(ms->mem, m);
+		ms->n--;
+	}
+	i = 0;
+	list_each (it, &ms->list) {
+		struct member *m = container_of(it, struct member, link);
+		struct list link = m->link;
+
+		memcpy(m, &im->m[i++], sizeof(*m));
+		m->link = link;
+	}
+	members_image_free(ms, imp);
+}
+
+void members_image_free(struct members *ms, struct members_image **im)
+{
+	mem_free(ms->mem, *im);
+	*im = NULL;
+}
+
+/* ---- who has an address ---- */
 
 static bool has_addr(const struct member *m, const struct addr *a,
 		     bool with_port)
@@ -110,7 +174,7 @@ bool members_is_at(const struct members *ms, const struct member *m,
 		const struct member *other =
 		    container_of(it, const struct member, link);
 
-		if (other->refs && has_addr(other, a, true))
+		if (other->declared && has_addr(other, a, true))
 			return false;
 	}
 	return true;
@@ -124,7 +188,7 @@ struct member *members_by_addr(const struct members *ms, const struct addr *a)
 	list_each (it, &ms->list) {
 		struct member *m = container_of(it, struct member, link);
 
-		if (!m->refs)
+		if (!m->declared)
 			continue;
 		if (has_addr(m, a, true))
 			return m;

@@ -56,7 +56,8 @@ struct member {
 	struct list link;
 	char name[MEMBER_NAME]; /* pool/server */
 	uint64_t id;            /* hash of the name, the same on every node */
-	unsigned refs;          /* generations that declare it */
+	_Atomic unsigned refs;  /* scripts that declare it */
+	bool declared;          /* by the present generation */
 	uint8_t transport;
 	struct addr addr[MEMBER_ADDRS];
 	unsigned n_addr;
@@ -80,19 +81,28 @@ struct members {
 void members_init(struct members *ms, struct mem *m);
 void members_fini(struct members *ms);
 uint64_t member_id(struct str name);
-/* Finds or creates by name and takes a reference; NULL when memory ran out or
- * the name is too long. */
+/* Finds or creates by name and takes a reference: it is declared now. NULL when
+ * memory ran out or the name is too long. */
 struct member *members_ref(struct members *ms, struct str name);
 void members_unref(struct members *ms, struct member *m);
+/* A generation is about to take over: what it does not declare is not. */
+void members_undeclare(struct members *ms);
+/* What all members are, to come back to when a generation cannot take over.
+ * While no worker runs. NULL: no memory. */
+struct members_image;
+struct members_image *members_save(const struct members *ms);
+/* References taken since then were given back. Frees the image. */
+void members_restore(struct members *ms, struct members_image **im);
+void members_image_free(struct members *ms, struct members_image **im);
 struct member *members_by_id(const struct members *ms, uint64_t id);
 struct member *members_by_name(const struct members *ms, struct str name);
 /* The address belongs to this member: exactly, or by its IP when no other has
  * it exactly; on loopback exactly. */
 bool members_is_at(const struct members *ms, const struct member *m,
 		   const struct addr *a);
-/* The member that has this address: exactly, or else the only one with that IP
- * (servers often send from another port); on loopback exactly. NULL when there
- * is none. */
+/* The declared member that has this address: exactly, or else the only one with
+ * that IP (servers often send from another port); on loopback exactly. NULL
+ * when there is none. */
 struct member *members_by_addr(const struct members *ms, const struct addr *a);
 
 #endif

@@ -173,9 +173,19 @@ void proxy_free(struct proxy **pp)
 
 void proxy_set_policy(struct proxy *p, const struct policy *policy)
 {
-	p->has_policy = policy != NULL;
-	if (policy)
-		p->policy = *policy;
+	p->policy = policy;
+}
+
+void proxy_drop_policy(struct proxy *p, const struct policy *policy)
+{
+	if (p->policy == policy)
+		p->policy = NULL;
+	list_each (it, &p->requests) {
+		struct request *r = container_of(it, struct request, link);
+
+		if (r->policy == policy)
+			r->policy = NULL;
+	}
 }
 
 /* ---- a new request ---- */
@@ -238,7 +248,7 @@ static struct str allow_line(struct proxy *p)
 
 	buf_arena(&b, p->c.scratch, 128);
 	BUF_LIT(&b, "Allow: ");
-	p->policy.allow(p->policy.ctx, &b);
+	p->policy->allow(p->policy->ctx, &b);
 	BUF_LIT(&b, "\r\n");
 	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
 }
@@ -261,7 +271,7 @@ static void refuse(struct request *r, int code, struct str reason,
 
 static bool wants(struct proxy *p, enum request_kind kind, struct str method)
 {
-	return p->policy.wants(p->policy.ctx, kind, method);
+	return p->policy->wants(p->policy->ctx, kind, method);
 }
 
 /* A call by a phone's token is nobody's to decide. */
@@ -345,7 +355,7 @@ static void new_request(struct proxy *p, struct msg *m,
 	uint64_t loop;
 	int code;
 
-	if (!p->has_policy) {
+	if (!p->policy) {
 		stateless_reply(p, m, key, from, 503, STR_NONE,
 				STR("Retry-After: 5\r\n"), now);
 		return;
@@ -488,8 +498,8 @@ static void request_free(struct request *r, struct now now)
 	struct arena *arena = r->arena;
 
 	log_request(r, now);
-	if (p->has_policy && p->policy.on_free)
-		p->policy.on_free(p->policy.ctx, r);
+	if (r->policy && r->policy->on_free)
+		r->policy->on_free(r->policy->ctx, r);
 	let_go(r);
 	list_each (it, &r->attempts) {
 		struct attempt *a = container_of(it, struct attempt, link);
@@ -517,26 +527,32 @@ static void end_orphan(struct request *r, struct now now)
 	request_done(r, now);
 }
 
+static void begin(struct request *r, struct now now)
+{
+	r->fresh = false;
+	if (r->follow) {
+		request_follow_route(r, now);
+		return;
+	}
+	r->policy = r->proxy->policy;
+	if (r->policy)
+		r->policy->on_request(r->policy->ctx, r, r->kind, now);
+	else
+		end_orphan(r, now);
+}
+
 static void deliver(struct request *r, struct now now)
 {
-	struct proxy *p = r->proxy;
-
 	if (r->fresh) {
-		r->fresh = false;
-		if (r->follow)
-			request_follow_route(r, now);
-		else if (p->has_policy)
-			p->policy.on_request(p->policy.ctx, r, r->kind, now);
-		else
-			end_orphan(r, now);
+		begin(r, now);
 		return;
 	}
 	if (r->outcome_ready) {
 		r->outcome_ready = false;
 		if (r->follow)
 			follow_outcome(r, now);
-		else if (p->has_policy)
-			p->policy.on_outcome(p->policy.ctx, r, now);
+		else if (r->policy)
+			r->policy->on_outcome(r->policy->ctx, r, now);
 		else
 			end_orphan(r, now);
 		/* it may have let go before */

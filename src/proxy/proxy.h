@@ -106,7 +106,8 @@ struct policy {
 	void (*on_response)(void *ctx, struct request *r, struct response *res,
 			    struct now now);
 	/* An attempt has ended in an answer or a local failure (passive
-	 * health): for every branch, also abandoned ones. */
+	 * health): for every branch, also abandoned ones. What is told is about
+	 * the server, so the newest policy hears it, whoever began it. */
 	void (*on_attempt)(void *ctx, struct request *r,
 			   const struct outcome *o, int64_t took_us,
 			   struct now now);
@@ -136,7 +137,11 @@ struct proxy *proxy_new(const struct proxy_conf *conf);
 /* The process ends: what is open is cancelled, and its callers are told. */
 void proxy_stop(struct proxy *p, struct now now);
 void proxy_free(struct proxy **p); /* no callbacks */
+/* Who decides what comes from now on; NULL: requests get 503. Requests that
+ * another policy has begun stay with it. Borrowed until proxy_drop_policy. */
 void proxy_set_policy(struct proxy *p, const struct policy *policy);
+/* That policy is going: what it has not decided will be answered 500. */
+void proxy_drop_policy(struct proxy *p, const struct policy *policy);
 /* A valid request or one with `bad` found by msg_index/msg_key. The message is
  * in the core's scratch arena. */
 void proxy_on_request(struct proxy *p, struct msg *m, const struct msg_key *key,

@@ -101,10 +101,10 @@ int response_send(struct request *r, struct msg *m, struct edits *e, int code,
 void response_watch(struct request *r, struct attempt *a, struct response *res,
 		    struct now now)
 {
-	struct proxy *p = r->proxy;
+	const struct policy *policy = r->policy;
 
-	if (a->opts.watch && p->has_policy && p->policy.on_response)
-		p->policy.on_response(p->policy.ctx, r, res, now);
+	if (a->opts.watch && policy && policy->on_response)
+		policy->on_response(policy->ctx, r, res, now);
 }
 
 /* More than our Via was changed. */

@@ -20,6 +20,17 @@ void settings_init(struct settings *s)
 	s->timer_c = SECONDS(TIMER_C_SECONDS);
 }
 
+void settings_fini(struct settings *s, struct mem *m)
+{
+	for (size_t i = 0; i < s->n_domains; i++)
+		mem_free(m, (void *)(uintptr_t)s->domains[i].p);
+	mem_free(m, s->domains);
+	mem_free(m, s->trust);
+	s->domains = NULL;
+	s->trust = NULL;
+	s->n_domains = s->n_trust = 0;
+}
+
 bool settings_trusts(const struct settings *s, const struct addr *source)
 {
 	for (size_t i = 0; i < s->n_trust; i++)

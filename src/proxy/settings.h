@@ -7,6 +7,7 @@
 
 #include "transaction/txn.h"
 #include "util/addr.h"
+#include "util/mem.h"
 
 enum trying_mode { TRYING_COMMIT, TRYING_RFC }; /* semantics 11 */
 enum late_answer { LATE_BYE, LATE_FORWARD };    /* semantics 2 */
@@ -25,6 +26,8 @@ struct settings {
 
 /* RFC 3261's own figures: T1 500 ms, T2 4 s, T4 5 s, Timer C 181 s. */
 void settings_init(struct settings *s);
+/* Frees its lists and what they name. */
+void settings_fini(struct settings *s, struct mem *m);
 bool settings_trusts(const struct settings *s, const struct addr *source);
 /* The host of a URI is one of `domains`. */
 bool settings_serves(const struct settings *s, struct str host);

@@ -22,8 +22,8 @@ const struct member *shared_server(struct proxy *p, const struct route *route)
 	    c->side != (c->from_caller ? COOKIE_CALLEE : COOKIE_CALLER))
 		return NULL;
 	m = members_by_id(p->c.members, c->id);
-	if (!m || !m->shared_dialogs || !scan_uri(route->next, &next) ||
-	    !hop_of_uri(&next, &hop) ||
+	if (!m || !m->declared || !m->shared_dialogs ||
+	    !scan_uri(route->next, &next) || !hop_of_uri(&next, &hop) ||
 	    !members_is_at(p->c.members, m, &hop.addr))
 		return NULL;
 	return m;

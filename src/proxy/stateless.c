@@ -74,7 +74,7 @@ void options_reply(struct proxy *p, const struct msg *m,
 	(void)now;
 	buf_arena(&b, p->c.scratch, 256);
 	BUF_LIT(&b, "Allow: ");
-	p->policy.allow(p->policy.ctx, &b);
+	p->policy->allow(p->policy->ctx, &b);
 	BUF_LIT(&b, "\r\nAccept: application/sdp\r\n");
 	reply.headers = buf_ok(&b) ? buf_str(&b) : STR_NONE;
 	send_stateless(p, m, key, from, &reply);

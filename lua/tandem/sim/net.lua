@@ -398,6 +398,10 @@ function methods:reload(what)
   return first(self):reload(what)
 end
 
+function methods:write(name, bytes)
+  first(self):write(name, bytes)
+end
+
 -- ---- the end -------------------------------------------------------------
 
 local function problems(self)

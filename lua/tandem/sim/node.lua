@@ -52,7 +52,9 @@ local function loader(opts)
       return opts.source, opts.path
     end
     local file = is_module and name:gsub("%.", "/") .. ".lua" or name
-    if files[file] or files[name] then
+    if files[file] == false then
+      return nil
+    elseif files[file] or files[name] then
       return files[file] or files[name], file
     elseif not is_module and name == opts.script then
       return read(name), name
@@ -157,10 +159,53 @@ function methods:reload(what)
   return ok, why
 end
 
+local function is_watched(self, name)
+  for _, file in ipairs(self.net.world:files(self.id)) do
+    if file == name then
+      return true
+    end
+  end
+  return false
+end
+
+-- Writes a file of the node's, nil: takes it away. When the script has read it with
+-- sip.data or sip.netset it is loaded again a second after the last such change.
+function methods:write(name, bytes)
+  local files = message.copy(self.opts.files or {})
+  files[name] = bytes or false
+  self.opts.files = files
+  if not is_watched(self, name) then
+    return
+  end
+  if self.change then
+    self.change:cancel()
+  end
+  self.change = self.net:after(1, function()
+    self.change = nil
+    if self.workers > 0 then
+      self:reload()
+    end
+  end)
+end
+
 -- ---- inside --------------------------------------------------------------
 
 function properties.workers(self)
   return self.net.world:workers(self.id)
+end
+
+-- How many scripts have run since it started, and how many of them before the
+-- present one still have requests.
+function properties.generation(self)
+  return self:stats(1).generation
+end
+
+function properties.retired(self)
+  local most = 0
+  for worker = 1, self.workers do
+    most = math.max(most, self:stats(worker).retired)
+  end
+  return most
 end
 
 -- Calls a function of the module tandem.inspect in the script's state.

@@ -1,0 +1,155 @@
+#include "host/reload.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/control_int.h"
+#include "util/err.h"
+
+struct reload {
+	struct control *control;
+	ev_async done;
+	pthread_t thread;
+	bool running;      /* the thread is */
+	const char *again; /* the cause of the next one, or NULL */
+	atomic_bool give_up;
+	/* the thread's until `done` */
+	struct generation loaded;
+	int err;
+	char why[CONTROL_WHY];
+};
+
+/* ---- the thread ---- */
+
+static void script_conf(void *ctx, unsigned i, struct script_conf *out_r)
+{
+	struct reload *r = ctx;
+
+	control_script_conf(r->control, i, out_r);
+	out_r->give_up = &r->give_up;
+}
+
+static void *run(void *arg)
+{
+	struct reload *r = arg;
+
+	r->err = generation_load(&r->loaded, r->control->workers, script_conf,
+				 r, r->why, sizeof(r->why));
+	ev_async_send(r->control->loop, &r->done);
+	return NULL;
+}
+
+/* ---- the switch ---- */
+
+static void watch_data(struct control *c)
+{
+	struct succession *first = worker_scripts(c->worker[0]);
+	const char *path;
+	int err = 0;
+
+	watch_begin(c->watch);
+	for (size_t i = 0; (path = script_data_file(first->present, i)); i++)
+		if (watch_add(c->watch, path) != 0)
+			err = ERR_NOMEM;
+	watch_end(c->watch);
+	if (err)
+		logsink_say(c->log, LOG_ERROR, "watch.failed",
+			    LOGF_STR("error", str_from(err_text(err))));
+}
+
+static int switch_over(struct control *c, struct reload *r)
+{
+	struct succession *scripts[CONTROL_WORKERS];
+	int err;
+
+	for (unsigned i = 0; i < c->workers; i++) {
+		worker_rest(c->worker[i]);
+		scripts[i] = worker_scripts(c->worker[i]);
+	}
+	err = generation_switch(&r->loaded, c->node, scripts, control_now(),
+				r->why, sizeof(r->why));
+	if (!err) {
+		c->plan = script_plan(scripts[0]->present);
+		control_set_level(c);
+		watch_data(c);
+	}
+	for (unsigned i = 0; i < c->workers; i++)
+		worker_resume(c->worker[i]);
+	return err;
+}
+
+static void reject(struct control *c, const char *why)
+{
+	logsink_say(c->log, LOG_ERROR, "config.rejected",
+		    LOGF_INT("generation", c->node->generation),
+		    LOGF_STR("reason", str_from(why)));
+}
+
+static void on_done(struct ev_loop *loop, ev_async *a, int events)
+{
+	struct control *c = a->data;
+	struct reload *r = c->reload;
+	const char *again = r->again;
+
+	(void)loop;
+	(void)events;
+	pthread_join(r->thread, NULL);
+	r->running = false;
+	if (!r->err)
+		r->err = switch_over(c, r);
+	if (r->err)
+		reject(c, r->why);
+	generation_free(&r->loaded);
+	r->again = NULL;
+	if (again)
+		reload_begin(c, again);
+}
+
+/* ---- life ---- */
+
+int reload_init(struct control *c)
+{
+	struct reload *r = calloc(1, sizeof(*r));
+
+	c->reload = r;
+	if (!r)
+		return ERR_NOMEM;
+	r->control = c;
+	ev_async_init(&r->done, on_done);
+	r->done.data = c;
+	ev_async_start(c->loop, &r->done);
+	watch_data(c);
+	return 0;
+}
+
+void reload_begin(struct control *c, const char *cause)
+{
+	struct reload *r = c->reload;
+
+	if (r->running) {
+		r->again = cause;
+		return;
+	}
+	logsink_say(c->log, LOG_INFO, "reload.begin",
+		    LOGF_STR("cause", str_from(cause)));
+	r->running = pthread_create(&r->thread, NULL, run, r) == 0;
+	if (!r->running)
+		reject(c, err_text(ERR_NOMEM));
+}
+
+void reload_free(struct control *c)
+{
+	struct reload *r = c->reload;
+
+	c->reload = NULL;
+	if (!r)
+		return;
+	atomic_store(&r->give_up, true);
+	if (r->running)
+		pthread_join(r->thread, NULL);
+	generation_free(&r->loaded);
+	ev_async_stop(c->loop, &r->done);
+	free(r);
+}

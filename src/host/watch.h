@@ -1,0 +1,26 @@
+/*
+ * Watches files by looking at them every second: what a rename puts in their
+ * place, their end and their return are seen on any file system, also behind
+ * symbolic links. A change is told when the file has then been the same for a
+ * second.
+ */
+#ifndef HOST_WATCH_H
+#define HOST_WATCH_H
+
+#include <ev.h>
+
+struct watch;
+
+/* NULL when memory ran out. The loop is borrowed. */
+struct watch *watch_new(struct ev_loop *loop, void (*on_change)(void *ctx),
+			void *ctx);
+void watch_free(struct watch **w);
+/* From now on these files and no others: watch_begin, watch_add for each, then
+ * watch_end. What is known of a file that was watched already is kept, so that
+ * no change between is missed. watch_add: 0 or
+ * ERR_NOMEM. */
+void watch_begin(struct watch *w);
+int watch_add(struct watch *w, const char *path);
+void watch_end(struct watch *w);
+
+#endif
