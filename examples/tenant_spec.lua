@@ -4,17 +4,15 @@ local sim = require "tandem.sim"
 describe("examples/tenant.lua", function()
   local net, servers, alice
 
-  local function world(options)
-    options.script = "examples/tenant.lua"
-    net, servers = sim.new(options), {}
+  before_each(function()
+    net, servers = sim.new { script = "examples/tenant.lua" }, {}
     for i = 1, 5 do
       servers["app" .. i] = net:uas("10.0.2." .. i, "app" .. i)
     end
     alice = net:uac "192.0.2.7"
     net:run(5)
-  end
+  end)
 
-  before_each(function() world {} end)
   after_each(function() net:finish() end)
 
   local function of(tenant, caller)
@@ -66,18 +64,40 @@ describe("examples/tenant.lua", function()
     assert.same(before, homes())
   end)
 
-  it("needs no new script for a new server", function()
-    local before = homes()
-    net:finish()
-    world { files = { ["app-servers.json"] = [=[ [
-      { "name": "app1", "uri": "sip:10.0.2.1" }, { "name": "app2", "uri": "sip:10.0.2.2" },
-      { "name": "app3", "uri": "sip:10.0.2.3" }, { "name": "app5", "uri": "sip:10.0.2.5" },
-      { "name": "app4", "uri": "sip:10.0.2.4", "weight": 2 } ] ]=] } }
-    local moved = 0
+  -- Another list of servers, as an editor would save it.
+  local function save(list)
+    net.nodes[1]:write("app-servers.json", "[" .. table.concat(list, ",") .. "]")
+    net:run(5)
+  end
+
+  local function line(i, more)
+    return ('{ "name": "app%d", "uri": "sip:10.0.2.%d" %s }'):format(i, i, more or "")
+  end
+
+  it("takes a new server from the file, without a restart", function()
+    local before, moved = homes(), 0
+    save { line(1), line(2), line(3), line(4, ', "weight": 2'), line(5) }
     for i, home in ipairs(homes()) do
       moved = moved + (home ~= before[i] and 1 or 0)
       assert(home == before[i] or home == "app5")
     end
     assert(moved > 5 and moved < 35, moved)
+  end)
+
+  it("lets the calls of a server end that is not in the file any more", function()
+    local call
+    repeat
+      call = alice:call("sip:room" .. alice.net:token(4) .. "@" .. alice.net:token(8) .. ".example")
+    until call.server == "app3"
+    save { line(1), line(2), line(4, ', "weight": 2') }
+    for _, home in ipairs(homes()) do assert.not_equal("app3", home) end
+    assert.equal(200, alice:bye(call):wait().code)
+    assert.equal(1, #servers.app3:got "BYE")
+  end)
+
+  it("goes on with the old list when the new one is broken", function()
+    local before = homes()
+    save { line(1), "oops" }
+    assert.same(before, homes())
   end)
 end)

@@ -42,10 +42,15 @@ local function candidates(name, is_module, dir)
   return { dir .. file, dir .. "lua/" .. file, found }
 end
 
+-- Where the script is.
+local function folder(opts)
+  return opts.script and opts.script:match "^(.*/)" or ""
+end
+
 -- What the script sees of the disk: `files` first, then the script's folder, then
 -- where this Lua finds its modules.
 local function loader(opts)
-  local dir = opts.script and opts.script:match "^(.*/)" or ""
+  local dir = folder(opts)
   local files = opts.files or {}
   return function(name, is_module)
     if opts.source and not is_module and name == opts.path then
@@ -159,9 +164,11 @@ function methods:reload(what)
   return ok, why
 end
 
+-- Has the script read a file of this name, or one that lies beside it?
 local function is_watched(self, name)
+  local beside = folder(self.opts) .. name
   for _, file in ipairs(self.net.world:files(self.id)) do
-    if file == name then
+    if file == name or file == beside then
       return true
     end
   end
