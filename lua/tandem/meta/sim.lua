@@ -113,6 +113,12 @@ function net:metric(name, labels) end
 ---@return string? why
 function net:reload(what) end
 
+-- Changes a data file or module; when the script has read it with sip.data or
+-- sip.netset it is loaded again a second later.
+---@param name string
+---@param bytes string? nil: the file is gone
+function net:write(name, bytes) end
+
 -- time, from, to, bytes, fate, node, icmp of every packet.
 ---@return table[]
 function net:packets() end
@@ -132,6 +138,8 @@ function net:finish(opts) end
 ---@field addr string where it is reached
 ---@field pools table
 ---@field workers integer 0 when it does not run
+---@field generation integer scripts since the start
+---@field retired integer earlier scripts that have requests yet
 local node = {}
 
 function node:crash() end
@@ -152,6 +160,10 @@ function node:skew(seconds) end
 ---@return true? ok
 ---@return string? why
 function node:reload(what) end
+
+---@param name string
+---@param bytes string?
+function node:write(name, bytes) end
 
 ---@param name string
 ---@param labels table<string, string>?
