@@ -105,6 +105,7 @@ struct proxy {
 void request_wake(struct request *r);      /* put it on the ready list */
 void request_check_end(struct request *r); /* frees it at the next settle */
 struct request *request_of(struct server *s);
+void request_log(struct request *r, struct now now); /* request.c: at its end */
 
 /* follow.c: the outcome of a request that just follows its route (16.5). */
 void follow_outcome(struct request *r, struct now now);

@@ -113,6 +113,38 @@ void request_write_tried(const struct request *r, struct buf *out)
 	}
 }
 
+/* It went where its dialog is, and nobody decided anything. */
+static bool is_routine(const struct request *r)
+{
+	return r->follow ||
+	       (r->kind == REQUEST_SHARED_DIALOG && r->n_attempts < 2);
+}
+
+/* One line per request; those of routine only for debugging. */
+void request_log(struct request *r, struct now now)
+{
+	struct proxy *p = r->proxy;
+	int64_t took = r->final_sent ? r->took : request_age(r, now);
+	struct buf tried;
+
+	buf_arena(&tried, p->c.scratch, 128);
+	request_write_tried(r, &tried);
+	{
+		struct log_field f[] = {
+		    LOGF_STR("method", r->msg.method),
+		    LOGF_STR("call_id", r->key.call_id),
+		    LOGF_ADDR("src", &r->from.addr),
+		    LOGF_STR("tried", buf_str(&tried)),
+		    LOGF_INT("code", r->code),
+		    LOGF_NUM("total", (double)took / 1e6),
+		};
+		struct log_event e = {is_routine(r) ? LOG_DEBUG : LOG_INFO,
+				      "request", f, ARRAY_LEN(f)};
+
+		p->c.host->log(p->c.host->ctx, &e);
+	}
+}
+
 int request_drop(struct request *r, struct str why, struct now now)
 {
 	struct log_field f[] = {LOGF_STR("method", r->msg.method),
