@@ -199,8 +199,9 @@ coverage: build/cov/unit build/cov/lua/tandem/simcore.so | build/.deps-test buil
 	@gcovr -r . -f src/ --object-directory build/cov/obj \
 		--html-details build/cov/index.html --txt
 
-bench: build/tandem | build/.deps-bench ## processor time per call, beside Kamailio's
+bench: build/tandem build/lua/tandem/simcore.so | build/.deps-bench ## processor time per call, beside Kamailio's; per choice of a server
 	@spec/bench/run
+	@spec/bench/policy
 
 # ---- install it
 install: all install-lua ## PREFIX=/usr/local, DESTDIR, BINDIR, LUADIR, LIBDIR

@@ -160,29 +160,45 @@ void box_push(lua_State *L, void *ptr, struct box **slot,
 	*slot = b;
 }
 
-static struct box *find(lua_State *L, int idx, const struct box_type *type)
+void box_push_type(lua_State *L, const struct box_type *type)
+{
+	lua_rawgetp(L, LUA_REGISTRYINDEX, type);
+}
+
+/* With the metatable of the type at index `meta`. */
+static struct box *find(lua_State *L, int idx, int meta)
 {
 	struct box *b = lua_touserdata(L, idx);
 	bool same;
 
 	if (!b || !lua_getmetatable(L, idx))
 		return NULL;
-	lua_rawgetp(L, LUA_REGISTRYINDEX, type);
-	same = lua_rawequal(L, -1, -2) && lua_istable(L, -1);
-	lua_pop(L, 2);
+	same = lua_rawequal(L, -1, meta) && lua_istable(L, -1);
+	lua_pop(L, 1);
 	return same ? b : NULL;
+}
+
+static struct box *find_type(lua_State *L, int idx, const struct box_type *type)
+{
+	struct box *b;
+
+	idx = lua_absindex(L, idx);
+	box_push_type(L, type);
+	b = find(L, idx, lua_gettop(L));
+	lua_pop(L, 1);
+	return b;
 }
 
 void *box_test(lua_State *L, int idx, const struct box_type *type)
 {
-	struct box *b = find(L, idx, type);
+	struct box *b = find_type(L, idx, type);
 
 	return b ? b->ptr : NULL;
 }
 
 void *box_peek(lua_State *L, int idx, const struct box_type *type)
 {
-	struct box *b = find(L, idx, type);
+	struct box *b = find_type(L, idx, type);
 
 	if (!b)
 		luaL_typeerror(L, idx, type->name);
@@ -196,6 +212,14 @@ void *box_get(lua_State *L, int idx, const struct box_type *type)
 	if (!ptr)
 		vm_raise(L, "%s", type->gone);
 	return ptr;
+}
+
+void *box_get_by(lua_State *L, int idx, int meta, const struct box_type *type)
+{
+	struct box *b = find(L, idx, meta);
+
+	/* Once more, for the error. */
+	return b && b->ptr ? b->ptr : box_get(L, idx, type);
 }
 
 void box_empty(struct box **slot)

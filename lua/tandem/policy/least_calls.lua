@@ -2,78 +2,104 @@
 -- in relation to the weight. When the call names resources: the one that has, with
 -- this call on it, the largest share left of the scarcest of them. Ties by the key.
 local core = require "tandem.core"
-local math = math
+local ipairs, math = ipairs, math
 
 local _ENV = nil
 
 local least_calls = {}
 
 local function prepare(_, servers)
-  local view = { servers = servers, facts = {}, inverse = {}, loads = {}, burdens = {} }
+  local view = {
+    servers = servers, facts = {}, shares = {}, loads = {}, equals = {}, taken = {}, slices = {},
+  }
   for i = 1, #servers do
     view.facts[i] = servers[i].facts
-    view.inverse[i] = 1 / math.max(servers[i].weight, 1)
+    view.shares[i] = 1 / math.max(servers[i].weight, 1)
+    view.loads[i], view.equals[i], view.taken[i] = 0, 0, 0
   end
   return view
 end
 
--- What each would bear: calls by weight.
-local function by_calls(view)
-  local inverse, burdens = view.inverse, core.loads(view.facts, view.loads)
-  for i = 1, #inverse do
-    burdens[i] = (burdens[i] + 1) * inverse[i]
-  end
-  return burdens
+-- The server of several that are as good, at the places 1 to n of view.equals.
+local function by_key(view, n, key)
+  local at = n > 1 and (core.hash(key) >> 1) % n + 1 or 1
+  return view.servers[view.equals[at]]
 end
 
--- What each would bear: the taken share of the scarcest resource. Who lacks one
--- cannot take the call, and gets it last.
-local function by_resources(view, resources)
-  local servers, burdens = view.servers, view.burdens
+local function by_calls(view, key)
+  local shares, equals = view.shares, view.equals
+  local calls = core.loads(view.facts, view.loads)
+  local least, n = math.huge, 0
+  for i = 1, #shares do
+    local burden = (calls[i] + 1) * shares[i]
+    if burden < least then
+      least, n = burden, 1
+      equals[1] = i
+    elseif burden == least then
+      n = n + 1
+      equals[n] = i
+    end
+  end
+  return by_key(view, n, key)
+end
+
+-- What one unit of a resource is of all that each has.
+local function slices_of(view, name)
+  local slices = view.slices[name]
+  if not slices then
+    slices = {}
+    for i, server in ipairs(view.servers) do
+      local capacity = server.resources[name] or 0
+      slices[i] = capacity > 0 and 1 / capacity or math.huge
+    end
+    view.slices[name] = slices
+  end
+  return slices
+end
+
+-- For each the share that is taken of the scarcest; without end if it lacks one.
+local function taken_shares(view, resources)
+  local taken = view.taken
   for r = 1, #resources do
     local name, units = resources[r].name, resources[r].units
-    local used = core.loads(view.facts, view.loads, name)
-    for i = 1, #servers do
-      local capacity = servers[i].resources[name] or 0
-      local taken = capacity > 0 and (used[i] + units) / capacity or math.huge
-      burdens[i] = r > 1 and math.max(burdens[i], taken) or taken
-    end
-  end
-  return burdens
-end
-
--- The smallest; of equals the one that the key says.
-local function smallest(burdens, n, key)
-  local least, count, first = math.huge, 0, 1
-  for i = 1, n do
-    local burden = burdens[i]
-    if burden < least then
-      least, count, first = burden, 1, i
-    elseif burden == least then
-      count = count + 1
-    end
-  end
-  local skip = count > 1 and (core.hash(key) >> 1) % count or 0
-  for i = first, n do
-    if burdens[i] == least then
-      if skip == 0 then
-        return i
+    local used, slices = core.loads(view.facts, view.loads, name), slices_of(view, name)
+    for i = 1, #slices do
+      local share = (used[i] + units) * slices[i]
+      if r == 1 or share > taken[i] then
+        taken[i] = share
       end
-      skip = skip - 1
     end
   end
-  return first
+  return taken
 end
 
-local function choose(_, view, call)
-  local resources, servers = call.resources, view.servers
-  local burdens = resources and by_resources(view, resources) or by_calls(view)
-  return servers[smallest(burdens, #servers, call.key)]
+local function by_resources(view, resources, key)
+  local taken, equals = taken_shares(view, resources), view.equals
+  local least, n = taken[1], 0
+  for i = 1, #taken do
+    if taken[i] < least then
+      least, n = taken[i], 0
+    end
+    if taken[i] == least then
+      n = n + 1
+      equals[n] = i
+    end
+  end
+  return by_key(view, n, key)
 end
 
 ---@return tandem.Policy
 function least_calls.new()
-  return { by_name = true, prepare = prepare, choose = choose }
+  return {
+    by_name = true,
+    prepare = prepare,
+    choose = function(_, view, call)
+      if call.resources then
+        return by_resources(view, call.resources, call.key)
+      end
+      return by_calls(view, call.key)
+    end,
+  }
 end
 
 return least_calls
