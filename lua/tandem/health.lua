@@ -129,7 +129,7 @@ end)
 
 -- Are there enough others, so that passive evidence may take this one?
 local function can_spare(server, now)
-  local _, left = pool_state.find(server.pool, pool_state.available, now)
+  local left = pool_state.summary(server.pool, now).left
   if pool_state.available(server, now) then
     left = left - 1
   end

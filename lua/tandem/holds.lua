@@ -33,6 +33,7 @@ local function write(server)
     latest = math.max(latest, finish)
   end
   server.facts:set("hold_until", latest > 0 and core.us(latest) or 0)
+  server.pool.watched = nil -- that of one reason may end earlier: watch.lua has to look
   record.save(server)
 end
 

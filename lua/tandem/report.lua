@@ -21,7 +21,7 @@ end
 -- The fields of a log line about a server. `change`: from, to, why, who.
 local function fields(server, change, now)
   local pool = server.pool
-  local _, left = pool_state.find(pool, pool_state.available, now)
+  local left = pool_state.summary(pool, now).left
   local _, tier = pool_state.pool(pool, now)
   local list = { { "pool", pool.name }, { "server", server.name } }
   local function add(name, value)

@@ -2,6 +2,7 @@
 -- and one word for all of it. Facts are shared by the workers; worker 0 alone
 -- writes the ones read here (health.lua), except `trial`, which is a counter.
 local core = require "tandem.core"
+local math = math
 
 local _ENV = nil
 
@@ -84,10 +85,6 @@ function state.available(server, now)
   return status == "up" or failback_only
 end
 
-local function is_up(server, now)
-  return state.status(server, now) == "up"
-end
-
 -- Goes through the servers of a pool.
 ---@param pool table
 ---@param is fun(server: table, now: number): boolean
@@ -107,11 +104,52 @@ function state.find(pool, is, now)
   return first, count
 end
 
+-- The earlier of an end and another, if that is still to come.
+local function earlier(ends, time, now)
+  return time > now and time < ends and time or ends
+end
+
+local function look(pool, now)
+  local up, available, left, ends = nil, nil, 0, math.huge
+  for i = 1, #pool.servers do
+    local server = pool.servers[i]
+    local status, failback_only = state.status(server, now)
+    if status == "up" and (not up or server.tier < up.tier) then
+      up = server
+    end
+    if status == "up" or failback_only then
+      left = left + 1
+      available = available and available.tier <= server.tier and available or server
+    end
+    local others, failback = state.held_until(server)
+    ends = earlier(earlier(ends, others, now), failback, now)
+  end
+  return { up = up, available = available, left = left, ends = ends }
+end
+
+-- What one look at all servers tells; looked at again when a state has changed or
+-- time has ended a hold, and then it is another table.
+---@param pool table
+---@param now number
+---@return { up: table?, available: table?, left: integer, ends: number } summary the
+---  first that is up and that is available, how many are, the next end of a hold
+function state.summary(pool, now)
+  local summary, changes = pool.summary, core.changes()
+  if not summary or summary.changes ~= changes or now >= summary.ends then
+    -- The number was read first: what changes meanwhile is seen the next time.
+    summary = look(pool, now)
+    summary.changes = changes
+    pool.summary = summary
+  end
+  return summary
+end
+
 -- What the pool is as a whole, and the tier that takes new requests now.
 ---@return "up"|"backup"|"down" word
 ---@return integer? tier
 function state.pool(pool, now)
-  local first = state.find(pool, is_up, now) or state.find(pool, state.available, now)
+  local summary = state.summary(pool, now)
+  local first = summary.up or summary.available
   if not first then
     return "down", nil
   end

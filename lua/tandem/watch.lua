@@ -53,18 +53,12 @@ local function report(pool, name, from, to, reason)
   events.emit { event = name, pool = pool.handle, from = from, to = to, reason = reason }
 end
 
-local function is_up(server, now)
-  return pool_state.status(server, now) == "up"
-end
-
 -- With nothing else left, those that wait for the end of their failback hold take
 -- over, and keep what they took: without that the calls would hop to the backup and
 -- back once more.
 local function take_over(pool, now)
-  if pool_state.find(pool, is_up, now) then
-    return
-  end
-  local first = pool_state.find(pool, pool_state.available, now)
+  local summary = pool_state.summary(pool, now)
+  local first = not summary.up and summary.available
   for _, server in ipairs(first and pool.servers or {}) do
     local _, failback_only = pool_state.status(server, now)
     if failback_only and server.tier == first.tier then
@@ -73,11 +67,17 @@ local function take_over(pool, now)
   end
 end
 
--- Looks at the pool again, and tells what has changed; the first time, what is.
+-- Looks at the pool again, if a state has changed or a hold has ended since the last
+-- time, and tells what has changed; the first time, what is.
 ---@param pool table
 ---@param reason string why it may have
 ---@param now number
 function watch.update(pool, reason, now)
+  local summary = pool_state.summary(pool, now)
+  if summary == pool.watched then
+    return
+  end
+  pool.watched = summary
   take_over(pool, now)
   local was, was_tier = pool.last_state, pool.last_tier
   local state, tier = pool_state.pool(pool, now)

@@ -45,12 +45,13 @@ sip.every(0.01, function()
 end)
 ]]
 
+local limits = { limits = "1000", full = "i == 1 and 1 or 0" }
+
 -- Seconds of processor time for so many choices, or so many of the loop alone.
 local function run(policy, servers, is_empty)
   local name, more = policy:match "^([%l_]+)%+?(%l*)$"
   local net = sim.new {
-    source = frame:format(servers,
-      more == "full" and "i == 1 and 1 or 0" or more == "limits" and "1000" or "nil", name, more == "bound" and "1.25" or "nil",
+    source = frame:format(servers, limits[more] or "nil", name, more == "bound" and "1.25" or "nil",
       more == "resource" and "{ pstn = 1 }" or "nil",
       is_empty and "return key, now, select, pool, resources, req"
         or "return select.cursor(pool, key, req, resources):next(now)", per_tick),
