@@ -9,7 +9,7 @@ SRC_util        := addr arena buf counters digest err log map mem rand siphash s
 SRC_message     := chars hdr msg msg_start scan scan_uri field edit reply
 SRC_transport   := hop listener via
 SRC_transaction := branch key txns server client record
-SRC_proxy       := answered attempt cancel cookie dialog flow follow forward late load members own path proxy request response route settings shared stateless token trying validate
+SRC_proxy       := answered attempt calls cancel cookie dialog flow follow forward late load members own path proxy request response route settings settle shared stateless token trying validate
 SRC_core        := core node shared
 SRC_lua         := base box env limit load order oslib sched small strlib strmatch strpat tablib vm \
 		   bind_core bind_counter bind_header bind_json bind_member \
@@ -23,7 +23,7 @@ SRC_sim         := sim sim_net sim_node sim_trace sim_worker
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
 SRC_simmod      := simlib simlib_eval simlib_log simlib_node
 # spec/unit/<name>.c and spec/fuzz/<name>.c
-UNIT            := addr_test arena_test buf_test digest_test log_test map_test mem_test rand_test siphash_test str_test timer_test core_test core_hostile_test \
+UNIT            := addr_test arena_test buf_test calls_test digest_test log_test map_test mem_test rand_test siphash_test str_test timer_test core_test core_hostile_test \
 		   proxy_world proxy_late_test proxy_cancel_test proxy_limits_test \
 		   proxy_fork_test proxy_forward_test proxy_route_test proxy_stateless_test \
 		   proxy_own_test proxy_icmp_test proxy_noninvite_test \

@@ -232,6 +232,7 @@ options.pool = record({
   path = default(schema.off_or(word { "supported", "always" }), false),
   bound = schema.number { min = 1 },
   slow_start = duration,
+  max_duration = default(seconds { min = 1 }, 12 * 3600),
 }, function(out)
   if out.path and not out.record_route then
     return "path needs record_route: calls of its phones have to come through here"

@@ -154,6 +154,7 @@ function pool.new(name, conf)
     attempt = conf.attempt, retry_on = conf.retry_on, record_route = conf.record_route,
     path = conf.path, shared_dialogs = conf.shared_dialogs,
     policy = policy_of(conf, name), slow_start = conf.slow_start,
+    max_duration = conf.max_duration,
     is_ordered = conf.policy == "ordered", -- then the first server is the one to go back to
     servers = {}, by_name = {},
     seen = nil, -- view.lua's

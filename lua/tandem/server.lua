@@ -191,6 +191,7 @@ function server.new(options, pool, index)
     record_route = pool.record_route,
     path = pool.path or nil,
     shared_dialogs = pool.shared_dialogs or nil,
+    max_duration = pool.max_duration,
   })
   if not ok then
     misuse("%s", (tostring(facts):gsub("^[^%s:]+:%d+: ", "")))

@@ -299,6 +299,7 @@ void pw_close(struct pw *w)
 	for (unsigned i = 0; i < PW_WORKERS && w->core[i]; i++) {
 		struct core_stats st;
 
+		core_forget_calls(w->core[i], w->now);
 		core_stats(w->core[i], &st);
 		CHECK_INT(st.requests, 0);
 		CHECK_INT(st.servers, 0);

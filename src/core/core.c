@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include "proxy/calls.h"
 
 struct core {
 	struct node *node;
@@ -411,6 +412,13 @@ void core_stop(struct core *c, struct now now)
 	leave(c);
 }
 
+void core_forget_calls(struct core *c, struct now now)
+{
+	enter(c, now);
+	calls_forget(proxy_calls(c->proxy));
+	leave(c);
+}
+
 tick_t core_deadline(const struct core *c)
 {
 	return timers_next(c->timers);
@@ -487,4 +495,5 @@ void core_stats(const struct core *c, struct core_stats *out_r)
 	out_r->clients = c->txns.n_clients;
 	out_r->requests = proxy_requests(c->proxy);
 	out_r->timers = timers_count(c->timers);
+	out_r->calls = proxy_calls(c->proxy)->n_up;
 }

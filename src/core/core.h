@@ -63,6 +63,9 @@ void core_flow_event(struct core *c, struct now now,
 void core_answer(struct core *c, struct now now, struct query *q,
 		 const struct answer *a);
 void core_post(struct core *c, struct now now, const struct post *msg);
+/* Forgets the calls that are up, as if nobody had ever made them: for specs
+ * that do not hang up. */
+void core_forget_calls(struct core *c, struct now now);
 /* Timers due, and what they make ready. */
 void core_expire(struct core *c, struct now now);
 /* When core_expire wants to be called: TICK_NEVER when idle. */
@@ -85,6 +88,7 @@ struct now core_now(const struct core *c); /* of the entry that is running */
 struct core_stats {
 	size_t bytes; /* of the core's heap, spare arena chunks excluded */
 	size_t servers, clients, requests, timers;
+	size_t calls; /* that are up (proxy/calls.h) */
 };
 void core_stats(const struct core *c, struct core_stats *out_r);
 

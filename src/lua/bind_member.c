@@ -17,6 +17,7 @@ static void fill_place(struct member *m, struct facts *f)
 	m->record_route = f->record_route;
 	m->path = f->path;
 	m->shared_dialogs = f->shared_dialogs;
+	m->max_duration = f->max_duration;
 	for (unsigned i = 0; same && i < f->n_addr; i++)
 		same = addr_eq(&m->addr[i], &f->addr[i]);
 	if (same)
@@ -359,13 +360,16 @@ static void read_options(lua_State *L, int idx, struct facts *f)
 	}
 	lua_getfield(L, idx, "record_route");
 	f->record_route = lua_isnil(L, -1) || lua_toboolean(L, -1);
+	if (lua_getfield(L, idx, "max_duration") != LUA_TNIL)
+		f->max_duration =
+		    (uint32_t)(script_us(L, -1, "max_duration") / SECONDS(1));
 	if (lua_getfield(L, idx, "resources") != LUA_TNIL)
 		read_resources(L, f);
 	lua_getfield(L, idx, "shared_dialogs");
 	f->shared_dialogs = lua_toboolean(L, -1);
 	lua_getfield(L, idx, "path");
 	f->path = read_path(L);
-	lua_pop(L, 5);
+	lua_pop(L, 6);
 }
 
 static int l_member(lua_State *L)

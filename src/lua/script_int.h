@@ -233,6 +233,7 @@ struct facts {
 	unsigned n_addr;
 	uint8_t transport;
 	bool moved; /* binding gave the member another address */
+	uint32_t max_duration;
 	char resource[LOAD_RESOURCES][LOAD_NAME];
 	unsigned n_resources;
 	/* options of the pool */

@@ -234,6 +234,19 @@ static int l_quiesce(lua_State *L)
 	return 0;
 }
 
+/* forget_calls(node): those that nobody hung up */
+static int l_forget_calls(lua_State *L)
+{
+	struct sim *s = simlib_world(L);
+	unsigned node = simlib_node(L, 2);
+
+	for (unsigned i = 0; i < sim_node_workers(s, node); i++)
+		core_forget_calls(sim_node_core(s, node, i),
+				  sim_node_now(s, node));
+	sim_node_touched(s, node);
+	return 0;
+}
+
 /* collect(node): garbage of the scripts, which may hold memory of the core. */
 static int l_collect(lua_State *L)
 {
@@ -275,6 +288,7 @@ static int l_stats(lua_State *L)
 	set_int(L, "clients", cs.clients);
 	set_int(L, "requests", cs.requests);
 	set_int(L, "timers", cs.timers);
+	set_int(L, "calls", cs.calls);
 	set_int(L, "blocks", core_mem(core)->blocks);
 	set_int(L, "tasks", ss.tasks);
 	set_int(L, "script_timers", ss.timers);
@@ -353,7 +367,20 @@ static void push_facts(lua_State *L, struct member *m)
 		set_int(L, name[i], (uint64_t)atomic_load(&m->fact[i]));
 }
 
-/* members(node) -> { { name, addresses = {...}, facts = {...} }, ... } */
+/* By name, also those that are declared no more. */
+static void push_used(lua_State *L, struct member *m)
+{
+	lua_newtable(L);
+	for (int i = 0; i < LOAD_RESOURCES; i++) {
+		const struct resource *r = &m->load.resource[i];
+
+		if (r->name[0])
+			set_int(L, r->name, (uint64_t)atomic_load(&r->used));
+	}
+}
+
+/* members(node) -> { { name, addresses = {...}, facts = {...}, used = {...} },
+ * ... } */
 static int l_members(lua_State *L)
 {
 	struct node *shared =
@@ -377,6 +404,8 @@ static int l_members(lua_State *L)
 		lua_setfield(L, -2, "addresses");
 		push_facts(L, m);
 		lua_setfield(L, -2, "facts");
+		push_used(L, m);
+		lua_setfield(L, -2, "used");
 		lua_rawseti(L, -2, ++n);
 	}
 	return 1;
@@ -430,6 +459,7 @@ const luaL_Reg simlib_node_methods[] = {
     {"skew", l_skew},
     {"workers", l_workers},
     {"quiesce", l_quiesce},
+    {"forget_calls", l_forget_calls},
     {"collect", l_collect},
     {"stats", l_stats},
     {"counters", l_counters},

@@ -59,6 +59,17 @@ static void add_open(struct attempt *a, int64_t n)
 		atomic_fetch_add(&m->fact[FACT_SETUP], n);
 }
 
+/* Without Record-Route its BYE would not pass here. */
+struct member *attempt_call_member(const struct attempt *a)
+{
+	struct member *m = a->target.member;
+
+	return m && m->record_route && is_initial(a->req) &&
+		       a->req->msg.method_id == METHOD_INVITE
+		   ? m
+		   : NULL;
+}
+
 static void attempt_count(struct attempt *a, struct now now)
 {
 	struct member *m = a->target.member;
@@ -189,6 +200,8 @@ void attempt_start(struct request *r, const struct target *t, size_t i,
 	a->open = true;
 	r->n_open++;
 	attempt_count(a, now);
+	a->client->peer = attempt_call_member(a);
+	a->client->cost = a->target.units;
 	trying_on_attempt(r, now);
 	/* step 11: Timer C */
 	if (r->msg.method_id == METHOD_INVITE)

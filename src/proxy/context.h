@@ -5,6 +5,7 @@
 #ifndef PROXY_CONTEXT_H
 #define PROXY_CONTEXT_H
 
+#include "proxy/calls.h"
 #include "proxy/cookie.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
@@ -90,6 +91,7 @@ struct request {
 
 struct proxy {
 	struct proxy_conf c;
+	struct calls calls;
 	const struct policy *policy; /* for what comes; NULL: 503 */
 	struct list requests;
 	struct list ready;
@@ -102,10 +104,16 @@ struct proxy {
 };
 
 /* proxy.c */
+struct request *request_of(struct server *s);
+
+/* settle.c */
 void request_wake(struct request *r);      /* put it on the ready list */
 void request_check_end(struct request *r); /* frees it at the next settle */
-struct request *request_of(struct server *s);
-void request_log(struct request *r, struct now now); /* request.c: at its end */
+/* Before its memory goes: timers of others may be neighbours of its own. */
+void request_let_go(struct request *r);
+
+/* request.c: at its end */
+void request_log(struct request *r, struct now now);
 
 /* follow.c: the outcome of a request that just follows its route (16.5). */
 void follow_outcome(struct request *r, struct now now);
@@ -186,6 +194,8 @@ void attempt_on_failure(struct attempt *a, enum cause cause, struct now now);
 /* Ends it; the client transaction is given up when `give_up`. */
 void attempt_end(struct attempt *a, bool give_up, struct str reason,
 		 struct now now);
+/* The server where a 2xx to it is a call that we can follow, or NULL. */
+struct member *attempt_call_member(const struct attempt *a);
 /* No longer open: what it counted at its server is given back. */
 void attempt_uncount(struct attempt *a);
 /* CANCELs it and waits for its final, without limits of the policy. */
@@ -212,6 +222,8 @@ struct response *response_local(struct request *r, struct attempt *a, int code,
  * sent and makes the request dropped. */
 int response_send(struct request *r, struct msg *m, struct edits *e, int code,
 		  struct now now);
+/* Nothing is sent any more: its caller has given up. */
+void response_withhold(struct request *r, struct now now);
 /* Sends a final of our own; without memory it is tried again until it goes. */
 void response_owe(struct request *r, int code, struct now now);
 void response_on_2xx(struct request *r, struct attempt *a, struct client *c,

@@ -91,8 +91,7 @@ void follow_outcome(struct request *r, struct now now)
 		request_reply(r, &reply, now);
 	else {
 		/* RFC 4320 4.2: no 408 to a non-INVITE */
-		count(r->proxy->c.counters, CNT_NONINVITE_TIMEOUT);
-		r->dropped = true;
+		response_withhold(r, now);
 	}
 	request_done(r, now);
 }

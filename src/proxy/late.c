@@ -5,7 +5,7 @@
 #include "proxy/context.h"
 
 /* Up as it is, without our Via: the caller may still be there. */
-static void forward_up(struct proxy *p, struct server *up, struct msg *m,
+static void forward_up(struct proxy *p, struct client *c, struct msg *m,
 		       struct now now)
 {
 	struct edits e;
@@ -18,7 +18,8 @@ static void forward_up(struct proxy *p, struct server *up, struct msg *m,
 		count(p->c.counters, CNT_NOMEM);
 		return; /* the server repeats it */
 	}
-	server_respond(up, buf_str(&b), m->status, now);
+	server_respond(c->up, buf_str(&b), m->status, now);
+	calls_on_2xx(&p->calls, c->peer, c->cost, m, now);
 }
 
 /* ACKs it and ends the call, as its caller would. */
@@ -42,13 +43,13 @@ void late_on_response(struct proxy *p, struct client *c, struct msg *m,
 	bool call_is_up = up && up->code >= 200 && up->code < 300;
 
 	if (call_is_up) {
-		forward_up(p, up, m, now); /* the same again, or a fork below */
+		forward_up(p, c, m, now); /* the same again, or a fork below */
 		return;
 	}
 	if (up && up->code >= 300 &&
 	    p->c.settings->late_answer == LATE_FORWARD) {
 		count(p->c.counters, CNT_LATE_2XX_FORWARD);
-		forward_up(p, up, m, now);
+		forward_up(p, c, m, now);
 		return;
 	}
 	/* Our final went out, the request was dropped, or it was a request of

@@ -65,6 +65,7 @@ struct member {
 	bool record_route; /* default true */
 	uint8_t path;      /* enum member_path */
 	bool shared_dialogs;
+	uint32_t max_duration; /* of a call, seconds (calls.h); 0: no end */
 	_Atomic int64_t fact[FACT_N];
 	struct load load;
 };

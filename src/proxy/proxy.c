@@ -104,6 +104,28 @@ static void user_client_end(void *ctx, struct client *c)
 		container_of(o, struct attempt, owner)->client = NULL;
 }
 
+static int init_tables(struct proxy *p)
+{
+	struct calls_conf calls = {.mem = p->c.mem,
+				   .timers = p->c.timers,
+				   .counters = p->c.counters,
+				   .key = p->c.key,
+				   .t1 = p->c.settings->times.t1};
+	int err = map_init(&p->answers, p->c.mem);
+
+	if (err)
+		return err;
+	err = map_init(&p->moved, p->c.mem);
+	if (!err) {
+		err = calls_init(&p->calls, &calls);
+		if (err)
+			map_fini(&p->moved);
+	}
+	if (err)
+		map_fini(&p->answers);
+	return err;
+}
+
 struct proxy *proxy_new(const struct proxy_conf *conf)
 {
 	struct proxy *p = mem_zalloc(conf->mem, sizeof(*p));
@@ -111,9 +133,7 @@ struct proxy *proxy_new(const struct proxy_conf *conf)
 	if (!p)
 		return NULL;
 	p->c = *conf;
-	if (map_init(&p->answers, conf->mem) != 0 ||
-	    map_init(&p->moved, conf->mem) != 0) {
-		map_fini(&p->answers);
+	if (init_tables(p) != 0) {
 		mem_free(conf->mem, p);
 		return NULL;
 	}
@@ -134,23 +154,6 @@ struct proxy *proxy_new(const struct proxy_conf *conf)
 	return p;
 }
 
-/* Before its memory goes: timers of others may be neighbours of its own. */
-static void let_go(struct request *r)
-{
-	struct timers *ts = r->proxy->c.timers;
-
-	trying_stop(r);
-	cancel_stop(r);
-	timer_stop(ts, &r->owe);
-	list_each (it, &r->attempts) {
-		struct attempt *a = container_of(it, struct attempt, link);
-
-		timer_stop(ts, &a->limit);
-		timer_stop(ts, &a->timer_c);
-		attempt_uncount(a);
-	}
-}
-
 void proxy_free(struct proxy **pp)
 {
 	struct proxy *p = *pp;
@@ -161,11 +164,12 @@ void proxy_free(struct proxy **pp)
 		struct request *r = container_of(it, struct request, link);
 		struct arena *a = r->arena;
 
-		let_go(r);
+		request_let_go(r);
 		arena_free(&a);
 	}
 	answered_fini(p);
 	shared_fini(p);
+	calls_fini(&p->calls);
 	assert(list_empty(&p->owns)); /* their creators free them */
 	mem_free(p->c.mem, p);
 	*pp = NULL;
@@ -439,116 +443,6 @@ void proxy_on_response(struct proxy *p, struct msg *m,
 	client_on_response(c, m, key, now);
 }
 
-/* ---- the ready list ---- */
-
-void request_wake(struct request *r)
-{
-	if (!list_linked(&r->ready))
-		list_append(&r->proxy->ready, &r->ready);
-}
-
-/* Nothing more will happen by itself, and the policy has let go. */
-static bool is_idle(const struct request *r)
-{
-	return r->done && !r->try_open && !r->outcome_ready && !r->fresh &&
-	       !r->held && !r->owed && r->n_open == 0;
-}
-
-void request_check_end(struct request *r)
-{
-	if (is_idle(r))
-		request_wake(r);
-}
-
-static void request_free(struct request *r, struct now now)
-{
-	struct proxy *p = r->proxy;
-	struct arena *arena = r->arena;
-
-	request_log(r, now);
-	if (r->policy && r->policy->on_free)
-		r->policy->on_free(r->policy->ctx, r);
-	let_go(r);
-	list_each (it, &r->attempts) {
-		struct attempt *a = container_of(it, struct attempt, link);
-		struct client *c = a->client;
-
-		a->client = NULL;
-		if (c)
-			client_disown(c, now);
-	}
-	if (r->server)
-		server_disown(r->server, now);
-	list_remove(&r->link);
-	list_remove(&r->ready);
-	p->n_requests--;
-	arena_free(&arena);
-}
-
-/* The policy was taken away while it had the request. */
-static void end_orphan(struct request *r, struct now now)
-{
-	struct reply reply = {.code = 500};
-
-	if (!request_answered(r))
-		request_reply(r, &reply, now);
-	request_done(r, now);
-}
-
-static void begin(struct request *r, struct now now)
-{
-	r->fresh = false;
-	if (r->follow) {
-		request_follow_route(r, now);
-		return;
-	}
-	r->policy = r->proxy->policy;
-	if (r->policy)
-		r->policy->on_request(r->policy->ctx, r, r->kind, now);
-	else
-		end_orphan(r, now);
-}
-
-static void deliver(struct request *r, struct now now)
-{
-	if (r->fresh) {
-		begin(r, now);
-		return;
-	}
-	if (r->outcome_ready) {
-		r->outcome_ready = false;
-		if (r->follow)
-			follow_outcome(r, now);
-		else if (r->policy)
-			r->policy->on_outcome(r->policy->ctx, r, now);
-		else
-			end_orphan(r, now);
-		/* it may have let go before */
-		request_check_end(r);
-		return;
-	}
-	if (!is_idle(r))
-		return;
-	if (r->final_sent || r->dropped)
-		request_free(r, now);
-	else if (!r->cancelled)
-		response_owe(r, 500, now); /* whatever the policy forgot */
-}
-
-bool proxy_settle(struct proxy *p, struct now now)
-{
-	struct list *it = list_first(&p->ready);
-	bool any = it != NULL;
-
-	while ((it = list_first(&p->ready)) != NULL) {
-		struct request *r = container_of(it, struct request, ready);
-
-		list_remove(&r->ready);
-		deliver(r, now);
-	}
-	return any;
-}
-
 void proxy_stop(struct proxy *p, struct now now)
 {
 	list_each (it, &p->requests) {
@@ -568,8 +462,14 @@ size_t proxy_requests(const struct proxy *p)
 	return p->n_requests;
 }
 
+struct calls *proxy_calls(struct proxy *p)
+{
+	return &p->calls;
+}
+
 size_t proxy_spare_bytes(const struct proxy *p)
 {
 	return (p->answers.buckets + p->moved.buckets) *
-	       sizeof(*p->answers.bucket);
+		   sizeof(*p->answers.bucket) +
+	       calls_spare_bytes(&p->calls);
 }

@@ -16,6 +16,7 @@
 #include "proxy/members.h"
 #include "proxy/settings.h"
 
+struct calls;
 struct proxy;
 struct request;
 
@@ -154,6 +155,7 @@ void proxy_on_flow_event(struct proxy *p, const struct flow_event *e,
 /* Delivers outcomes, frees what has ended; true when something was done. */
 bool proxy_settle(struct proxy *p, struct now now);
 size_t proxy_requests(const struct proxy *p); /* contexts alive */
+struct calls *proxy_calls(struct proxy *p);   /* that are up */
 /* Bytes of the heap that only grew to be used again. */
 size_t proxy_spare_bytes(const struct proxy *p);
 

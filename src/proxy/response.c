@@ -58,6 +58,13 @@ static bool comes_too_late(const struct request *r, int code, struct now now)
 		request_age(r, now) >= 64 * r->proxy->c.settings->times.t1);
 }
 
+void response_withhold(struct request *r, struct now now)
+{
+	r->dropped = true;
+	count(r->proxy->c.counters, CNT_NONINVITE_TIMEOUT);
+	calls_on_final(&r->proxy->calls, &r->key, r->msg.method_id, 0, now);
+}
+
 /* To the caller, by its server transaction. */
 static void send_up(struct request *r, struct str bytes, int code,
 		    struct now now)
@@ -68,11 +75,12 @@ static void send_up(struct request *r, struct str bytes, int code,
 		timer_stop(r->proxy->c.timers, &r->owe);
 	}
 	if (comes_too_late(r, code, now)) {
-		r->dropped = true;
-		count(r->proxy->c.counters, CNT_NONINVITE_TIMEOUT);
+		response_withhold(r, now);
 		return;
 	}
 	if (code >= 200) {
+		calls_on_final(&r->proxy->calls, &r->key, r->msg.method_id,
+			       code, now);
 		if (!r->final_sent)
 			r->took = request_age(r, now);
 		r->final_sent = true;
@@ -114,6 +122,16 @@ static bool was_edited(const struct response *res)
 	       res->edits.reason.p;
 }
 
+/* It went up: a call begins, or is refreshed. */
+static void track(struct request *r, struct attempt *a, struct msg *m,
+		  struct now now)
+{
+	if (r->msg.method_id == METHOD_INVITE ||
+	    r->msg.method_id == METHOD_UPDATE)
+		calls_on_2xx(&r->proxy->calls, attempt_call_member(a),
+			     a->target.units, m, now);
+}
+
 static bool has_2xx(const struct attempt *a)
 {
 	return a->res && a->res->code / 100 == 2;
@@ -152,6 +170,7 @@ void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
 		/* the same again: as the policy saw it the first time */
 		response_send(r, &a->res->msg, &a->res->edits, a->res->code,
 			      now);
+		track(r, a, m, now);
 		return;
 	}
 	res = response_keep(r, a, m);
@@ -171,6 +190,8 @@ void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
 	res->sent_up = true;
 	a->res = res;
 	shared_on_2xx(r, &a->target, now);
+	/* Before the attempt ends: it is counted as one or the other. */
+	track(r, a, m, now);
 	attempt_end(a, false, STR_NONE, now);
 	if (r->decided && !r->cancelled)
 		return; /* a second 2xx */

@@ -100,6 +100,10 @@ struct client {
 	struct list up_link;
 	struct txns *txns;
 	void *owner; /* the user's (a branch); NULL: record */
+	/* The user's, kept as long as the block: whom it is for, and what an
+	 * answer costs there. */
+	void *peer;
+	uint64_t cost;
 };
 
 /* What the user of the transactions (the proxy) is told. Called with the

@@ -41,6 +41,14 @@
 	X(CNT_BAD_REQUEST, "tandem_parse_errors_total", "")                    \
 	X(CNT_LATE_2XX_FORWARD, "tandem_late_2xx_total", "action=forward")     \
 	X(CNT_LATE_2XX_BYE, "tandem_late_2xx_total", "action=bye")             \
+	X(CNT_CALL_BEGUN, "tandem_calls_begun_total", "")                      \
+	X(CNT_CALL_BYE, "tandem_calls_ended_total", "reason=bye")              \
+	X(CNT_CALL_REJECTED, "tandem_calls_ended_total", "reason=rejected")    \
+	X(CNT_CALL_SESSION, "tandem_calls_ended_total",                        \
+	  "reason=session_timer")                                              \
+	X(CNT_CALL_MAX_DURATION, "tandem_calls_ended_total",                   \
+	  "reason=max_duration")                                               \
+	X(CNT_CALL_UNTRACKED, "tandem_calls_untracked_total", "")              \
 	X(CNT_LOOP, "tandem_loops_total", "")                                  \
 	X(CNT_AFTER_DECIDED, "tandem_verbs_after_decision_total", "")          \
 	X(CNT_ICMP_MATCHED, "tandem_icmp_total", "result=matched")             \

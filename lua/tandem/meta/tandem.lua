@@ -59,6 +59,7 @@ function sip.pool(name, opts) end
 ---@field record_route boolean? true
 ---@field shared_dialogs boolean? requests in calls may go to another server; false
 ---@field path "supported"|"always"|false|nil REGISTERs that get a Path (RFC 3327); false
+---@field max_duration number? seconds a call without session timer counts; 43200
 
 ---@class tandem.ServerOptions
 ---@field name string

@@ -417,6 +417,9 @@ end
 -- Until nothing is left, but no longer than Timer C and 64*T1 take.
 local function settle(self)
   for _ = 1, 300 do
+    for _, proxy in ipairs(self.nodes) do
+      proxy:forget_calls()
+    end
     if #problems(self) == 0 then
       return
     end
@@ -445,8 +448,9 @@ local function check_errors(self, expected, list)
   end
 end
 
--- Ends the simulation: stops checks and script timers, lets what absorbs run out,
--- and fails when anything is left or a script failed. opts: errors = how many
+-- Ends the simulation: stops checks and script timers, forgets the calls that nobody
+-- hung up, lets what absorbs run out, and fails when anything is left, a server still
+-- counts something or a script failed. opts: errors = how many
 -- script errors the test meant to cause.
 function methods:finish(opts)
   if self.finished then

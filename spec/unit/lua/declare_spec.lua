@@ -150,13 +150,14 @@ describe("declaring", function()
     end)
 
     it("tell the core where servers are", function()
-      sip.pool("pbx", { record_route = false, servers = {
+      sip.pool("pbx", { record_route = false, max_duration = 100, servers = {
         { name = "a", uri = "sip:10.0.0.1" },
         { name = "b", uri = "sip:[2001:db8::1]:5070;transport=tcp" },
         { name = "c", uri = "sips:10.0.0.3" },
       } })
-      assert.same({ addr = "10.0.0.1:5060;transport=udp", record_route = false },
-        world.members["pbx/a"])
+      assert.same({
+        addr = "10.0.0.1:5060;transport=udp", record_route = false, max_duration = 100,
+      }, world.members["pbx/a"])
       sip.pool("phones", { path = "supported", servers = {
         { name = "a", uri = "sip:10.0.0.1" } } })
       assert.equal("supported", world.members["phones/a"].path)

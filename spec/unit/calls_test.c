@@ -1,0 +1,268 @@
+/* The table of calls by itself; what passes on the wire is in
+ * spec/sim/calls_spec.lua. */
+#include "support/unit.h"
+#include "proxy/calls.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "util/err.h"
+#include "util/list.h"
+
+#define T1 MILLIS(500)
+
+struct world {
+	struct mem mem, node_mem;
+	struct arena_cache *arenas;
+	struct arena *arena;
+	struct timers *timers;
+	struct counters counters;
+	struct members members;
+	struct member *a, *b;
+	struct calls calls;
+	struct now now;
+};
+
+static struct calls_conf conf_of(struct world *w, const char *key)
+{
+	return (struct calls_conf){.mem = &w->mem,
+				   .timers = w->timers,
+				   .counters = &w->counters,
+				   .key = sipkey_load((const uint8_t *)key),
+				   .t1 = T1};
+}
+
+static void open_world(struct world *w)
+{
+	char names[1][LOAD_NAME] = {"pstn"};
+	struct calls_conf conf;
+
+	memset(w, 0, sizeof(*w));
+	mem_init(&w->mem);
+	mem_init(&w->node_mem);
+	w->arenas = arena_cache_new(&w->mem);
+	w->arena = arena_new(w->arenas);
+	w->timers = timers_new(&w->mem, w->now.mono);
+	members_init(&w->members, &w->node_mem);
+	w->a = members_ref(&w->members, STR("pbx/a"));
+	w->b = members_ref(&w->members, STR("pbx/b"));
+	w->a->max_duration = w->b->max_duration = 1000;
+	load_declare(&w->a->load, names, 1);
+	conf = conf_of(w, "0123456789abcdef");
+	CHECK_INT(calls_init(&w->calls, &conf), 0);
+}
+
+static void close_world(struct world *w)
+{
+	calls_fini(&w->calls);
+	CHECK_INT(atomic_load(&w->a->fact[FACT_CALLS]), 0);
+	CHECK_INT(atomic_load(&w->b->fact[FACT_CALLS]), 0);
+	CHECK_INT(load_used(&w->a->load, STR("pstn")), 0);
+	timers_free(&w->timers);
+	members_fini(&w->members);
+	arena_free(&w->arena);
+	arena_cache_free(&w->arenas);
+	CHECK_INT(w->mem.bytes, 0);
+	CHECK_INT(w->node_mem.bytes, 0);
+}
+
+static void run(struct world *w, int64_t us)
+{
+	w->now.mono = tick_add(w->now.mono, us);
+	w->now.wall.us += us;
+	timers_run(w->timers, w->now);
+}
+
+static int64_t calls_at(struct member *m)
+{
+	return atomic_load(&m->fact[FACT_CALLS]);
+}
+
+/* A 2xx in a dialog, as its sender sees the sides. */
+static void ok(struct world *w, struct member *m, load_units units,
+	       const char *from, const char *to, const char *headers)
+{
+	char text[600];
+	struct msg msg;
+	int n = snprintf(text, sizeof(text),
+			 "SIP/2.0 200 OK\r\n"
+			 "Via: SIP/2.0/UDP 10.0.0.100;branch=z9hG4bKx\r\n"
+			 "From: <sip:a@example.com>;tag=%s\r\n"
+			 "To: <sip:b@example.com>%s%s\r\n"
+			 "Call-ID: call\r\nCSeq: 1 INVITE\r\n%s"
+			 "Content-Length: 0\r\n\r\n",
+			 from, *to ? ";tag=" : "", to, headers);
+
+	arena_reset(w->arena);
+	CHECK_INT(msg_index(&msg, w->arena, (struct str){text, (size_t)n}),
+		  MSG_OK);
+	calls_on_2xx(&w->calls, m, units, &msg, w->now);
+}
+
+static void final(struct world *w, enum method method, int code,
+		  const char *from, const char *to)
+{
+	struct msg_key key = {.call_id = STR("call"),
+			      .from_tag = str_from(from),
+			      .to_tag = str_from(to)};
+
+	calls_on_final(&w->calls, &key, method, code, w->now);
+}
+
+TEST(a_record_is_as_big_as_the_documentation_says)
+{
+	CHECK_INT(sizeof(struct call_record), 136);
+}
+
+TEST(a_call_counts_from_its_2xx_to_the_end_of_its_bye)
+{
+	struct world w;
+
+	open_world(&w);
+	ok(&w, w.a, load_units_set(0, 0, 3), "x", "y", "");
+	CHECK_INT(calls_at(w.a), 1);
+	CHECK_INT(load_used(&w.a->load, STR("pstn")), 3);
+	CHECK(w.calls.changed);
+	w.calls.changed = false;
+	ok(&w, w.a, 0, "x", "y", ""); /* again */
+	CHECK_INT(calls_at(w.a), 1);
+	final(&w, METHOD_BYE, 407, "y", "x");
+	final(&w, METHOD_BYE, 200, "y", "z");
+	CHECK_INT(calls_at(w.a), 1);
+	final(&w, METHOD_BYE, 200, "y", "x");
+	CHECK_INT(calls_at(w.a), 0);
+	CHECK_INT(load_used(&w.a->load, STR("pstn")), 0);
+	CHECK(w.calls.changed);
+	final(&w, METHOD_BYE, 200, "x", "y");
+	CHECK_INT(calls_at(w.a), 0);
+	CHECK_INT(w.counters.v[CNT_CALL_BYE], 1);
+	close_world(&w);
+}
+
+TEST(what_has_ended_begins_no_second_time_while_its_2xx_may_be_repeated)
+{
+	struct world w;
+	size_t blocks;
+
+	open_world(&w);
+	blocks = w.mem.blocks;
+	ok(&w, w.a, 0, "x", "y", "");
+	run(&w, SECONDS(1));
+	final(&w, METHOD_BYE, 200, "x", "y");
+	run(&w, 64 * T1 - SECONDS(1) - 1000);
+	ok(&w, w.a, 0, "x", "y", "");
+	CHECK_INT(calls_at(w.a), 0);
+	CHECK_INT(w.mem.blocks, blocks + 1);
+	run(&w, SECONDS(1));
+	CHECK_INT(w.mem.blocks, blocks);
+	/* an old one is freed at once */
+	ok(&w, w.a, 0, "x", "y", "");
+	run(&w, 64 * T1);
+	final(&w, METHOD_BYE, 0, "x", "y");
+	CHECK_INT(w.mem.blocks, blocks);
+	close_world(&w);
+}
+
+TEST(each_dialog_counts_where_it_was_answered)
+{
+	struct world w;
+
+	open_world(&w);
+	ok(&w, w.a, 0, "x", "y", "");
+	ok(&w, w.b, 0, "x", "z", "");
+	ok(&w, w.b, 0, "x", "", "");
+	CHECK_INT(calls_at(w.a), 1);
+	CHECK_INT(calls_at(w.b), 2);
+	final(&w, METHOD_INFO, 481, "z", "x");
+	CHECK_INT(calls_at(w.b), 1);
+	CHECK_INT(w.counters.v[CNT_CALL_REJECTED], 1);
+	final(&w, METHOD_INVITE, 481, "x", ""); /* no request of the dialog */
+	CHECK_INT(calls_at(w.b), 1);
+	final(&w, METHOD_BYE, 481, "x", "");
+	CHECK_INT(calls_at(w.b), 0);
+	CHECK_INT(calls_at(w.a), 1);
+	close_world(&w);
+}
+
+TEST(timers_end_what_is_not_refreshed)
+{
+	struct world w;
+
+	open_world(&w);
+	ok(&w, w.a, 0, "x", "y", "Session-Expires: 90;refresher=uac\r\n");
+	ok(&w, w.b, 0, "x", "z", "");
+	run(&w, SECONDS(60));
+	ok(&w, NULL, 0, "y", "x", "x: 100\r\n");
+	run(&w, SECONDS(131));
+	CHECK_INT(calls_at(w.a), 1);
+	run(&w, SECONDS(2));
+	CHECK_INT(calls_at(w.a), 0);
+	CHECK_INT(w.counters.v[CNT_CALL_SESSION], 1);
+	run(&w, SECONDS(1000) - SECONDS(194));
+	CHECK_INT(calls_at(w.b), 1);
+	run(&w, SECONDS(2));
+	CHECK_INT(calls_at(w.b), 0);
+	CHECK_INT(w.counters.v[CNT_CALL_MAX_DURATION], 1);
+	/* no end given */
+	w.b->max_duration = 0;
+	ok(&w, w.b, 0, "x", "z", "");
+	run(&w, SECONDS(1000000));
+	CHECK_INT(calls_at(w.b), 1);
+	close_world(&w);
+}
+
+TEST(a_refresh_of_an_unknown_call_begins_none)
+{
+	struct world w;
+
+	open_world(&w);
+	ok(&w, NULL, 0, "x", "y", "x: 100\r\n");
+	CHECK(list_empty(&w.calls.list));
+	close_world(&w);
+}
+
+TEST(without_memory_a_call_is_not_counted_and_said_so)
+{
+	struct world w;
+
+	open_world(&w);
+	for (unsigned n = 1; n <= 3; n++) {
+		w.mem.fail_at = w.mem.calls + n;
+		w.mem.fail_for = 1;
+		ok(&w, w.a, 0, "x", "y", "");
+		w.mem.fail_at = 0;
+		CHECK_INT(calls_at(w.a), w.counters.v[CNT_CALL_BEGUN]);
+		CHECK_INT(w.counters.v[CNT_CALL_BEGUN] +
+			      w.counters.v[CNT_CALL_UNTRACKED],
+			  n);
+		final(&w, METHOD_BYE, 200, "x", "y");
+		CHECK_INT(calls_at(w.a), 0);
+		run(&w, 64 * T1);
+		w.counters.v[CNT_CALL_BEGUN] = 0;
+		w.counters.v[CNT_CALL_UNTRACKED] = n;
+	}
+	CHECK(w.counters.v[CNT_CALL_UNTRACKED] > 0);
+	close_world(&w);
+}
+
+TEST(the_names_of_calls_depend_on_the_key_of_the_node_only)
+{
+	struct world w[3];
+	const char *key[] = {"0123456789abcdef", "0123456789abcdef",
+			     "another key 0123"};
+	struct call_name name[3];
+
+	for (int i = 0; i < 3; i++) {
+		struct call_record *r;
+
+		open_world(&w[i]);
+		w[i].calls.c = conf_of(&w[i], key[i]);
+		ok(&w[i], w[i].a, 0, "x", "y", "");
+		r = container_of(list_first(&w[i].calls.list),
+				 struct call_record, link);
+		name[i] = r->name;
+		close_world(&w[i]);
+	}
+	CHECK(memcmp(&name[0], &name[1], sizeof(name[0])) == 0);
+	CHECK(name[0].call_id != name[2].call_id);
+	CHECK(name[0].tag[0] != name[2].tag[0]);
+}
