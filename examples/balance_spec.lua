@@ -62,6 +62,18 @@ describe("examples/balance.lua", function()
     assert.equal(200, alice:call(number).code)
   end)
 
+  it("never has more calls at a gateway than it can carry", function()
+    for _ = 1, 400 do
+      alice:invite(number)
+      alice:invite(number)
+      net:run(0.1)
+    end
+    assert.equal(480, net.pools.gw.gw1.calls)
+    assert.equal(240, net.pools.gw.gw2.calls)
+    assert.equal(503, alice:call(number).code)
+    assert.equal(720, #gw1:got "ACK" + #gw2:got "ACK")
+  end)
+
   it("lets a gateway that came back begin with few calls", function()
     gw1:power_off()
     net:run(10)
