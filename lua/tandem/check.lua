@@ -59,11 +59,21 @@ local function disarm(server)
 end
 
 local function arm(server, after)
+  local state = server.probe
   disarm(server)
-  server.probe.timer = core.after(math.max(after, 0), function()
-    server.probe.timer = nil
+  after = math.max(after, 0)
+  state.due = core.now() + after
+  state.timer = core.after(after, function()
+    state.timer = nil
     run(server)
   end)
+end
+
+-- Is there a next check? A timer whose time is over has lost its function: there was
+-- no memory to run it.
+local function is_armed(server, now)
+  local state = server.probe
+  return state.timer ~= nil and now <= state.due + 1
 end
 
 -- Varied, so that the checks of many servers do not stay in step.
@@ -140,7 +150,7 @@ local function refresh(pool, now)
     local state, conf = server.probe, server.check
     if not is_due(server, now) then
       disarm(server)
-    elseif not state.timer and not state.stopped then
+    elseif not is_armed(server, now) and not state.stopped then
       state.period = period(server)
       arm(server, conf.when == "always" and 0 or varied(state.period, conf.jitter))
     end

@@ -1,10 +1,12 @@
 -- What happens when the core is there, and when it goes: checks, timers, events.
 local core = require "tandem.core"
+local asking = require "tandem.asking"
 local changes = require "tandem.changes"
 local check = require "tandem.check"
 local declare = require "tandem.declare"
 local events = require "tandem.events"
 local health = require "tandem.health"
+local holds = require "tandem.holds"
 local link = require "tandem.link"
 local orders = require "tandem.orders"
 local record = require "tandem.record"
@@ -17,11 +19,29 @@ local _ENV = nil
 
 local life = {}
 
+local tend_interval = 10
+local tending -- the timer
+
 local function each_server(act)
   for _, pool in ipairs(registry.pools) do
     for _, server in ipairs(pool.servers) do
       act(server)
     end
+  end
+end
+
+-- Where memory ran out a timer may be missing: of a check, of the end of a hold or of
+-- an order. Everybody looks whether he has his.
+local function tend()
+  local now = core.now()
+  each_server(function(server)
+    orders.tend(server, now)
+    asking.start(server)
+  end)
+  for _, pool in ipairs(registry.pools) do
+    holds.expire(pool, now)
+    pool.watched = nil -- look, although nothing has changed
+    watch.update(pool, "looked again", now)
   end
 end
 
@@ -33,6 +53,7 @@ local function take_charge(now)
     orders.start(server, now)
     check.start(server, now)
   end)
+  tending = core.every(tend_interval, tend)
   if core.generation() > 1 then
     events.emit { event = "config.reload" }
   end
@@ -76,6 +97,9 @@ end
 
 function life.stop()
   link.stop()
+  if tending then
+    tending:cancel()
+  end
   each_server(function(server)
     check.stop(server)
     health.stop(server)

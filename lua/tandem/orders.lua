@@ -38,6 +38,16 @@ function orders.start(server, now)
   end
 end
 
+-- Is the end of the order still awaited?
+---@param server table
+---@param now number
+function orders.tend(server, now)
+  local ends = server.record.admin.ends
+  if ends and (not server.admin_timer or ends < now) then
+    orders.start(server, now)
+  end
+end
+
 -- args: to, why, who, seconds.
 function admin(server, args, now)
   local from, before = pool_state.admin(server), server.record.admin

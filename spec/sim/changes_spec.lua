@@ -227,3 +227,29 @@ sim.for_workers("changes", function(workers)
     end)
   end)
 end)
+
+sim.for_workers("memory that runs out", function(workers)
+  after_each(sim.finish)
+
+  for _, which in ipairs { "lua", "core" } do
+    it(("costs a check, but never the checks (%s)"):format(which), function()
+      for n = 1, 100, 17 do
+        local w = policy.world { workers = workers, source = frame:format [[
+          sip.after(3, function() b:drain("x", 2) end)
+        ]] }
+        w.net:run(1.9)
+        w.net.nodes[1]:fail_alloc(n, { which = which, row = 20 })
+        w.net:run(4)
+        w.net.nodes[1]:fail_alloc(0, { which = which })
+        w.a:refuse()
+        w.net:run(18)
+        assert.equal("down", w.net.pools.pbx.a.health, n)
+        w.a:resume()
+        w.net:run(6)
+        assert.equal("up", w.net.pools.pbx.a.health, n)
+        assert.equal("ready", w.net.pools.pbx.b.admin)
+        w.net:finish { errors = w.net:count "lua.error" }
+      end
+    end)
+  end
+end)
