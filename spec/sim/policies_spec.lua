@@ -276,3 +276,26 @@ describe("two nodes", function()
     end)
   end
 end)
+
+describe("a pool of 1000 servers", function()
+  after_each(sim.finish)
+
+  it("starts, and chooses, within what a script may take", function()
+    local net = sim.new { source = [[
+      local sip = require "tandem"
+      sip.listen { "udp:0.0.0.0:5060" }
+      local servers = {}
+      for i = 1, 1000 do
+        servers[i] = { name = "s" .. i, uri = ("sip:10.%d.%d.1"):format(i // 250, i % 250) }
+      end
+      local pool = sip.pool("gw", { policy = "hash", check = false, servers = servers })
+      sip.route(function(req)
+        local server = pool:pick(req)
+        req:reply(200, server.name)
+      end)
+    ]] }
+    local call = net:uac("192.0.2.7"):ask("OPTIONS", "sip:bob@example.com")
+    assert.equal(200, call.code)
+    assert.matches("^s%d+$", call.reason)
+  end)
+end)
