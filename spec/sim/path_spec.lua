@@ -251,6 +251,13 @@ sim.for_workers("Path", function(workers)
       assert.matches("^<sip:10.0.0.100:5060;lr;t=1d", w.a:got("INVITE")[1]:header "Record-Route")
     end)
 
+    it("is by the Contact when that is where the phone sends from", function()
+      open()
+      w.alice.contact = "<sip:alice@192.0.2.7:5090>" -- it listens on another port
+      w.alice:call(domain)
+      assert.matches("^<sip:10.0.0.100:5060;lr;t=1d", w.a:got("INVITE")[1]:header "Record-Route")
+    end)
+
     it("is by the Contact in pools without Path", function()
       open { pool = "" }
       w.alice:call(domain)
@@ -375,12 +382,13 @@ sim.for_workers("Path", function(workers)
     end)
 
     it("in a dialog is ignored: the rest of the route set counts", function()
-      open { pool = 'path = "always"' }
-      local call = w.alice:call(domain) -- with a public address
+      open()
+      local odd = w.net:uac("198.51.100.9:41003", { name = "odd", private = w.alice.addr })
+      local call = odd:call(domain)
       w.net:run(0.1)
       local route = w.a:got("INVITE")[1]:header("Record-Route"):gsub("%x@", "z@")
       local asked = w.a:in_dialog(call, "INFO", { route = { route } }):wait()
-      assert.equal(200, asked.code)
+      assert.equal("alice", asked.server) -- where its Contact is
       assert.equal(1, bad_tokens())
     end)
 

@@ -114,13 +114,28 @@ static int add_uris(struct proxy *p, struct edits *e, enum hdr_id id,
 	return edit_add_first(e, id, above);
 }
 
-/* It came straight from a phone of a pool with Path: the server's requests in
- * the dialog have to find the way back through the phone's NAT. With another
- * proxy between us and the phone that one's Record-Route says the way. */
+/* Its Contact is where it came from: no NAT stands before that. The port may be
+ * another, since many a gateway sends from one and listens on another; a
+ * connection, though, cannot be opened to a port that was only dialled from. */
+static bool contact_is_source(const struct request *r)
+{
+	struct nameaddr na;
+	struct uri uri;
+	struct hop hop;
+
+	return r->from.transport == TRANSPORT_UDP &&
+	       scan_nameaddr(field_value(&r->msg, HDR_CONTACT, 0), &na, NULL) &&
+	       scan_uri(na.uri, &uri) && hop_of_uri(&uri, &hop) &&
+	       addr_ip_eq(&hop.addr, &r->from.addr);
+}
+
+/* It came straight from a phone behind a NAT to a pool with Path: the server's
+ * requests in the dialog have to find the way back. With another proxy between
+ * us and the phone that one's Record-Route says the way. */
 static bool is_from_phone(const struct request *r, const struct member *to)
 {
 	return to && to->path != MEMBER_PATH_NONE && !r->source &&
-	       field_count(&r->msg, HDR_VIA) == 1;
+	       field_count(&r->msg, HDR_VIA) == 1 && !contact_is_source(r);
 }
 
 static int add_record_route(struct request *r, const struct attempt *att,
