@@ -27,7 +27,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test log_test
 		   proxy_world proxy_late_test proxy_cancel_test proxy_limits_test \
 		   proxy_fork_test proxy_forward_test proxy_route_test proxy_stateless_test \
 		   proxy_own_test proxy_icmp_test proxy_noninvite_test \
-		   proxy_life_test proxy_nomem_test token_test \
+		   proxy_life_test proxy_nomem_test proxy_path_test token_test \
 		   listener_test load_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \

@@ -3,6 +3,7 @@
  * of them do: no crash, no leak, and a caller that is answered or repeats.
  */
 #include <string.h>
+#include "proxy/token.h"
 #include "proxy_world.h"
 
 typedef void scenario_fn(struct pw *w);
@@ -107,6 +108,33 @@ static void others(struct pw *w)
 					   .to_tag = "1"}));
 }
 
+/* A phone registers, is called by its token, and the server hangs up. */
+static void by_token(struct pw *w)
+{
+	struct token t = {.side = TOKEN_PATH};
+	char text[256];
+	struct buf b;
+
+	members_by_name(&w->node->members, STR("a/3"))->path =
+	    MEMBER_PATH_ALWAYS;
+	w->plan.server[0] = SERVER3;
+	pw_give(w, "192.0.2.9:41002",
+		pw_request((struct pw_req){.method = "REGISTER"}));
+	answer(w, SERVER3, "REGISTER", "200 OK");
+	addr_parse(STR(US), &t.local);
+	addr_parse(STR("192.0.2.9:41002"), &t.peer);
+	buf_fixed(&b, text, sizeof(text) - 1);
+	BUF_LIT(&b, "Route: <sip:");
+	token_write(&b, w->node->key, &t);
+	BUF_LIT(&b, "@" US ";lr>\r\n");
+	text[b.n] = '\0';
+	pw_give(w, SERVER3,
+		pw_request((struct pw_req){.branch = "z9hG4bKtok",
+					   .uri = "sip:phone@192.168.1.2",
+					   .headers = text}));
+	answer(w, "192.0.2.9:41002", "INVITE", "486 Busy Here");
+}
+
 static void on_end(void *ctx, struct own *o, const struct response *res,
 		   enum cause cause, struct now now)
 {
@@ -181,7 +209,8 @@ static bool run(scenario_fn *scenario, uint64_t at, uint64_t many)
 	m->fail_at = 0;
 	own_free(&w->own, w->now);
 	pw_run(w, SECONDS(40));
-	if (scenario == own_call || scenario == others) {
+	if (scenario == own_call || scenario == others ||
+	    scenario == by_token) {
 		pw_close(w);
 		return more;
 	}
@@ -239,4 +268,9 @@ TEST(nomem_others)
 TEST(nomem_own_call)
 {
 	sweep(own_call);
+}
+
+TEST(nomem_by_token)
+{
+	sweep(by_token);
 }
