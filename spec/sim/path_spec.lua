@@ -308,6 +308,52 @@ sim.for_workers("Path", function(workers)
     end)
   end)
 
+  describe("given by a script", function()
+    local function open_script()
+      open { before = [[sip.settings { trust = { "192.0.2.0/24" } }]], handler = [[
+        if req.method == "REGISTER" then return req:relay(pbx) end
+        return req:relay { uri = "sip:phone@192.168.1.20", path = req:header "X-Path" }
+      ]] }
+      register()
+    end
+
+    local function call(path)
+      return w.alice:call(domain, { headers = { ["X-Path"] = path } })
+    end
+
+    it("is the flow, too, and the rest of it the Route", function()
+      open_script()
+      local path = bindings.phone.path[1]
+      local first = call(path)
+      assert.equal("phone", first.server)
+      assert.equal("sip:phone@192.168.1.20", phone:got("INVITE")[1].uri)
+      assert.is_nil(phone:got("INVITE")[1]:header "Route")
+      assert.equal(200, w.alice:bye(first):wait().code)
+      local second = call("<sip:10.0.0.100;lr>, " .. path .. ", <sip:198.51.100.70;lr>")
+      assert.equal("phone", second.server)
+      assert.same({ "<sip:198.51.100.70;lr>" }, phone:got("INVITE")[2]:list "Route")
+      assert.equal(200, phone:bye(second):wait().code)
+    end)
+
+    it("leads nowhere when it is forged", function()
+      open_script()
+      local failed = call((bindings.phone.path[1]:gsub("%x@", "z@")))
+      assert.equal(500, failed.code)
+      assert.equal(0, #phone:got "INVITE")
+      assert.equal(1, bad_tokens())
+    end)
+
+    it("is another's when it is not ours, and the URI's when it is only our name", function()
+      open_script()
+      local other = w.net:uas("198.51.100.70", "other")
+      assert.equal("other", call("<sip:198.51.100.70;lr>").server)
+      assert.same({ "<sip:198.51.100.70;lr>" }, other:got("INVITE")[1]:list "Route")
+      local inside = w.net:uas("192.168.1.20", "inside")
+      assert.equal("inside", call("<sip:10.0.0.100;lr>").server)
+      assert.is_nil(inside:got("INVITE")[1]:header "Route")
+    end)
+  end)
+
   describe("presented by", function()
     it("a stranger, or by the phone itself, is 403", function()
       open()

@@ -56,13 +56,14 @@ static bool hop_of(struct str text, struct hop *hop)
 }
 
 /* With a Path the next hop is where that leads first (16.6 step 7). */
-static bool hop_of_path(lua_State *L, struct str path, struct hop *hop)
+static bool hop_of_path(lua_State *L, const struct call *c, struct target *t)
 {
-	struct nameaddr na;
+	const char *path = t->route.p;
+	int err = request_path(c->r, t);
 
-	if (!scan_nameaddr(path, &na, NULL))
-		vm_raise(L, "req:try: path: '%s' is no Route", path.p);
-	return hop_of(na.uri, hop);
+	if (err == ERR_SYNTAX)
+		vm_raise(L, "req:try: path: '%s' is no Route", path);
+	return err == 0;
 }
 
 static struct str text_field(lua_State *L, int t, const char *name)
@@ -149,8 +150,7 @@ static bool read_target(lua_State *L, const struct call *c, struct target *t)
 	lua_pop(L, 1);
 	if (t->hop.addr.family != ADDR_NONE)
 		return true;
-	return t->route.p ? hop_of_path(L, t->route, &t->hop)
-			  : hop_of(t->uri, &t->hop);
+	return t->route.p ? hop_of_path(L, c, t) : hop_of(t->uri, &t->hop);
 }
 
 static size_t read_targets(lua_State *L, int idx, const struct call *c,

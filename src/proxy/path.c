@@ -234,3 +234,41 @@ int path_flow(struct proxy *p, const struct token *t, const struct uri *uri,
 	*out_r = hop;
 	return 0;
 }
+
+int request_path(struct request *r, struct target *t)
+{
+	struct proxy *p = r->proxy;
+	struct str next, rest = t->route;
+	struct nameaddr na;
+	struct uri uri;
+	struct token token;
+
+	for (t->route = STR_NONE; rest.n; rest = next) {
+		if (!scan_nameaddr(rest, &na, &next) || !scan_uri(na.uri, &uri))
+			return ERR_SYNTAX;
+		if (!listener_is_ours(p->c.listeners, &uri)) {
+			t->route = rest;
+			break;
+		}
+		switch (token_read(uri.user, p->c.key, &token)) {
+		case TOKEN_NONE:
+			break;
+		case TOKEN_BAD:
+			count(p->c.counters, CNT_BAD_TOKEN);
+			return ERR_NOTFOUND;
+		case TOKEN_OK:
+			if (path_flow(p, &token, &uri, &t->hop) != 0) {
+				count(p->c.counters, CNT_FLOW_GONE);
+				return ERR_NOTFOUND;
+			}
+			t->flow = true;
+			break;
+		}
+	}
+	if (t->flow)
+		return 0;
+	return (t->route.p || scan_uri(t->uri, &uri)) &&
+		       hop_of_uri(&uri, &t->hop)
+		   ? 0
+		   : ERR_NOTFOUND;
+}

@@ -213,6 +213,11 @@ bool request_answered(const struct request *r);
  * token. 0, ERR_NOTFOUND when that is a name (there are no look-ups yet), or
  * ERR_STATE when it is this proxy. */
 int request_by_route(struct request *r, struct target *out_r);
+/* 16.6 steps 6 and 7: where a target with `uri` and the Path values in `route`
+ * goes first. Values of ours are taken off, and a token among them is the flow
+ * to a phone. 0, ERR_SYNTAX, or ERR_NOTFOUND: it is a name, or that flow is
+ * gone. */
+int request_path(struct request *r, struct target *t);
 /* Semantics 16: the server whose dialogs others share, when the request belongs
  * to one of its dialogs and goes towards it; else NULL. */
 const struct member *request_dialog_server(struct request *r);
