@@ -454,15 +454,20 @@ sim.for_workers("Path", function(workers)
     end
 
     it("we do not listen there any more", function()
-      open()
+      local key = "0123456789abcdef"
+      open { key = key }
       register()
-      w.net:reload { source = (policy.script { pool = 'path = "always"' }):gsub("5060", "5080") }
+      w.net.nodes[1]:power_off()
+      local script = policy.script { pool = 'path = "always"' }
+      local other = w.net:node { source = script:gsub("5060", "5080"), key = key, name = "other",
+        addr = "10.0.0.102" }
+      other:take "10.0.0.100"
       local path = bindings.phone.path[1]:gsub(":5060", ":5080")
       local call = w.a:invite(bindings.phone.contact, {
         route = { path }, proxy = "10.0.0.100:5080" })
       w.net:run(1)
       assert.equal(430, call.code)
-      assert.equal(1, gone())
+      assert.equal(1, other:metric "tandem_flows_gone_total")
     end)
 
     it("the address has moved away from this machine", function()
