@@ -30,6 +30,7 @@ struct control {
 	const struct plan *plan; /* of the present script of worker 0 */
 	struct ev_loop *loop;
 	ev_signal hup, usr1, term, interrupt;
+	int64_t load_began; /* wall time of the last load, microseconds */
 	struct reload *reload;
 	struct watch *watch;
 	char why[CONTROL_WHY]; /* the error, written when all is freed */

@@ -51,7 +51,7 @@ static void watch_data(struct control *c)
 
 	watch_begin(c->watch);
 	for (size_t i = 0; (path = script_data_file(first->present, i)); i++)
-		if (watch_add(c->watch, path) != 0)
+		if (watch_add(c->watch, path, c->load_began) != 0)
 			err = ERR_NOMEM;
 	watch_end(c->watch);
 	if (err)
@@ -134,6 +134,7 @@ void reload_begin(struct control *c, const char *cause)
 	}
 	logsink_say(c->log, LOG_INFO, "reload.begin",
 		    LOGF_STR("cause", str_from(cause)));
+	c->load_began = control_now().wall.us;
 	r->running = pthread_create(&r->thread, NULL, run, r) == 0;
 	if (!r->running)
 		reject(c, err_text(ERR_NOMEM));

@@ -74,6 +74,7 @@ int startup_load(struct control *c)
 	if (files_init(&c->files, conf->script, conf->lua_dir,
 		       conf->lua_fallback, c->why, CONTROL_WHY) != 0)
 		return EXIT_CONFIG;
+	c->load_began = control_now().wall.us;
 	if (generation_load(&c->loaded, 1, control_script_conf, c, c->why,
 			    CONTROL_WHY) != 0)
 		return EXIT_CONFIG;

@@ -8,8 +8,12 @@
 #include "util/err.h"
 #include "util/list.h"
 
-/* Time stamps of files may be as coarse as a second. */
-enum { LOOK_S = 1 };
+enum {
+	/* Time stamps of files may be as coarse as this. */
+	LOOK_S = 1,
+	/* And those of the kernel lag behind its clock by a tick. */
+	TICK_US = 20 * 1000,
+};
 
 /* What tells one state of a file from another; all 0: there is none. */
 struct look {
@@ -48,6 +52,14 @@ static struct look look_at(const char *path)
 	l.written = st.st_mtim;
 	l.changed = st.st_ctim;
 	return l;
+}
+
+static bool changed_since(const struct look *l, int64_t since)
+{
+	int64_t us =
+	    (int64_t)l->changed.tv_sec * 1000000 + l->changed.tv_nsec / 1000;
+
+	return us + TICK_US >= since;
 }
 
 static bool same_time(struct timespec a, struct timespec b)
@@ -117,7 +129,7 @@ static struct watched *find(struct watch *w, const char *path)
 	return NULL;
 }
 
-int watch_add(struct watch *w, const char *path)
+int watch_add(struct watch *w, const char *path, int64_t since)
 {
 	struct watched *f = find(w, path);
 	size_t n = strlen(path) + 1;
@@ -128,6 +140,8 @@ int watch_add(struct watch *w, const char *path)
 			return ERR_NOMEM;
 		memcpy(f->path, path, n);
 		f->seen = look_at(path);
+		if (changed_since(&f->seen, since))
+			f->seen = (struct look){.ino = 0};
 		list_append(&w->files, &f->link);
 	}
 	f->wanted = true;

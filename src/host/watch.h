@@ -8,6 +8,7 @@
 #define HOST_WATCH_H
 
 #include <ev.h>
+#include <stdint.h>
 
 struct watch;
 
@@ -17,10 +18,11 @@ struct watch *watch_new(struct ev_loop *loop, void (*on_change)(void *ctx),
 void watch_free(struct watch **w);
 /* From now on these files and no others: watch_begin, watch_add for each, then
  * watch_end. What is known of a file that was watched already is kept, so that
- * no change between is missed. watch_add: 0 or
+ * no change between is missed; what changed after `since` (microseconds since
+ * 1970), when somebody began to read it, counts as changed. watch_add: 0 or
  * ERR_NOMEM. */
 void watch_begin(struct watch *w);
-int watch_add(struct watch *w, const char *path);
+int watch_add(struct watch *w, const char *path, int64_t since);
 void watch_end(struct watch *w);
 
 #endif
