@@ -304,6 +304,23 @@ sim.for_workers("a reload", function(workers)
       net:finish()
     end)
 
+    it("counts the calls of one that went to their end", function()
+      open()
+      local first = alice:call "sip:bob@example.com"
+      local second = alice:call "sip:bob@example.com"
+      assert.equal(2, net.pools.pbx.a.calls)
+      assert(net:reload { source = source { servers = { "b" } } })
+      alice:bye(first)
+      net:run(1)
+      assert(net:reload { source = source {} })
+      assert.equal(1, net.pools.pbx.a.calls)
+      a:bye(second)
+      net:run(1)
+      assert.equal(0, net.pools.pbx.a.calls)
+      net:run(40)
+      net:finish()
+    end)
+
     it("finds one that comes back as it was", function()
       open { after = 'sip.after(1, function() pbx:server("b"):drain("for a while") end)' }
       assert(net:reload { source = source { servers = { "a" } } })
