@@ -1,3 +1,4 @@
+-- The promises of the README: the same call goes on, and traffic comes back in time.
 local sim = require "tandem.sim"
 describe("examples/failover.lua", function()
   local net, a, b, alice
