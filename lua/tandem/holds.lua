@@ -42,7 +42,8 @@ end
 function holds.set(server, reason, seconds, now)
   local all = server.record.holds
   local before = all[reason]
-  all[reason] = seconds > 0 and math.max(before or 0, now + seconds) or nil
+  local finish = core.seconds(core.us(now + seconds)) -- as exact as the fact and the timer
+  all[reason] = seconds > 0 and math.max(before or 0, finish) or nil
   write(server)
   return not before
 end

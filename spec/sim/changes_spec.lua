@@ -159,6 +159,12 @@ sim.for_workers("changes", function(workers)
     assert.equal(1, w.net:count("server.hold", { reason = "two", hold = 0, who = "timer" }))
   end)
 
+  it("of a hold are told at its end, whenever it began", function()
+    open 'sip.after(15.003, function() a:hold(60, "odd") end)' -- as a sum no whole microsecond
+    w.net:run(75.1)
+    assert.equal(1, w.net:count("server.hold", { reason = "odd", hold = 0, who = "timer" }))
+  end)
+
   describe("by orders with an end", function()
     it("are undone by themselves", function()
       open 'sip.after(3, function() a:drain("update", 10) end)'
