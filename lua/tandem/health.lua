@@ -60,15 +60,17 @@ local function clear_evidence(server)
   server.facts:set("trial", 0)
 end
 
--- Gives how it is held back.
-local function comes_up(server, from, now)
+-- Gives how it is held back. A first verdict is no failback, and an order is obeyed.
+local function comes_up(server, from, who, now)
   server.facts:set("up_since", core.us(now))
   clear_evidence(server)
-  if from == "unknown" then -- that is no failback but a first verdict
-    holds.forget_back(server)
-    return nil
+  if from ~= "unknown" and who == "check" then
+    return holds.back(server, now)
   end
-  return holds.back(server, now)
+  holds.forget_back(server)
+  if from ~= "unknown" then
+    server.facts:set("returned", core.us(now))
+  end
 end
 
 -- Writes a new health and tells of it.
@@ -81,7 +83,7 @@ local function set(server, to, streak, why, who, now)
   facts:set("health", health_code[to])
   facts:set("since", core.us(now))
   if to == "up" and from ~= "falling" then
-    hold = comes_up(server, from, now)
+    hold = comes_up(server, from, who, now)
   elseif to == "down" and from ~= "rising" then
     holds.forget_back(server)
     note_fall(server, now)

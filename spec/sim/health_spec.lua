@@ -495,6 +495,17 @@ sim.for_workers("servers and calls", function(workers)
       assert.equal("up", status "a")
     end)
 
+    it("mark_up is no failback: nothing holds the server, and nothing says so", function()
+      open("check = { jitter = 0 }, failback = { manual = true }", [[
+        sip.after(3, function() a:mark_down() end)
+        sip.after(3.5, function() a:mark_up() end)
+      ]])
+      w.net:run(3.6)
+      assert.equal("up", status "a")
+      assert.equal(1, w.net:count("server.health", { server = "a", from = "down", to = "up" }))
+      assert.equal(0, w.net:count("server.health", { hold = "manual" }))
+    end)
+
     it("hold keeps away for so long; the latest end of all reasons counts", function()
       open("check = false", [[
         sip.on("start", function() a:hold(10, "one") a:hold(20, "two") a:hold(5, "two") end)
