@@ -73,10 +73,17 @@ function holds.earned(server, hold, now)
   return failback.duration(#falls, hold, math.max(conf.hold_max, hold))
 end
 
--- Who takes new requests, this one aside.
+-- Who takes new requests, this one aside. When that is nobody, but another hold keeps
+-- this one away as well: who may do so until that ends.
 local function serving_beside(server, now)
-  return (pool_state.find(server.pool, function(other)
+  local serving = pool_state.find(server.pool, function(other)
     return other ~= server and pool_state.status(other, now) == "up"
+  end, now)
+  if serving or pool_state.held_until(server) <= now then
+    return serving
+  end
+  return (pool_state.find(server.pool, function(other)
+    return other ~= server and failback.takes_from(server, other)
   end, now))
 end
 

@@ -130,6 +130,22 @@ sim.for_workers("failback", function(workers)
       assert.equal("up", status "b")
     end)
 
+    it("is for who comes back first, too, while calls have taken it out", function()
+      open { pool = "failback = { manual = true }, passive = { fall = 1, hold = 20 }, keep = 0" }
+      fall(w.b, "b")
+      w.a:refuse()
+      served_by()
+      w.a:resume()
+      w.net:run(2.1)
+      assert.equal("held", status "a") -- nobody serves, but it does not either
+      back(w.b, "b", "up")
+      w.net:run(60)
+      assert.equal("held", status "a")
+      assert.equal("b", served_by())
+      fall(w.b, "b")
+      assert.equal("up", status "a")
+    end)
+
     it("is kept across a reload, and given up when the new script wants it otherwise", function()
       open { pool = "failback = { manual = true }" }
       fall(w.a, "a")
