@@ -66,7 +66,7 @@ end
 function limits.of(pool, req, resources)
   local list = resources and listed(pool, resources)
   if not (list or pool.limited) or not req or req.method ~= "INVITE"
-    or req.kind == "in_dialog" then
+    or req.kind == "in_dialog" or req.kind == "shared_dialog" then
     return nil
   end
   return list or {}

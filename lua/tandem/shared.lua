@@ -103,7 +103,7 @@ function shared.relay_dialog(req)
     return relay.run(req, setmetatable({}, straight), nil, relay_options)
   end
   local candidates = setmetatable({
-    req = req, server = server, cursor = select.cursor(server.pool, req.call_id),
+    req = req, server = server, cursor = select.cursor(server.pool, req.call_id, req),
   }, walk)
   return relay.run(req, candidates, server.pool, relay_options)
 end

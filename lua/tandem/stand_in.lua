@@ -1,7 +1,6 @@
 -- Who takes over from a server that is known to be down (semantics 16).
 local core = require "tandem.core"
 local pool_state = require "tandem.state"
-local select = require "tandem.select"
 local ipairs = ipairs
 
 local _ENV = nil
@@ -19,14 +18,15 @@ function stand_in.is_down(server, now)
   return health == "down" or health == "rising" or (trial > 0 and core.seconds(held) > now)
 end
 
--- The best other server; nil when none is usable.
-local function best_other(server, now)
-  local cursor = select.cursor(server.pool, server.full)
-  local found = cursor:next(now)
-  while found == server do
-    found = cursor:next(now)
+-- The first other server; nil when none is usable. No policy is asked, which may be the
+-- script's and want to see a request: there is none.
+local function first_other(server, now)
+  local function find(is)
+    return (pool_state.find(server.pool, function(other)
+      return other ~= server and is(other, now)
+    end, now))
   end
-  return not cursor.last_resort and found or nil
+  return find(pool_state.usable) or find(pool_state.on_failback)
 end
 
 -- Tells the core who takes the ACKs of calls with servers that are down: those
@@ -38,7 +38,7 @@ function stand_in.publish(pool, now)
     return
   end
   for _, server in ipairs(pool.servers) do
-    local other = stand_in.is_down(server, now) and best_other(server, now)
+    local other = stand_in.is_down(server, now) and first_other(server, now)
     server.facts:set("stand_in", other and other.facts:id() or 0)
   end
 end

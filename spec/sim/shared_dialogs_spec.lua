@@ -424,6 +424,42 @@ sim.for_workers("shared_dialogs", function(workers)
     assert.equal("c", w.alice:bye(call):wait().server)
   end)
 
+  it("asks a policy of the script about requests only", function()
+    local pool = [[shared_dialogs = true, policy = function(req, servers)
+      return req.method ~= "UPDATE" and servers or nil
+    end]]
+    open { pool = pool, servers = 2 }
+    local call = call_up()
+    local answered = w.alice:invite(uri, { ack = false })
+    w.net:run(1)
+    assert(w.net:reload { source = policy.script {
+      pool = pool, servers = 2, after = 'sip.on("start", function() a:mark_down() end)',
+    } })
+    w.net:run(0.1)
+    w.alice:ack(answered)
+    w.net:run(0.1)
+    assert.equal(1, #w.b:got "ACK")
+    assert.equal("a", w.alice:in_dialog(call, "UPDATE"):wait().server) -- it said nobody
+    assert.equal("b", w.alice:reinvite(call):wait().server)
+    assert(w.net:reload()) -- also with a server that is down
+    assert.equal("b", w.alice:bye(call):wait().server)
+  end)
+
+  it("has no limits: those are for new calls", function()
+    local limited = [[{ name = "%s", uri = "sip:10.0.0.%d", tier = %d, max_calls = 1 }]]
+    w = policy.world { workers = workers, source = ([[
+      local sip = require "tandem"
+      sip.listen { "udp:0.0.0.0:5060" }
+      local pbx = sip.pool("pbx", { servers = { %s, %s }, check = false, shared_dialogs = true })
+      sip.route(function(req) return req:relay(pbx) end)
+    ]]):format(limited:format("a", 1, 1), limited:format("b", 2, 2)) }
+    w.b:share_dialogs(w.a)
+    local call, other = call_up(), call_up()
+    assert.equal("b", other.server)
+    w.a:refuse()
+    assert.equal("b", w.alice:reinvite(call):wait().server)
+  end)
+
   describe("is off by default:", function()
     it("a BYE to a dead server ends in silence, counted", function()
       open { pool = "" }
