@@ -287,6 +287,28 @@ sim.for_workers("servers and calls", function(workers)
       end
     end)
 
+    it("of a request in a call is against the pool that the call came through", function()
+      for _, shared in ipairs { "true", "false" } do
+        w = policy.world { source = [[
+          local sip = require "tandem"
+          sip.listen { "udp:0.0.0.0:5060" }
+          sip.pool("other", { check = false, servers = { { name = "x", uri = "sip:10.0.0.1" } } })
+          local pbx = sip.pool("pbx", { check = false, passive = { fall = 2 }, shared_dialogs = ]]
+          .. shared .. [[, servers = { { name = "a", uri = "sip:10.0.0.1", tier = 1 },
+                                       { name = "b", uri = "sip:10.0.0.2", tier = 2 } } })
+          sip.route(function(req) return req:relay(pbx) end)
+        ]], workers = workers }
+        local calls = { w.alice:call(uri), w.alice:call(uri) }
+        w.net:run(0.1)
+        w.a:silence()
+        for _, call in ipairs(calls) do
+          w.alice:bye(call):wait()
+        end
+        assert.equal("held", status "a")
+        assert.equal(0, w.net.pools.other.x.failures)
+      end
+    end)
+
     it("after the hold one request at a time is the trial until it is answered", function()
       open(two)
       w.a:silence()

@@ -24,6 +24,15 @@ static bool next_hop(struct request *r, struct uri *uri_r)
 	return true;
 }
 
+/* A server may be in two pools: it is the one that the dialog belongs to. */
+static struct member *member_at(struct request *r, const struct addr *a)
+{
+	const struct members *ms = r->proxy->c.members;
+	struct member *m = route_member(r->proxy, &r->route);
+
+	return m && members_is_at(ms, m, a) ? m : members_by_addr(ms, a);
+}
+
 int request_by_route(struct request *r, struct target *out_r)
 {
 	struct target t = {.by_route = true, .flow = r->route.has_flow};
@@ -38,7 +47,7 @@ int request_by_route(struct request *r, struct target *out_r)
 		   listener_is_ours(r->proxy->c.listeners, &uri)) {
 		return ERR_STATE;
 	} else {
-		t.member = members_by_addr(r->proxy->c.members, &t.hop.addr);
+		t.member = member_at(r, &t.hop.addr);
 	}
 	*out_r = t;
 	return 0;

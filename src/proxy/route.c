@@ -276,3 +276,15 @@ struct route route_request(struct proxy *p, struct msg *m,
 	r.next = r.next_is_route ? v.uri.text : r.uri;
 	return classify(p, r, m, from, source);
 }
+
+struct member *route_member(struct proxy *p, const struct route *route)
+{
+	const struct cookie *c = &route->cookie;
+	struct member *m;
+
+	if (!route->in_dialog || !route->has_cookie ||
+	    c->side != (c->from_caller ? COOKIE_CALLEE : COOKIE_CALLER))
+		return NULL;
+	m = members_by_id(p->c.members, c->id);
+	return m && m->declared ? m : NULL;
+}

@@ -41,5 +41,8 @@ struct route {
 struct route route_request(struct proxy *p, struct msg *m,
 			   const struct msg_key *key, const struct hop *from,
 			   const struct member *source, struct edits *edits);
+/* The server that a request in a dialog goes towards, as its cookie says; NULL:
+ * none, or it is declared no more. */
+struct member *route_member(struct proxy *p, const struct route *route);
 
 #endif

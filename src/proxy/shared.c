@@ -12,18 +12,13 @@
 
 const struct member *shared_server(struct proxy *p, const struct route *route)
 {
-	const struct cookie *c = &route->cookie;
-	const struct member *m;
+	const struct member *m = route_member(p, route);
 	struct uri next;
 	struct hop hop;
 
-	if (!route->in_dialog || !route->has_cookie || route->has_flow ||
-	    route->next_is_strict ||
-	    c->side != (c->from_caller ? COOKIE_CALLEE : COOKIE_CALLER))
-		return NULL;
-	m = members_by_id(p->c.members, c->id);
-	if (!m || !m->declared || !m->shared_dialogs ||
-	    !scan_uri(route->next, &next) || !hop_of_uri(&next, &hop) ||
+	if (!m || !m->shared_dialogs || route->has_flow ||
+	    route->next_is_strict || !scan_uri(route->next, &next) ||
+	    !hop_of_uri(&next, &hop) ||
 	    !members_is_at(p->c.members, m, &hop.addr))
 		return NULL;
 	return m;
