@@ -411,6 +411,36 @@ static int l_members(lua_State *L)
 	return 1;
 }
 
+/* loads(node, out) -> out: of each member, in the order of members(): inflight,
+ * setup, calls, and the units of all its resources. For who asks after every
+ * event. */
+static int l_loads(lua_State *L)
+{
+	struct node *shared =
+	    sim_node_shared(simlib_world(L), simlib_node(L, 2));
+	static const enum fact fact[] = {FACT_INFLIGHT, FACT_SETUP, FACT_CALLS};
+	lua_Integer n = 0;
+
+	luaL_checktype(L, 3, LUA_TTABLE);
+	lua_settop(L, 3);
+	if (!shared)
+		return 1;
+	list_each (it, &shared->members.list) {
+		struct member *m = container_of(it, struct member, link);
+		int64_t used = 0;
+
+		for (size_t i = 0; i < ARRAY_LEN(fact); i++) {
+			lua_pushinteger(L, atomic_load(&m->fact[fact[i]]));
+			lua_rawseti(L, 3, ++n);
+		}
+		for (int i = 0; i < LOAD_RESOURCES; i++)
+			used += atomic_load(&m->load.resource[i].used);
+		lua_pushinteger(L, used);
+		lua_rawseti(L, 3, ++n);
+	}
+	return 1;
+}
+
 /* ---- memory ----------------------------------------------------------- */
 
 static struct mem *check_mem(lua_State *L)
@@ -465,6 +495,7 @@ const luaL_Reg simlib_node_methods[] = {
     {"counters", l_counters},
     {"members", l_members},
     {"member_at", l_member_at},
+    {"loads", l_loads},
     {"fail_alloc", l_fail_alloc},
     {NULL, NULL},
 };
