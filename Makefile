@@ -9,7 +9,7 @@ SRC_util        := addr arena buf counters digest err log map mem rand siphash s
 SRC_message     := chars hdr msg msg_start scan scan_uri field edit reply
 SRC_transport   := hop listener via
 SRC_transaction := branch key txns server client record
-SRC_proxy       := answered attempt calls cancel cookie dialog flow follow forward late load members own path proxy request response route settings settle shared stateless token trying validate
+SRC_proxy       := answered attempt calls calls_image cancel cookie dialog flow follow forward late load members own path proxy request response route settings settle shared stateless token trying validate
 SRC_core        := core node shared
 SRC_lua         := base box env limit load order oslib sched small strlib strmatch strpat tablib vm \
 		   bind_core bind_counter bind_header bind_json bind_member \

@@ -1,10 +1,11 @@
 /* The table of calls by itself; what passes on the wire is in
  * spec/sim/calls_spec.lua. */
 #include "support/unit.h"
-#include "proxy/calls.h"
+#include "proxy/calls_image.h"
 
 #include <stdio.h>
 #include <string.h>
+#include "transaction/branch.h"
 #include "util/err.h"
 #include "util/list.h"
 
@@ -265,4 +266,202 @@ TEST(the_names_of_calls_depend_on_the_key_of_the_node_only)
 	CHECK(memcmp(&name[0], &name[1], sizeof(name[0])) == 0);
 	CHECK(name[0].call_id != name[2].call_id);
 	CHECK(name[0].tag[0] != name[2].tag[0]);
+}
+
+/* ---- the image ---- */
+
+/* Three calls: with a session timer at a, with max_duration and with no end at
+ * b. */
+static size_t three_calls(struct world *w, char *out)
+{
+	size_t n;
+
+	ok(w, w->a, load_units_set(0, 0, 3), "x", "y", "x: 90\r\n");
+	ok(w, w->b, 0, "x", "z", "");
+	w->b->max_duration = 0;
+	ok(w, w->b, 0, "x", "u", "");
+	ok(w, w->b, 0, "x", "v", "");
+	final(w, METHOD_BYE, 200, "x", "v"); /* has ended: not in it */
+	n = calls_image_size(&w->calls, &w->members);
+	calls_image_write(&w->calls, &w->members, w->now, out);
+	return n;
+}
+
+static int read_image(struct world *w, const char *bytes, size_t n)
+{
+	struct str rest = {bytes, n};
+	int err = 0;
+
+	while (!err && rest.n)
+		err = calls_image_read(&w->calls, &w->members, &rest, 0, 1,
+				       w->now);
+	return err;
+}
+
+TEST(an_image_brings_the_calls_back)
+{
+	struct world w;
+	char image[2000];
+	size_t n;
+
+	open_world(&w);
+	w.now.wall.us = SECONDS(1000000);
+	n = three_calls(&w, image);
+	close_world(&w);
+
+	open_world(&w);
+	w.now.wall.us = SECONDS(1000050); /* down for 50 s */
+	CHECK_INT(read_image(&w, image, n), 0);
+	CHECK_INT(calls_at(w.a), 1);
+	CHECK_INT(calls_at(w.b), 2);
+	CHECK_INT(load_used(&w.a->load, STR("pstn")), 3);
+	CHECK_INT(w.counters.v[CNT_CALL_RESTORED], 3);
+	/* twice is not twice */
+	CHECK_INT(read_image(&w, image, n), 0);
+	CHECK_INT(w.counters.v[CNT_CALL_RESTORED], 3);
+	run(&w, SECONDS(71)); /* 90 + 32 - 50 */
+	CHECK_INT(calls_at(w.a), 1);
+	run(&w, SECONDS(2));
+	CHECK_INT(calls_at(w.a), 0);
+	CHECK_INT(w.counters.v[CNT_CALL_SESSION], 1);
+	run(&w, SECONDS(1000));
+	CHECK_INT(calls_at(w.b), 1);
+	final(&w, METHOD_BYE, 200, "u", "x");
+	CHECK_INT(calls_at(w.b), 0);
+	CHECK(list_empty(&w.calls.list)); /* no tombstone */
+	close_world(&w);
+}
+
+TEST(an_image_does_not_bring_back_what_has_run_out_or_is_gone)
+{
+	struct world w;
+	char image[2000];
+	size_t n;
+
+	open_world(&w);
+	w.now.wall.us = SECONDS(1000000);
+	n = three_calls(&w, image);
+	close_world(&w);
+
+	open_world(&w);
+	w.now.wall.us = SECONDS(1000123);
+	w.b->declared = false;
+	CHECK_INT(read_image(&w, image, n), 0);
+	CHECK_INT(w.counters.v[CNT_CALL_RUN_OUT], 1);
+	CHECK_INT(w.counters.v[CNT_CALL_UNKNOWN_SERVER], 2);
+	CHECK(list_empty(&w.calls.list));
+	close_world(&w);
+
+	open_world(&w);
+	w.now.wall.us = 0; /* the clock was lost: no time has passed */
+	CHECK_INT(read_image(&w, image, n), 0);
+	run(&w, SECONDS(121));
+	CHECK_INT(calls_at(w.a), 1);
+	run(&w, SECONDS(2));
+	CHECK_INT(calls_at(w.a), 0);
+	close_world(&w);
+}
+
+TEST(resources_come_back_by_name)
+{
+	struct world w;
+	char image[2000], names[2][LOAD_NAME] = {"conf", "pstn"};
+	size_t n;
+
+	open_world(&w);
+	n = three_calls(&w, image);
+	close_world(&w);
+
+	open_world(&w);
+	memset(&w.a->load, 0, sizeof(w.a->load));
+	load_declare(&w.a->load, names, 2);
+	CHECK_INT(read_image(&w, image, n), 0);
+	CHECK_INT(load_used(&w.a->load, STR("pstn")), 3);
+	CHECK_INT(load_used(&w.a->load, STR("conf")), 0);
+	close_world(&w);
+
+	open_world(&w);
+	memset(&w.a->load, 0, sizeof(w.a->load));
+	CHECK_INT(read_image(&w, image, n), 0);
+	CHECK_INT(calls_at(w.a), 1);
+	close_world(&w);
+}
+
+TEST(each_worker_takes_its_own)
+{
+	struct world w;
+	char image[2000];
+	size_t n;
+	unsigned whose = 0, found = 0;
+
+	open_world(&w);
+	n = three_calls(&w, image);
+	whose = branch_h8(STR("call")) % 3;
+	close_world(&w);
+	for (unsigned worker = 0; worker < 3; worker++) {
+		struct str rest = {image, n};
+
+		open_world(&w);
+		CHECK_INT(calls_image_read(&w.calls, &w.members, &rest, worker,
+					   3, w.now),
+			  0);
+		CHECK_INT(w.calls.n_up, worker == whose ? 3 : 0);
+		found += (unsigned)w.calls.n_up;
+		close_world(&w);
+	}
+	CHECK_INT(found, 3);
+}
+
+TEST(a_damaged_image_is_refused_as_a_whole)
+{
+	struct world w;
+	char image[2000];
+	size_t n;
+
+	open_world(&w);
+	n = three_calls(&w, image);
+	close_world(&w);
+	open_world(&w);
+	for (size_t i = 0; i < n; i++) {
+		image[i] ^= 1;
+		CHECK_INT(read_image(&w, image, n), ERR_SYNTAX);
+		image[i] ^= 1;
+		CHECK_INT(read_image(&w, image, i), i ? ERR_SYNTAX : 0);
+		CHECK(list_empty(&w.calls.list));
+	}
+	/* two of them, and rubbish behind */
+	memcpy(image + n, image, n);
+	image[2 * n] = 'x';
+	CHECK_INT(read_image(&w, image, 2 * n + 1), ERR_SYNTAX);
+	CHECK_INT(w.calls.n_up, 3);
+	calls_forget(&w.calls);
+	w.calls.c.key.k0++;
+	CHECK_INT(read_image(&w, image, n), ERR_SYNTAX);
+	close_world(&w);
+}
+
+TEST(an_image_is_read_as_far_as_memory_goes)
+{
+	struct world w;
+	char image[2000];
+	size_t n;
+
+	open_world(&w);
+	n = three_calls(&w, image);
+	close_world(&w);
+	for (unsigned i = 1; i <= 6; i++) {
+		int err;
+
+		open_world(&w);
+		w.mem.fail_at = w.mem.calls + i;
+		w.mem.fail_for = UINT64_MAX;
+		err = read_image(&w, image, n);
+		w.mem.fail_at = 0;
+		CHECK(err == (i == 1 ? ERR_NOMEM : 0));
+		CHECK_INT(w.counters.v[CNT_CALL_RESTORED] +
+			      w.counters.v[CNT_CALL_UNTRACKED],
+			  i == 1 ? 0 : 3);
+		CHECK_INT(w.calls.n_up, w.counters.v[CNT_CALL_RESTORED]);
+		close_world(&w);
+	}
 }

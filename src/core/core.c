@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include "proxy/calls.h"
+#include "proxy/calls_image.h"
 
 struct core {
 	struct node *node;
@@ -100,6 +100,8 @@ static void init_wire(struct core *c)
 void core_on_settings(struct core *c)
 {
 	c->txns.times = c->node->settings.times;
+	if (c->proxy)
+		proxy_calls(c->proxy)->c.t1 = c->txns.times.t1;
 }
 
 static void init_txns(struct core *c)
@@ -410,6 +412,38 @@ void core_stop(struct core *c, struct now now)
 	enter(c, now);
 	proxy_stop(c->proxy, now);
 	leave(c);
+}
+
+bool core_calls_changed(const struct core *c)
+{
+	return proxy_calls(c->proxy)->changed;
+}
+
+char *core_save_calls(struct core *c, struct now now, size_t *n_r)
+{
+	struct calls *cs = proxy_calls(c->proxy);
+	char *bytes;
+
+	*n_r = calls_image_size(cs, &c->node->members);
+	bytes = malloc(*n_r);
+	if (!bytes)
+		return NULL;
+	calls_image_write(cs, &c->node->members, now, bytes);
+	cs->changed = false;
+	return bytes;
+}
+
+int core_restore_calls(struct core *c, struct now now, struct str bytes)
+{
+	int err = 0;
+
+	enter(c, now);
+	while (!err && bytes.n > 0)
+		err =
+		    calls_image_read(proxy_calls(c->proxy), &c->node->members,
+				     &bytes, c->worker, c->node->workers, now);
+	leave(c);
+	return err;
 }
 
 void core_forget_calls(struct core *c, struct now now)

@@ -63,6 +63,16 @@ void core_flow_event(struct core *c, struct now now,
 void core_answer(struct core *c, struct now now, struct query *q,
 		 const struct answer *a);
 void core_post(struct core *c, struct now now, const struct post *msg);
+/* The calls that are up, as bytes for core_restore_calls: malloc'd, the
+ * caller's; NULL when memory ran out. They are saved then: has anything changed
+ * since? */
+char *core_save_calls(struct core *c, struct now now, size_t *n_r);
+bool core_calls_changed(const struct core *c);
+/* After the script is bound, which declares the servers, and before the first
+ * message. `bytes` may be what several cores saved, of this node or another
+ * process with its key. 0; ERR_SYNTAX: something in it is damaged, ERR_NOMEM;
+ * what came before that was restored. */
+int core_restore_calls(struct core *c, struct now now, struct str bytes);
 /* Forgets the calls that are up, as if nobody had ever made them: for specs
  * that do not hang up. */
 void core_forget_calls(struct core *c, struct now now);

@@ -107,6 +107,11 @@ static void on_timer(struct timer *t, struct now now)
 		    now);
 }
 
+bool calls_has(const struct calls *cs, const struct call_name *name)
+{
+	return find(cs, name) != NULL;
+}
+
 struct call_record *calls_add(struct calls *cs, const struct call_name *name,
 			      struct member *m, load_units units)
 {

@@ -81,6 +81,7 @@ void calls_on_2xx(struct calls *cs, struct member *m, load_units units,
 void calls_on_final(struct calls *cs, const struct msg_key *request,
 		    enum method method, int code, struct now now);
 
+bool calls_has(const struct calls *cs, const struct call_name *name);
 /* For calls_image.c: a record that counts from now on; NULL when there is one
  * of that name already or memory ran out. */
 struct call_record *calls_add(struct calls *cs, const struct call_name *name,

@@ -62,6 +62,7 @@ struct member *members_ref(struct members *ms, struct str name)
 			return NULL;
 		memcpy(m->name, name.p, name.n);
 		m->id = member_id(name);
+		m->index = (uint32_t)ms->n;
 		m->record_route = true;
 		list_append(&ms->list, &m->link);
 		ms->n++;

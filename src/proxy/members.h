@@ -56,6 +56,7 @@ struct member {
 	struct list link;
 	char name[MEMBER_NAME]; /* pool/server */
 	uint64_t id;            /* hash of the name, the same on every node */
+	uint32_t index;         /* in the list, for good */
 	_Atomic unsigned refs;  /* scripts that declare it */
 	bool declared;          /* by the present generation */
 	uint8_t transport;

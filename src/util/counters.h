@@ -49,6 +49,11 @@
 	X(CNT_CALL_MAX_DURATION, "tandem_calls_ended_total",                   \
 	  "reason=max_duration")                                               \
 	X(CNT_CALL_UNTRACKED, "tandem_calls_untracked_total", "")              \
+	X(CNT_CALL_RESTORED, "tandem_calls_restored_total", "")                \
+	X(CNT_CALL_RUN_OUT, "tandem_calls_not_restored_total",                 \
+	  "reason=run_out")                                                    \
+	X(CNT_CALL_UNKNOWN_SERVER, "tandem_calls_not_restored_total",          \
+	  "reason=unknown_server")                                             \
 	X(CNT_LOOP, "tandem_loops_total", "")                                  \
 	X(CNT_AFTER_DECIDED, "tandem_verbs_after_decision_total", "")          \
 	X(CNT_ICMP_MATCHED, "tandem_icmp_total", "result=matched")             \
