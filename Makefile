@@ -19,7 +19,7 @@ SRC_lua         := base box env limit load order oslib sched small strlib strmat
 		   script_plan script_policy
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
 SRC_host        := args control dgram files icmp keyfile logsink mailbox reload source startup udp upkeep watch worker
-SRC_sim         := sim sim_net sim_node sim_trace sim_worker
+SRC_sim         := sim sim_disk sim_net sim_node sim_trace sim_worker
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
 SRC_simmod      := simlib simlib_eval simlib_log simlib_node
 # spec/unit/<name>.c and spec/fuzz/<name>.c

@@ -168,6 +168,9 @@ static bool dispatch(struct sim *s, struct ev *e, struct sim_event *out_r)
 	case EV_FLOW:
 		sim_node_event(s, e);
 		break;
+	case EV_SAVE:
+		sim_disk_tick(s, e->node, e->boots);
+		break;
 	}
 	free_ev(s, e);
 	return tell;

@@ -128,6 +128,9 @@ bool sim_node_runs(const struct sim *s, unsigned node);
 /* Ends the process: as SIGKILL does, or so that open requests are answered. */
 void sim_node_kill(struct sim *s, unsigned node);
 void sim_node_stop(struct sim *s, unsigned node);
+/* The snapshot in the script's state_dir, and another one in its place. */
+struct str sim_node_disk(const struct sim *s, unsigned node);
+void sim_node_set_disk(struct sim *s, unsigned node, struct str bytes);
 /* Moves the wall clock of the machine, as NTP or an operator does. */
 void sim_node_skew(struct sim *s, unsigned node, int64_t us);
 unsigned sim_node_workers(const struct sim *s, unsigned node); /* 0: not up */

@@ -49,14 +49,14 @@ struct endpoint {
 	enum sim_mode mode;
 };
 
-enum ev_kind { EV_PACKET, EV_TIMER, EV_POST, EV_FLOW };
+enum ev_kind { EV_PACKET, EV_TIMER, EV_POST, EV_FLOW, EV_SAVE };
 
 struct ev {
 	int64_t at;
 	uint64_t seq;
 	enum ev_kind kind;
 	struct packet *packet; /* EV_PACKET; EV_FLOW: the one that failed */
-	unsigned node, worker; /* EV_POST, EV_FLOW */
+	unsigned node, worker; /* EV_POST, EV_FLOW, EV_SAVE */
 	unsigned boots;        /* of the node when it was queued */
 	struct post *post;     /* owned, with what it points at */
 	struct flow_event flow;
@@ -80,6 +80,8 @@ struct machine_node {
 	unsigned ips;
 	unsigned workers; /* 0: the process does not run */
 	bool muted;       /* killed: nothing gets out any more */
+	bool has_state;   /* its script has a state_dir */
+	struct str disk;  /* owned: what is in there */
 	struct node *shared;
 	struct sim_worker *worker[NODE_MAX_WORKERS];
 };
@@ -131,6 +133,12 @@ struct packet *sim_put(struct sim *s, unsigned host, unsigned node,
 		       struct str bytes);
 /* A packet gets where it was sent to. True when an endpoint is to be told. */
 bool sim_arrive(struct sim *s, struct packet *p, struct sim_event *out_r);
+
+/* sim_disk.c: the process has started, and reads what the one before it wrote;
+ * it writes what has changed every second; now, before it ends. */
+void sim_disk_start(struct sim *s, unsigned node);
+void sim_disk_tick(struct sim *s, unsigned node, unsigned boots);
+void sim_disk_save(struct sim *s, unsigned node);
 
 void sim_nodes_fini(struct sim *s);
 /* The same for a node; false when nobody listens there. */

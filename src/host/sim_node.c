@@ -249,6 +249,8 @@ int sim_node_start(struct sim *s, unsigned id, const struct sim_node_conf *conf,
 		err = make_cores(s, id, &g, n->shared->workers);
 	if (!err)
 		err = bind_scripts(s, id);
+	if (!err)
+		sim_disk_start(s, id);
 	if (err && err != ERR_CONFIG)
 		fail(&why, err, "%s", err_text(err));
 	generation_free(&g);
@@ -300,6 +302,9 @@ static void destroy(struct sim *s, unsigned id)
 		if (n->worker[i]->core && !n->muted)
 			core_stop(n->worker[i]->core, sim_node_now(s, id));
 	}
+	if (n->has_state && !n->muted)
+		sim_disk_save(s, id);
+	n->has_state = false;
 	/* Handles point into the core, so they go before it. */
 	for (unsigned i = 0; i < n->workers; i++) {
 		struct sim_worker *w = n->worker[i];
@@ -333,6 +338,7 @@ void sim_nodes_fini(struct sim *s)
 		sim_node_kill(s, id);
 		for (size_t i = 0; i < ARRAY_LEN(n->worker); i++)
 			mem_free(&s->mem, n->worker[i]);
+		mem_free(&s->mem, (char *)(uintptr_t)n->disk.p);
 		mem_free(&s->mem, n);
 	}
 	mem_free(&s->mem, s->node);

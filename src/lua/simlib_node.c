@@ -441,6 +441,22 @@ static int l_loads(lua_State *L)
 	return 1;
 }
 
+/* disk(node[, bytes]) -> bytes: what is in its state_dir, and what is to be */
+static int l_disk(lua_State *L)
+{
+	struct sim *s = simlib_world(L);
+	unsigned node = simlib_node(L, 2);
+	struct str disk;
+
+	if (!lua_isnoneornil(L, 3)) {
+		disk.p = luaL_checklstring(L, 3, &disk.n);
+		sim_node_set_disk(s, node, disk);
+	}
+	disk = sim_node_disk(s, node);
+	lua_pushlstring(L, disk.n ? disk.p : "", disk.n);
+	return 1;
+}
+
 /* ---- memory ----------------------------------------------------------- */
 
 static struct mem *check_mem(lua_State *L)
@@ -496,6 +512,7 @@ const luaL_Reg simlib_node_methods[] = {
     {"members", l_members},
     {"member_at", l_member_at},
     {"loads", l_loads},
+    {"disk", l_disk},
     {"fail_alloc", l_fail_alloc},
     {NULL, NULL},
 };

@@ -155,6 +155,10 @@ function node:drop(ip) end
 
 ---@param seconds number of its wall clock
 function node:skew(seconds) end
+-- The snapshot in the script's state_dir; others take its place.
+---@param bytes string?
+---@return string
+function node:disk(bytes) end
 
 ---@param what string|table|nil
 ---@return true? ok

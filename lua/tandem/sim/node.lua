@@ -132,6 +132,14 @@ function methods:power_off()
   self.net.world:power(self.machine, false)
 end
 
+-- The bytes in the script's state_dir, which outlive the process; with an argument
+-- others take their place.
+---@param bytes string?
+---@return string
+function methods:disk(bytes)
+  return self.net.world:disk(self.id, bytes)
+end
+
 -- A VIP comes or goes.
 function methods:take(ip)
   self.net.world:take(self.id, ip)
