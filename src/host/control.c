@@ -121,6 +121,7 @@ static int end(struct control *c, int code)
 	watch_free(&c->watch);
 	for (unsigned i = 0; i < CONTROL_WORKERS; i++)
 		worker_free(&c->worker[i]);
+	statefile_close(&c->state); /* writes what the workers saved last */
 	generation_free(&c->loaded);
 	node_free(&c->node);
 	if (c->loop)

@@ -26,6 +26,7 @@ struct control {
 	struct node *node;
 	unsigned workers;
 	struct generation loaded; /* until it is the workers' */
+	struct statefile *state;  /* NULL: no state directory */
 	struct worker *worker[CONTROL_WORKERS];
 	const struct plan *plan; /* of the present script of worker 0 */
 	struct ev_loop *loop;

@@ -163,14 +163,27 @@ int startup_make_node(struct control *c)
 	return EXIT_FINE;
 }
 
+static bool open_state(struct control *c)
+{
+	if (!c->plan->state_dir)
+		return true;
+	c->state = statefile_open(c->plan->state_dir, c->workers, c->log);
+	return c->state != NULL;
+}
+
 int startup_make_workers(struct control *c)
 {
+	if (!open_state(c)) {
+		snprintf(c->why, CONTROL_WHY, "%s", err_text(ERR_NOMEM));
+		return EXIT_FAILED;
+	}
 	for (unsigned i = 0; i < c->workers; i++) {
 		struct worker_conf wc = {
 		    .node = c->node,
 		    .script = c->loaded.script[i],
 		    .index = i,
 		    .log = c->log,
+		    .state = c->state,
 		    .peers = c->worker,
 		};
 

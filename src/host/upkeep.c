@@ -1,5 +1,16 @@
 #include "host/worker_int.h"
 
+#include <time.h>
+
+#include "util/err.h"
+
+enum {
+	SAVE_S = 1,
+	/* Many calls are saved less often: a hundredth of the time goes into
+	 * it at most. */
+	SAVE_SHARE = 100,
+};
+
 void upkeep_addresses(struct worker *w)
 {
 	uint32_t changed = source_refresh(w->source);
@@ -59,6 +70,49 @@ void upkeep_losses(struct worker *w)
 	for (unsigned i = 0; i < w->ports; i++)
 		report_losses(w, &w->port[i]);
 	report_lost_mail(w);
+}
+
+/* ---- the calls ---- */
+
+void upkeep_restore(struct worker *w, struct now now)
+{
+	int err =
+	    core_restore_calls(w->core, now, statefile_found(w->conf.state));
+
+	/* All of them read the same: one tells. */
+	if (err && w->conf.index == 0)
+		logsink_say(w->conf.log, LOG_ERROR, "state.damaged",
+			    LOGF_STR("file", STR("calls")),
+			    LOGF_STR("why", str_from(err_text(err))));
+	w->is_saved = false;
+}
+
+static double cpu_seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+double upkeep_save(struct worker *w, struct now now)
+{
+	uint64_t failures = statefile_failures(w->conf.state);
+	double began = cpu_seconds(), took;
+	char *bytes;
+	size_t n;
+
+	if (w->conf.index == 0)
+		core_counters(w->core)->v[CNT_STATE_UNWRITABLE] = failures;
+	if (w->is_saved && !core_calls_changed(w->core))
+		return SAVE_S;
+	bytes = core_save_calls(w->core, now, &n);
+	if (!bytes)
+		return SAVE_S; /* next time */
+	statefile_put(w->conf.state, w->conf.index, bytes, n);
+	w->is_saved = true;
+	took = SAVE_SHARE * (cpu_seconds() - began);
+	return took > SAVE_S ? took : SAVE_S;
 }
 
 void upkeep_report(struct worker *w)

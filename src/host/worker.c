@@ -308,19 +308,32 @@ static void on_netlink(struct ev_loop *loop, ev_io *io, int events)
 	upkeep_addresses(w);
 }
 
+static void on_save(struct ev_loop *loop, ev_timer *t, int events)
+{
+	struct worker *w = t->data;
+
+	(void)events;
+	turn_begin(w);
+	ev_timer_set(t, upkeep_save(w, now(w)), 0.);
+	ev_timer_start(loop, t);
+}
+
 /* ---- life ---- */
 
 static void init_watchers(struct worker *w)
 {
 	ev_timer_init(&w->timer, on_timer, 0., 0.);
 	ev_timer_init(&w->refresh, on_refresh, REFRESH_S, REFRESH_S);
+	ev_timer_init(&w->save, on_save, 0., 0.);
 	ev_prepare_init(&w->prepare, on_prepare);
 	ev_async_init(&w->async, on_async);
 	ev_io_init(&w->netlink, on_netlink, source_fd(w->source), EV_READ);
 	w->timer.data = w->refresh.data = w->prepare.data = w;
+	w->save.data = w;
 	w->async.data = w->netlink.data = w;
 	/* Messages first, housekeeping after them. */
 	ev_set_priority(&w->refresh, EV_MINPRI);
+	ev_set_priority(&w->save, EV_MINPRI);
 	ev_set_priority(&w->netlink, EV_MINPRI);
 }
 
@@ -386,6 +399,8 @@ int worker_listen(struct worker *w, char *why, size_t n)
 
 static int start(struct worker *w)
 {
+	int err;
+
 	turn_begin(w);
 	w->core = core_new(w->conf.node, w->conf.index, &w->host, w->conf.seed,
 			   now(w));
@@ -397,7 +412,12 @@ static int start(struct worker *w)
 		ev_io_start(w->loop, &w->netlink);
 	for (unsigned i = 0; i < w->ports; i++)
 		ev_io_start(w->loop, &w->port[i].readable);
-	return script_bind(w->scripts.present, w->core, now(w));
+	err = script_bind(w->scripts.present, w->core, now(w));
+	if (!err && w->conf.state) {
+		upkeep_restore(w, now(w));
+		ev_timer_start(w->loop, &w->save);
+	}
+	return err;
 }
 
 /* Answers what is open, and gives the answers a moment to leave. */
@@ -406,6 +426,8 @@ static void finish(struct worker *w)
 	turn_begin(w);
 	succession_unbind(&w->scripts, now(w));
 	core_stop(w->core, now(w));
+	if (w->conf.state)
+		upkeep_save(w, now(w));
 	flush(w);
 	for (unsigned i = 0; i < w->ports; i++) {
 		struct pollfd pfd = {w->port[i].udp.fd, POLLOUT, 0};

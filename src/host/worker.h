@@ -8,6 +8,7 @@
 #define HOST_WORKER_H
 
 #include "host/logsink.h"
+#include "host/statefile.h"
 #include "lua/generation.h"
 
 struct worker;
@@ -18,6 +19,7 @@ struct worker_conf {
 	unsigned index;
 	struct logsink *log;
 	uint8_t seed[16];
+	struct statefile *state; /* where calls are kept; or NULL */
 	/* All workers of the node, filled in before the first one starts. */
 	struct worker *const *peers;
 };

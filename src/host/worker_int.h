@@ -27,7 +27,8 @@ struct worker {
 	struct core *core;
 	struct succession scripts;
 	struct ev_loop *loop;
-	ev_timer timer, refresh;
+	ev_timer timer, refresh, save;
+	bool is_saved; /* at least once */
 	ev_prepare prepare;
 	ev_async async;
 	ev_io netlink;
@@ -51,6 +52,11 @@ struct worker {
 void upkeep_addresses(struct worker *w);
 /* Logs what was lost since the last time: one line per socket, if any. */
 void upkeep_losses(struct worker *w);
+/* Brings back the calls of the process before. */
+void upkeep_restore(struct worker *w, struct now now);
+/* Hands its calls over to be written, if any has changed. Returns after how
+ * many seconds to do it again. */
+double upkeep_save(struct worker *w, struct now now);
 /* Logs what is alive. */
 void upkeep_report(struct worker *w);
 

@@ -54,6 +54,7 @@
 	  "reason=run_out")                                                    \
 	X(CNT_CALL_UNKNOWN_SERVER, "tandem_calls_not_restored_total",          \
 	  "reason=unknown_server")                                             \
+	X(CNT_STATE_UNWRITABLE, "tandem_state_write_errors_total", "")         \
 	X(CNT_LOOP, "tandem_loops_total", "")                                  \
 	X(CNT_AFTER_DECIDED, "tandem_verbs_after_decision_total", "")          \
 	X(CNT_ICMP_MATCHED, "tandem_icmp_total", "result=matched")             \

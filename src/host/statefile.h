@@ -1,0 +1,35 @@
+/*
+ * The snapshot of the calls in the state directory: one file, what each worker
+ * saved last, one after the other. It is written by a thread of its own, so
+ * that no call waits for a disk, to a second file that then takes the place of
+ * the first. A directory that is full or cannot be written costs no call: that
+ * is logged once, counted and tried again every second.
+ *
+ * What is in the bytes is the core's matter (core_save_calls).
+ */
+#ifndef HOST_STATEFILE_H
+#define HOST_STATEFILE_H
+
+#include "host/logsink.h"
+#include "util/str.h"
+
+struct statefile;
+
+/* Makes the directory (0700) if it is missing, reads what is there and starts
+ * the thread. NULL when memory or threads ran
+ * out. */
+struct statefile *statefile_open(const char *dir, unsigned workers,
+				 struct logsink *log);
+/* What was read: nothing, when there was no file. */
+struct str statefile_found(const struct statefile *sf);
+/* What that worker saved, malloc'd; it is the file's now. Any thread. Nothing
+ * is written before every worker has put something: what one of them restored
+ * must not be lost. */
+void statefile_put(struct statefile *sf, unsigned worker, char *bytes,
+		   size_t n);
+/* How often writing has failed so far. Any thread. */
+uint64_t statefile_failures(const struct statefile *sf);
+/* Writes what is new, waits for it, frees it. */
+void statefile_close(struct statefile **sf);
+
+#endif
