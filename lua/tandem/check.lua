@@ -130,7 +130,7 @@ function run(server)
   if state.is_late then
     return
   end
-  state.began = began
+  state.began, state.last = began, began
   local good, why, answered = probe.ask(server, conf)
   state.began = nil
   if state.stopped or evidence ~= server.evidence then
@@ -157,13 +157,27 @@ local function refresh(pool, now)
   end
 end
 
+-- Nobody is left for the requests but servers that do not answer them: who is down is
+-- asked now, and not when its interval is over.
+local function hurry(pool, now)
+  for _, server in ipairs(pool.servers) do
+    local state = server.probe
+    if is_due(server, now) and pool_state.health(server) == "down" then
+      local soonest = (state.last or 0) + server.check.fast_interval
+      if not is_armed(server, now) or state.due > soonest then
+        arm(server, soonest - now)
+      end
+    end
+  end
+end
+
 -- Begins to check; the first check comes at once, but not everybody's together.
 ---@param server table
 ---@param now number
 function check.start(server, now)
   local state, conf = server.probe, server.check
   state.bad = 0
-  server.pool.on_update = refresh
+  server.pool.on_update, server.pool.on_need = refresh, hurry
   if conf and conf.when == "always" and is_due(server, now) then
     arm(server, core.random() * conf.jitter * conf.interval)
   end

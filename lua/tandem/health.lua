@@ -138,6 +138,13 @@ local function can_spare(server, now)
   return left >= server.pool.keep
 end
 
+-- Calls need the servers that are down: is one of them back?
+local function need(pool, now)
+  if pool.on_need then
+    pool.on_need(pool, now)
+  end
+end
+
 -- Requests have failed in a row without an answer. What a check says is then not
 -- enough: the hold has to end too. Without checks the hold alone ends it, and then
 -- one request at a time is the trial.
@@ -152,7 +159,7 @@ link.command("fall", function(server, args, now)
       { "pool", server.pool.name }, { "server", server.name }, { "reason", args.why },
       { "failures", args.failures }, { "keep", server.pool.keep },
     })
-    return
+    return need(server.pool, now)
   end
   local why = "passive " .. args.why
   if server.check then
@@ -167,6 +174,9 @@ link.command("fall", function(server, args, now)
     holds.put(server, "passive", seconds, "calls", now)
   end
   watch.update(server.pool, why, now)
+  if pool_state.summary(server.pool, now).left == 0 then
+    need(server.pool, now)
+  end
 end)
 
 -- Who takes a server down whose checks are gone: only these would take it up again.
