@@ -142,18 +142,33 @@ function run(server)
   finish(server, began, good, why)
 end
 
+-- Seconds until the first check of a server. What is checked all the time is checked at
+-- once, the others after their interval: they have just failed. A reload is no reason to
+-- wait once more.
+local function first_wait(server, now)
+  local state, conf = server.probe, server.check
+  if conf.when == "always" then
+    return 0
+  end
+  local health_is, since = pool_state.health(server), now
+  if state.is_new and (health_is == "down" or health_is == "rising") then
+    since = core.seconds(server.facts:get "since")
+  end
+  return since + varied(state.period, conf.jitter) - now
+end
+
 -- Something has changed in the pool: who is to be checked from now on, and who no
--- longer. What is checked all the time is checked at once, the others after their
--- interval: they have just failed.
+-- longer.
 local function refresh(pool, now)
   for _, server in ipairs(pool.servers) do
-    local state, conf = server.probe, server.check
+    local state = server.probe
     if not is_due(server, now) then
       disarm(server)
     elseif not is_armed(server, now) and not state.stopped then
       state.period = period(server)
-      arm(server, conf.when == "always" and 0 or varied(state.period, conf.jitter))
+      arm(server, first_wait(server, now))
     end
+    state.is_new = false
   end
 end
 
@@ -176,7 +191,7 @@ end
 ---@param now number
 function check.start(server, now)
   local state, conf = server.probe, server.check
-  state.bad = 0
+  state.bad, state.is_new = 0, true
   server.pool.on_update, server.pool.on_need = refresh, hurry
   if conf and conf.when == "always" and is_due(server, now) then
     arm(server, core.random() * conf.jitter * conf.interval)

@@ -302,6 +302,18 @@ sim.for_workers("a phone line", function(workers)
     end)
   end)
 
+  it("comes back in time, however often the script is loaded again", function()
+    server1:refuse()
+    phone:call(uri)
+    server1:resume()
+    for _ = 1, 5 do
+      net:run(420) -- 2100 s in all
+      assert(net:reload())
+    end
+    assert.equal("up", state())
+    assert.equal(1, #server1:got "REGISTER")
+  end)
+
   it("survives a reload on the backup, and still comes back", function()
     server1:refuse()
     phone:call(uri)
