@@ -16,7 +16,7 @@ end)
 ]]
 
 -- What the phone takes for its own address; nobody is there.
-local inside = "sip:alice@127.0.0.1:9"
+local inside = "sip:alice@127.0.0.9:9"
 
 describe("a phone behind a NAT", function()
   local port, a, phone, address, values
