@@ -275,6 +275,40 @@ sim.for_workers("shared_dialogs", function(workers)
       assert.equal("sip:a@10.0.0.2", w.b:got("ACK")[1].uri)
     end)
 
+    it("goes to the server that answered although it counts as down", function()
+      open()
+      w.a:ring(2)
+      local call = w.alice:invite(uri)
+      w.net:run(1)
+      mark("a", "mark_down")
+      clear()
+      call:wait()
+      w.net:run(0.1)
+      assert.equal("a", call.server)
+      assert.same({}, w.b.received)
+      assert.equal(0, w.a.unacked)
+      -- and what comes later to who stands in for it
+      assert.same({ "b" }, w.alice:bye(call):wait().tried)
+    end)
+
+    it("goes to each server of a fork, also when one counts as down", function()
+      local fork = "local res = req:fork { a, b } return res and res:forward()"
+      open { handler = fork }
+      w.a:ring(2)
+      w.b:ring(2)
+      local call = w.alice:invite(uri)
+      w.net:run(1)
+      assert(w.net:reload { source = policy.script {
+        pool = "shared_dialogs = true", handler = fork,
+        after = 'sip.on("start", function() a:mark_down() end)',
+      } })
+      call:wait()
+      w.net:run(1)
+      assert.equal(1, call.extra)
+      assert.same({ 0, 0 }, { w.a.unacked, w.b.unacked })
+      w.net:run(1)
+    end)
+
     it("goes to the server again when that is back", function()
       open()
       local call = w.alice:invite(uri, { ack = false })

@@ -96,7 +96,7 @@ struct proxy {
 	struct list requests;
 	struct list ready;
 	struct map answers; /* 2xx of ours that wait for an ACK */
-	struct map moved;   /* INVITEs that siblings answered (shared.c) */
+	struct map moved;   /* who answered an INVITE (shared.c) */
 	struct list owns;   /* struct own */
 	size_t n_requests;
 	int64_t reply_tokens; /* of stateless error replies */
@@ -176,9 +176,12 @@ struct str forward_with_host(struct arena *a, struct str uri_text,
 const struct member *shared_server(struct proxy *p, const struct route *route);
 /* Makes the changes of a sibling's target; `uri` is the Request-URI so far. */
 int shared_edit(struct edits *e, struct str uri, const struct target *t);
-void shared_on_2xx(struct request *r, const struct target *t, struct now now);
+/* A 2xx of `m` to an INVITE goes up: the ACK has to go there. */
+void shared_on_2xx(struct proxy *p, const struct member *m, bool by_sibling,
+		   struct msg *res, struct now now);
 /* Where the ACK for a 2xx goes instead: to the sibling that gave it, or to who
- * stands in for the server. 0, ERR_NOTFOUND: nowhere else, ERR_NOMEM. */
+ * stands in for the server when that has gone since. 0, ERR_NOTFOUND: nowhere
+ * else, ERR_NOMEM. */
 int shared_move_ack(struct proxy *p, const struct msg_key *key,
 		    const struct route *route, const struct edits *e,
 		    struct target *out_r);

@@ -20,6 +20,7 @@ static void forward_up(struct proxy *p, struct client *c, struct msg *m,
 	}
 	server_respond(c->up, buf_str(&b), m->status, now);
 	calls_on_2xx(&p->calls, c->peer, c->cost, m, now);
+	shared_on_2xx(p, c->peer, false, m, now);
 }
 
 /* ACKs it and ends the call, as its caller would. */

@@ -126,6 +126,9 @@ static bool was_edited(const struct response *res)
 static void track(struct request *r, struct attempt *a, struct msg *m,
 		  struct now now)
 {
+	if (r->msg.method_id == METHOD_INVITE)
+		shared_on_2xx(r->proxy, a->target.member, a->target.for_sibling,
+			      m, now);
 	if (r->msg.method_id == METHOD_INVITE ||
 	    r->msg.method_id == METHOD_UPDATE)
 		calls_on_2xx(&r->proxy->calls, attempt_call_member(a),
@@ -189,7 +192,6 @@ void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
 	r->held = r->msg.method_id == METHOD_INVITE && was_edited(res);
 	res->sent_up = true;
 	a->res = res;
-	shared_on_2xx(r, &a->target, now);
 	/* Before the attempt ends: it is counted as one or the other. */
 	track(r, a, m, now);
 	attempt_end(a, false, STR_NONE, now);

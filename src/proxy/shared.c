@@ -149,11 +149,12 @@ int shared_edit(struct edits *e, struct str uri, const struct target *t)
 	return err;
 }
 
-/* ---- the ACK of a 2xx that a sibling gave ---- */
+/* ---- the ACK of a 2xx ---- */
 
-/* Kept as long as the 2xx may be repeated, and its ACK with it. */
+/* Who gave it, where that is not plain: a sibling, or the server although there
+ * is a stand-in. Kept as long as the 2xx may be repeated, its ACK with it. */
 struct moved {
-	struct map_node node; /* proxy.moved, by Call-ID, From tag, CSeq */
+	struct map_node node; /* proxy.moved, by Call-ID, tags, CSeq */
 	struct proxy *proxy;
 	uint64_t hash;
 	uint64_t member; /* id of who answered */
@@ -161,7 +162,7 @@ struct moved {
 };
 
 /* With 64 bits of a secret key the hash is as good as what it is of. */
-static uint64_t invite_hash(const struct proxy *p, const struct msg_key *key)
+static uint64_t answer_hash(const struct proxy *p, const struct msg_key *key)
 {
 	struct siphash h;
 
@@ -169,6 +170,7 @@ static uint64_t invite_hash(const struct proxy *p, const struct msg_key *key)
 	siphash_str(&h, STR("moved INVITE"));
 	siphash_str(&h, key->call_id);
 	siphash_str(&h, key->from_tag);
+	siphash_str(&h, key->to_tag);
 	siphash_u64(&h, key->cseq);
 	return siphash_end(&h);
 }
@@ -199,29 +201,44 @@ static void on_end(struct timer *t, struct now now)
 	forget(container_of(t, struct moved, end));
 }
 
-void shared_on_2xx(struct request *r, const struct target *t, struct now now)
+/* Its ACKs go to another one meanwhile. */
+static bool is_stood_in(const struct member *m)
 {
-	struct proxy *p = r->proxy;
-	uint64_t hash;
+	return m->shared_dialogs && atomic_load(&m->fact[FACT_STAND_IN]) != 0;
+}
+
+static struct moved *find_or_make(struct proxy *p, uint64_t hash)
+{
+	struct moved *mv = find(p, hash);
+
+	if (mv)
+		return mv;
+	mv = mem_zalloc(p->c.mem, sizeof(*mv));
+	if (!mv) {
+		/* its ACK then goes where the route set says */
+		count(p->c.counters, CNT_NOMEM);
+		return NULL;
+	}
+	mv->proxy = p;
+	mv->hash = hash;
+	timer_init(&mv->end, on_end);
+	map_add(&p->moved, &mv->node, hash);
+	return mv;
+}
+
+void shared_on_2xx(struct proxy *p, const struct member *m, bool by_sibling,
+		   struct msg *res, struct now now)
+{
+	struct msg_key key;
 	struct moved *mv;
 
-	if (!t->for_sibling || r->msg.method_id != METHOD_INVITE)
+	if (!m || !(by_sibling || is_stood_in(m)) ||
+	    msg_key(res, &key) != MSG_OK)
 		return;
-	hash = invite_hash(p, &r->key);
-	mv = find(p, hash);
-	if (!mv) {
-		mv = mem_zalloc(p->c.mem, sizeof(*mv));
-		if (!mv) {
-			/* its ACK then goes where the route set says */
-			count(p->c.counters, CNT_NOMEM);
-			return;
-		}
-		mv->proxy = p;
-		mv->hash = hash;
-		timer_init(&mv->end, on_end);
-		map_add(&p->moved, &mv->node, hash);
-	}
-	mv->member = t->member->id;
+	mv = find_or_make(p, answer_hash(p, &key));
+	if (!mv)
+		return;
+	mv->member = m->id;
 	timer_arm(p->c.timers, &mv->end,
 		  tick_add(now.mono, 64 * p->c.settings->times.t1));
 }
@@ -232,7 +249,7 @@ static struct member *ack_taker(struct proxy *p, const struct msg_key *key,
 				const struct member *server)
 {
 	const struct moved *mv =
-	    p->moved.n ? find(p, invite_hash(p, key)) : NULL;
+	    p->moved.n ? find(p, answer_hash(p, key)) : NULL;
 	uint64_t id = mv ? mv->member
 			 : (uint64_t)atomic_load(&server->fact[FACT_STAND_IN]);
 
