@@ -13,19 +13,20 @@ local check = {}
 
 local run
 
--- Is it to be checked at all, now? With when = "backup" those are the servers that
--- would take the calls back from who has them, or all when nobody has them.
+-- Is it to be checked at all, now? Who is down always is: nothing else takes it up
+-- again. With when = "backup" also the servers that would take the calls back from who
+-- has them, or all when nobody has them.
 local function is_due(server, now)
   local conf, now_is = server.check, pool_state.health(server)
   if not conf or pool_state.admin(server) == "maint" then
     return false
-  elseif conf.when == "down" then
-    return now_is == "down" or now_is == "rising"
+  elseif conf.when == "always" or now_is == "down" or now_is == "rising" then
+    return true
   elseif conf.when == "backup" then
     local _, tier = pool_state.pool(server.pool, now)
     return not tier or server.tier < tier
   end
-  return true
+  return false
 end
 
 -- Seconds between checks of a server that is down: doubled each time, if asked for.
