@@ -30,11 +30,16 @@ local methods, fields = {}, {}
 local class = object.class("pool", methods, fields)
 pool.class = class
 
+-- A key stays with the request: whoever challenges it is remembered for that (try.lua).
 local function cursor(self, verb, req, opts)
   local key, resources
   if opts ~= nil then
     opts = declare.check(verb, options.each, opts)
     key, resources = opts.key, opts.resources
+  end
+  if req and (key or req._state.keys) then
+    local keys = req._state.keys or {}
+    keys[self.name], req._state.keys = key, keys
   end
   return select.cursor(self, key or (req and req.call_id) or "", req, resources)
 end

@@ -91,7 +91,8 @@ function try.answered(req, res, key, tried)
   end
   local code = res.code
   if code == 401 or code == 407 then
-    core.sticky_set(server.pool.name, key or req.call_id, server.name, sticky_ttl)
+    local pool, keys = server.pool.name, req._state.keys
+    core.sticky_set(pool, key or (keys and keys[pool]) or req.call_id, server.name, sticky_ttl)
   end
   return server == tried
 end

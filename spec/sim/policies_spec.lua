@@ -20,10 +20,11 @@ local function script(opts)
     sip.listen { "udp:0.0.0.0:5060" }
     local pool = sip.pool("gw", { policy = %s, check = false, servers = { %s }, %s })
     local relay = { timeout = 1, last_timeout = 1, attempts = 4 }
-    sip.route(function(req) return req:relay(pool, relay) end)
+    sip.route(function(req) %s end)
     local _ = relay
     %s
-  ]]):format(opts.policy, table.concat(list, ",\n"), opts.pool or "", opts.after or "")
+  ]]):format(opts.policy, table.concat(list, ",\n"), opts.pool or "",
+    opts.handler or "return req:relay(pool, relay)", opts.after or "")
 end
 
 local all = { "ordered", "round_robin", "weighted", "least_calls", "latency", "hash" }
@@ -105,6 +106,27 @@ sim.for_workers("policies", function(workers)
           assert(method == "REGISTER" or second.server ~= "d")
         end
       end)
+    end)
+  end
+
+  for how, handler in pairs {
+    ["pool:each"] = [[
+      for server in pool:each(req, { key = "k" .. req.from.user }) do
+        return req:try(server):forward()
+      end]],
+    ["pool:pick"] = [[ return req:try(pool:pick(req, { key = "k" .. req.from.user })):forward() ]],
+  } do
+    it("a challenge is remembered for the key that " .. how .. " was given", function()
+      open { policy = '"round_robin"', handler = handler }
+      for _, server in pairs(servers) do
+        server:once("INVITE", 407, { ["Proxy-Authenticate"] = 'Digest realm="x", nonce="1"' })
+      end
+      local first = alice:call(uri)
+      local second = alice:call(uri, {
+        again = first, headers = { ["Proxy-Authorization"] = "Digest whatever" },
+      })
+      assert.equal(407, first.code)
+      assert.equal(first.server, second.server)
     end)
   end
 
