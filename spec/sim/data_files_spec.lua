@@ -19,14 +19,15 @@ local function servers(...)
 end
 
 sim.for_workers("a data file", function(workers)
-  local net, alice
+  local net, alice, servers_up
 
   local function open()
+    servers_up = {}
     net = sim.new { source = source, workers = workers,
       files = { ["servers.json"] = servers(1, 2), ["trusted.txt"] = "# nobody\n" } }
     alice = net:uac "192.0.2.7"
     for i = 1, 3 do
-      net:uas("10.0.0." .. i, "s" .. i)
+      servers_up[i] = net:uas("10.0.0." .. i, "s" .. i)
     end
     net:uas "10.0.0.9"
     net:run(1)
@@ -47,6 +48,28 @@ sim.for_workers("a data file", function(workers)
     net:run(0.2)
     assert.equal(1, net:count("reload", { added = "app/s3", removed = "app/s1" }))
     assert.equal("s3", reached())
+    net:finish()
+  end)
+
+  it("is applied later, when eight generations before still have calls to end", function()
+    open()
+    servers_up[1]:on("INVITE", function(_, reply) reply(180) end)
+    for i = 1, 9 do
+      for _ = 1, 6 do -- so that every worker has some
+        alice:invite "sip:bob@example.com"
+      end
+      net:run(1)
+      assert.equal(i < 9, net:reload() == true)
+    end
+    net:write("servers.json", servers(3, 2))
+    net:run(15)
+    assert.equal(3, net:count "config.rejected") -- the last of these; 1 s, 11 s later
+    assert.equal(0, net:count("reload", { added = "app/s3" }))
+    for _, call in ipairs(alice.calls) do
+      alice:cancel(call)
+    end
+    net:run(10)
+    assert.equal(1, net:count("reload", { added = "app/s3", removed = "app/s1" }))
     net:finish()
   end)
 

@@ -25,7 +25,7 @@ static void on_hup(struct ev_loop *loop, ev_signal *w, int events)
 
 	(void)loop;
 	(void)events;
-	reload_begin(c, "signal");
+	reload_begin(c, reload_by_signal);
 }
 
 static void on_usr1(struct ev_loop *loop, ev_signal *w, int events)
@@ -74,7 +74,7 @@ static void watch_signals(struct control *c)
 
 static void on_data(void *ctx)
 {
-	reload_begin(ctx, "file");
+	reload_begin(ctx, reload_by_file);
 }
 
 static int make_loop(struct control *c)

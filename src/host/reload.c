@@ -8,9 +8,15 @@
 #include "host/control_int.h"
 #include "util/err.h"
 
+/* After which a change of a file that came while too many earlier generations
+ * had requests is tried again: nobody else would. */
+enum { RETRY_S = 10 };
+
 struct reload {
 	struct control *control;
 	ev_async done;
+	ev_timer retry;
+	const char *cause; /* of the one that runs */
 	pthread_t thread;
 	bool running;      /* the thread is */
 	const char *again; /* the cause of the next one, or NULL */
@@ -20,6 +26,8 @@ struct reload {
 	int err;
 	char why[CONTROL_WHY];
 };
+
+const char reload_by_signal[] = "signal", reload_by_file[] = "file";
 
 /* ---- the thread ---- */
 
@@ -105,6 +113,15 @@ static void on_done(struct ev_loop *loop, ev_async *a, int events)
 	r->again = NULL;
 	if (again)
 		reload_begin(c, again);
+	else if (r->err == ERR_LIMIT && r->cause == reload_by_file)
+		ev_timer_again(c->loop, &r->retry);
+}
+
+static void on_retry(struct ev_loop *loop, ev_timer *t, int events)
+{
+	(void)events;
+	ev_timer_stop(loop, t);
+	reload_begin(t->data, reload_by_file);
 }
 
 /* ---- life ---- */
@@ -120,6 +137,8 @@ int reload_init(struct control *c)
 	ev_async_init(&r->done, on_done);
 	r->done.data = c;
 	ev_async_start(c->loop, &r->done);
+	ev_timer_init(&r->retry, on_retry, 0., RETRY_S);
+	r->retry.data = c;
 	watch_data(c);
 	return 0;
 }
@@ -132,6 +151,8 @@ void reload_begin(struct control *c, const char *cause)
 		r->again = cause;
 		return;
 	}
+	ev_timer_stop(c->loop, &r->retry);
+	r->cause = cause;
 	logsink_say(c->log, LOG_INFO, "reload.begin",
 		    LOGF_STR("cause", str_from(cause)));
 	c->load_began = control_now().wall.us;
@@ -152,5 +173,6 @@ void reload_free(struct control *c)
 		pthread_join(r->thread, NULL);
 	generation_free(&r->loaded);
 	ev_async_stop(c->loop, &r->done);
+	ev_timer_stop(c->loop, &r->retry);
 	free(r);
 }

@@ -12,8 +12,10 @@ struct reload;
 
 /* 0 or ERR_NOMEM; reload_free in any case. */
 int reload_init(struct control *c);
-/* Begins a reload; during one, another follows it. `cause` is "signal" or
- * "file", for the log. */
+/* Begins a reload; during one, another follows it. A change of a file that
+ * comes while too many earlier generations have requests is tried again. */
+extern const char reload_by_signal[],
+    reload_by_file[]; /* causes, for the log */
 void reload_begin(struct control *c, const char *cause);
 /* Gives up a load that is under way. */
 void reload_free(struct control *c);

@@ -172,6 +172,22 @@ function methods:reload(what)
   return ok, why
 end
 
+local many, pause = 8, 10 -- earlier generations; seconds until it is tried again
+
+-- Reloads because of a file, some seconds from now; again, when too many generations
+-- before have requests.
+local function apply_after(self, seconds)
+  if self.change then
+    self.change:cancel()
+  end
+  self.change = self.net:after(seconds, function()
+    self.change = nil
+    if self.workers > 0 and not self:reload() and self.retired >= many then
+      apply_after(self, pause)
+    end
+  end)
+end
+
 -- Has the script read a file of this name, or one that lies beside it?
 local function is_watched(self, name)
   local beside = folder(self.opts) .. name
@@ -192,15 +208,7 @@ function methods:write(name, bytes)
   if not is_watched(self, name) then
     return
   end
-  if self.change then
-    self.change:cancel()
-  end
-  self.change = self.net:after(1, function()
-    self.change = nil
-    if self.workers > 0 then
-      self:reload()
-    end
-  end)
+  apply_after(self, 1)
 end
 
 -- ---- inside --------------------------------------------------------------
