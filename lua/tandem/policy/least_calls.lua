@@ -26,12 +26,11 @@ local function by_key(view, n, key)
   return view.servers[view.equals[at]]
 end
 
-local function by_calls(view, key)
-  local shares, equals = view.shares, view.equals
-  local calls = core.loads(view.facts, view.loads)
-  local least, n = math.huge, 0
+-- The one with the smallest share taken, once this call takes `more`.
+local function lightest(view, loads, shares, more, key)
+  local equals, least, n = view.equals, math.huge, 0
   for i = 1, #shares do
-    local burden = (calls[i] + 1) * shares[i]
+    local burden = (loads[i] + more) * shares[i]
     if burden < least then
       least, n = burden, 1
       equals[1] = i
@@ -94,10 +93,15 @@ function least_calls.new()
     by_name = true,
     prepare = prepare,
     choose = function(_, view, call)
-      if call.resources then
-        return by_resources(view, call.resources, call.key)
+      local resources = call.resources
+      if not resources then
+        return lightest(view, core.loads(view.facts, view.loads), view.shares, 1, call.key)
+      elseif #resources > 1 then
+        return by_resources(view, resources, call.key)
       end
-      return by_calls(view, call.key)
+      local name, units = resources[1].name, resources[1].units
+      local used = core.loads(view.facts, view.loads, name)
+      return lightest(view, used, slices_of(view, name), units, call.key)
     end,
   }
 end
