@@ -34,25 +34,12 @@ static bool parse_place(struct str text, struct hop *hop)
 	return true;
 }
 
-/* The next hop of a URI whose host is an address; false: it needs DNS. */
+/* False: the host of the URI is a name, and there is no DNS yet. */
 static bool hop_of(struct str text, struct hop *hop)
 {
-	struct str tp;
 	struct uri u;
-	int t = TRANSPORT_UDP;
 
-	if (!scan_uri(text, &u) || !u.is_sip ||
-	    !addr_parse_ip(u.host, &hop->addr))
-		return false;
-	if (u.is_sips)
-		t = TRANSPORT_TLS;
-	else if (scan_param(u.params, STR("transport"), &tp))
-		t = transport_parse(tp);
-	if (t < 0)
-		return false;
-	hop->transport = (uint8_t)t;
-	hop->addr.port = u.port ? u.port : transport_port((enum transport)t);
-	return true;
+	return scan_uri(text, &u) && hop_of_uri(&u, hop);
 }
 
 /* With a Path the next hop is where that leads first (16.6 step 7). */

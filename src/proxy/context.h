@@ -149,8 +149,6 @@ int forward_write(struct request *r, struct attempt *att, struct str *out_r);
 /* 16.6 step 6, for a next hop without lr: `next` becomes the Request-URI, and
  * `uri` the last Route. 0 or ERR_*. */
 int forward_strictly(struct edits *e, struct str uri, struct str next);
-/* The numeric next hop of a URI: false when it needs a look-up. */
-bool hop_of_uri(const struct uri *uri, struct hop *out_r);
 
 /* path.c: Record-Route and Path */
 struct token;

@@ -3,30 +3,9 @@
  * received plus the edits made so far, and gets its own branch, Via, Record-
  * Route and source address, made for the socket it leaves from.
  */
-#include <string.h>
 #include "proxy/context.h"
 
 enum { MAX_BREADTH = 60 }; /* RFC 5393 5.3.3: where there is no header */
-
-bool hop_of_uri(const struct uri *uri, struct hop *out_r)
-{
-	struct str transport;
-	int tp = TRANSPORT_UDP;
-
-	if (!uri->is_sip)
-		return false;
-	memset(out_r, 0, sizeof(*out_r));
-	if (uri->is_sips)
-		tp = TRANSPORT_TLS;
-	else if (scan_param(uri->params, STR("transport"), &transport))
-		tp = transport_parse(transport);
-	if (tp < 0 || !addr_parse_ip(uri->host, &out_r->addr))
-		return false;
-	out_r->transport = (uint8_t)tp;
-	out_r->addr.port =
-	    uri->port ? uri->port : transport_port((enum transport)tp);
-	return true;
-}
 
 /*
  * Semantics 21: the address the request arrived on, unless family or transport

@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <string.h>
 #include "transport/host.h"
 
 static const struct {
@@ -48,4 +49,24 @@ const char *cause_text(enum cause c)
 
 	assert((unsigned)c < CAUSE_N);
 	return text[c];
+}
+
+bool hop_of_uri(const struct uri *uri, struct hop *out_r)
+{
+	struct str transport;
+	int tp = TRANSPORT_UDP;
+
+	if (!uri->is_sip)
+		return false;
+	memset(out_r, 0, sizeof(*out_r));
+	if (uri->is_sips)
+		tp = TRANSPORT_TLS;
+	else if (scan_param(uri->params, STR("transport"), &transport))
+		tp = transport_parse(transport);
+	if (tp < 0 || !addr_parse_ip(uri->host, &out_r->addr))
+		return false;
+	out_r->transport = (uint8_t)tp;
+	out_r->addr.port =
+	    uri->port ? uri->port : transport_port((enum transport)tp);
+	return true;
 }
