@@ -1,29 +1,9 @@
 #include "host/sim_int.h"
 
 #include <assert.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "util/err.h"
-
-struct reason {
-	char *text;
-	size_t n;
-};
-
-static int fail(const struct reason *why, int err, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int fail(const struct reason *why, int err, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(why->text, why->n, fmt, args);
-	va_end(args);
-	return err;
-}
 
 static struct machine_node *node_of(const struct sim *s, unsigned id)
 {
@@ -167,7 +147,7 @@ static int listen_bare(struct node *shared, const struct sim_node_conf *conf,
 	const char *text = conf->listen, *problem = "no listener";
 
 	if (!text || !listener_parse(str_from(text), &ls->l[0], &problem))
-		return fail(why, ERR_CONFIG, "%s", problem);
+		return reason_set(why, ERR_CONFIG, "%s", problem);
 	ls->n = 1;
 	return 0;
 }
@@ -252,7 +232,7 @@ int sim_node_start(struct sim *s, unsigned id, const struct sim_node_conf *conf,
 	if (!err)
 		sim_disk_start(s, id);
 	if (err && err != ERR_CONFIG)
-		fail(&why, err, "%s", err_text(err));
+		reason_set(&why, err, "%s", err_text(err));
 	generation_free(&g);
 	if (err)
 		destroy(s, id);

@@ -1,29 +1,9 @@
 #include "lua/generation.h"
 
 #include <assert.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "util/err.h"
-
-struct reason {
-	char *text;
-	size_t n;
-};
-
-static int fail(const struct reason *why, int err, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int fail(const struct reason *why, int err, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(why->text, why->n, fmt, args);
-	va_end(args);
-	return err;
-}
 
 /* ---- loading ---- */
 
@@ -40,8 +20,8 @@ static int load_one(struct generation *g, generation_conf *conf, void *ctx,
 		return ERR_CONFIG;
 	g->script[g->n++] = s;
 	if (strcmp(script_plan(s)->dump, script_plan(g->script[0])->dump) != 0)
-		return fail(why, ERR_CONFIG,
-			    "the declarations depend on the worker");
+		return reason_set(why, ERR_CONFIG,
+				  "the declarations depend on the worker");
 	return 0;
 }
 
@@ -55,7 +35,8 @@ int generation_load(struct generation *g, unsigned workers,
 	if (!err && !workers)
 		workers = script_plan(g->script[0])->workers;
 	if (workers > NODE_MAX_WORKERS)
-		err = fail(&r, ERR_CONFIG, "%u workers are too many", workers);
+		err = reason_set(&r, ERR_CONFIG, "%u workers are too many",
+				 workers);
 	while (!err && g->n < workers)
 		err = load_one(g, conf, ctx, &r);
 	if (err)
@@ -139,7 +120,7 @@ static int attach_all(struct generation *g, struct node *node,
 					worker[i]->present, now);
 
 		if (err)
-			return fail(why, err, "%s", err_text(err));
+			return reason_set(why, err, "%s", err_text(err));
 	}
 	return 0;
 }
@@ -197,17 +178,18 @@ int generation_switch(struct generation *g, struct node *node,
 
 	assert(g->n == node->workers);
 	if (!has_room(worker, g->n))
-		return fail(&r, ERR_LIMIT,
-			    "%d earlier generations still have requests: try "
-			    "again when their calls are set up",
-			    GENERATION_RETIRED_MAX);
+		return reason_set(
+		    &r, ERR_LIMIT,
+		    "%d earlier generations still have requests: try "
+		    "again when their calls are set up",
+		    GENERATION_RETIRED_MAX);
 	err = script_settings(g->script[0], &node->mem, &settings);
 	if (err)
-		return fail(&r, err, "%s", err_text(err));
+		return reason_set(&r, err, "%s", err_text(err));
 	before = members_save(&node->members);
 	if (!before) {
 		settings_fini(&settings, &node->mem);
-		return fail(&r, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+		return reason_set(&r, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
 	}
 	members_undeclare(&node->members);
 	err = attach_all(g, node, worker, now, &r);

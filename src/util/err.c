@@ -1,5 +1,8 @@
 #include "util/err.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 const char *err_text(int err)
 {
 	switch (err) {
@@ -13,4 +16,14 @@ const char *err_text(int err)
 	default:
 		return "unknown error";
 	}
+}
+
+int reason_set(const struct reason *why, int err, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(why->text, why->n, fmt, args);
+	va_end(args);
+	return err;
 }

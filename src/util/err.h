@@ -6,6 +6,8 @@
 #ifndef UTIL_ERR_H
 #define UTIL_ERR_H
 
+#include <stddef.h>
+
 #define ERR_LIST(X)                                                            \
 	X(ERR_NOMEM, -1, "out of memory")                                      \
 	X(ERR_SYNTAX, -2, "malformed")                                         \
@@ -25,5 +27,14 @@ enum err {
 };
 
 const char *err_text(int err); /* static text, also for unknown codes */
+
+/* Where the words go that tell a person why something failed; borrowed. */
+struct reason {
+	char *text;
+	size_t n;
+};
+/* Writes them, cut off where there is no room, and gives back `err`. */
+int reason_set(const struct reason *why, int err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif
