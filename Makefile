@@ -7,7 +7,7 @@ VERSION := 0.1.0-dev
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
 SRC_util        := addr arena buf counters digest err log map mem rand siphash str timer
 SRC_message     := chars hdr msg msg_start scan scan_uri field edit reply
-SRC_transport   := hop listener via
+SRC_transport   := hop limits listener via
 SRC_transaction := branch key txns server client record
 SRC_proxy       := answered attempt calls calls_image cancel cookie dialog flow follow forward late load members own path proxy request response route settings settle shared stateless token trying validate
 SRC_core        := core node shared

@@ -21,23 +21,23 @@
 
 /* ---- a directory of the test ---- */
 
-struct place {
+struct box {
 	char dir[64], path[128];
 };
 
-static void make_place(struct place *p)
+static void make_place(struct box *p)
 {
 	strcpy(p->dir, "/tmp/tandem-unit-XXXXXX");
 	CHECK(mkdtemp(p->dir) != NULL);
 }
 
-static const char *in(struct place *p, const char *name)
+static const char *in(struct box *p, const char *name)
 {
 	snprintf(p->path, sizeof(p->path), "%s/%s", p->dir, name);
 	return p->path;
 }
 
-static const char *put(struct place *p, const char *name, const char *text,
+static const char *put(struct box *p, const char *name, const char *text,
 		       mode_t mode)
 {
 	FILE *f = fopen(in(p, name), "w");
@@ -48,7 +48,7 @@ static const char *put(struct place *p, const char *name, const char *text,
 	return p->path;
 }
 
-static void clear(struct place *p)
+static void clear(struct box *p)
 {
 	char command[128];
 
@@ -190,7 +190,7 @@ static bool find(struct files *f, const char *name, const char *want)
 
 TEST(modules_are_found_in_their_places_only)
 {
-	struct place p;
+	struct box p;
 	struct files f;
 	char why[256], script[128], dir[64];
 
@@ -231,7 +231,7 @@ static int get_key(const char *file, const char *dir, uint8_t key[KEY_BYTES],
 TEST(key_files_hold_hexadecimal_or_bytes)
 {
 	uint8_t key[KEY_BYTES];
-	struct place p;
+	struct box p;
 	char why[256];
 
 	make_place(&p);
@@ -257,7 +257,7 @@ TEST(key_files_hold_hexadecimal_or_bytes)
 TEST(state_directory_keeps_its_key)
 {
 	uint8_t first[KEY_BYTES], second[KEY_BYTES];
-	struct place p;
+	struct box p;
 	struct stat st;
 	char why[256], dir[128];
 

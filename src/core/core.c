@@ -392,6 +392,9 @@ void core_post(struct core *c, struct now now, const struct post *msg)
 	case POST_FLOW:
 		proxy_on_flow_event(c->proxy, &e, now);
 		break;
+	case POST_SEND:
+	case POST_DOWN:
+		break;
 	case POST_SCRIPT:
 		if (c->user)
 			c->user->on_post(c->user->ctx, msg->topic, msg->bytes,

@@ -21,6 +21,7 @@ struct node {
 	struct mem mem; /* only while one thread runs */
 	unsigned workers;
 	struct listeners listeners;
+	struct tls_clients tls;   /* only grows: hops name them by number */
 	struct settings settings; /* its lists are owned by `mem` */
 	struct members members;
 	struct sipkey key;

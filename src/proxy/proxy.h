@@ -15,6 +15,7 @@
 #include "message/reply.h"
 #include "proxy/members.h"
 #include "proxy/settings.h"
+#include "transport/locate.h"
 
 struct calls;
 struct proxy;
@@ -127,7 +128,8 @@ struct proxy_conf {
 	const struct settings *settings;
 	struct members *members;
 	struct counters *counters;
-	struct sipkey key; /* node key */
+	struct resolver *resolver; /* borrowed; NULL: names cannot be found */
+	struct sipkey key;         /* node key */
 	struct rand *rand;
 	/* A Call-ID of our own must belong to this worker (branch_h8), or its
 	 * answers would be handed to another. */

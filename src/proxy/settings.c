@@ -8,6 +8,8 @@
  * longer than the three minutes RFC 3261 16.6 step 11 asks for.
  */
 enum { TIMER_C_SECONDS = 240 };
+/* RFC 3261 18.1.1, when the path MTU is not known. */
+enum { UDP_MAX = 1300 };
 
 void settings_init(struct settings *s)
 {
@@ -18,6 +20,9 @@ void settings_init(struct settings *s)
 	s->trying = TRYING_COMMIT;
 	s->late_answer = LATE_BYE;
 	s->timer_c = SECONDS(TIMER_C_SECONDS);
+	stream_limits_init(&s->streams);
+	dns_limits_init(&s->dns);
+	s->udp_max = UDP_MAX;
 }
 
 void settings_fini(struct settings *s, struct mem *m)

@@ -6,6 +6,7 @@
 #define PROXY_SETTINGS_H
 
 #include "transaction/txn.h"
+#include "transport/limits.h"
 #include "util/addr.h"
 #include "util/mem.h"
 
@@ -22,6 +23,10 @@ struct settings {
 	struct str *domains; /* hosts we serve, lower case */
 	size_t n_domains;
 	int64_t timer_c; /* microseconds; more than 3 minutes */
+	struct stream_limits streams;
+	struct dns_limits dns;
+	/* A request of more bytes goes by TCP, if it can (18.1.1); 0: never */
+	size_t udp_max;
 };
 
 /* RFC 3261's own figures: T1 500 ms, T2 4 s, T4 5 s, Timer C 181 s. */

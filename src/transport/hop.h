@@ -18,12 +18,29 @@ struct hop {
 	uint16_t listener; /* index in the node's listeners */
 	uint8_t transport; /* enum transport */
 	uint8_t worker;    /* that owns the connection; 0 for UDP */
+	uint8_t tls;       /* which of the node's TLS clients opens it */
 	struct addr addr;  /* the peer */
 	struct addr local; /* our address: received on, or to send from; family
 			    * ADDR_NONE lets the host choose */
 	uint64_t conn;     /* the connection; 0: any to that address */
 	const char *tls_name; /* identity to check, borrowed; NULL: none */
 };
+
+/*
+ * The number of a connection is never used again, also not by the next process:
+ * flow tokens carry it. Its highest byte is the worker that owns it, its lowest
+ * bit says who opened it; between them are random bits.
+ */
+static inline uint64_t conn_make(unsigned worker, bool accepted,
+				 uint64_t random)
+{
+	return (uint64_t)worker << 56 | (random & 0x00fffffffffffffeULL) |
+	       (accepted ? 1 : 0);
+}
+static inline unsigned conn_worker(uint64_t conn)
+{
+	return (unsigned)(conn >> 56);
+}
 
 const char *transport_name(enum transport t); /* "udp" */
 struct str transport_via(enum transport t);   /* "UDP" */

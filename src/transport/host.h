@@ -13,13 +13,46 @@
 #include "util/log.h"
 #include "util/str.h"
 
-struct query; /* transport issue: a DNS question, see core_answer */
+/* The types of DNS records we ask for or read. */
+enum dns_type {
+	DNS_A = 1,
+	DNS_CNAME = 5,
+	DNS_SOA = 6,
+	DNS_AAAA = 28,
+	DNS_SRV = 33,
+	DNS_NAPTR = 35
+};
+
+enum { DNS_NAME = 256 }; /* a name in text, with NUL */
+
+/* A DNS question. Whoever asks owns it and keeps it until it is answered, or
+ * until unquery. */
+struct query {
+	char name[DNS_NAME]; /* absolute, without the last dot, lower case */
+	uint16_t type;       /* enum dns_type */
+	void *host;          /* the host's own */
+};
+
+enum answer_status {
+	ANSWER_REPLY,   /* a server said something, whatever it is */
+	ANSWER_TIMEOUT, /* none did */
+	ANSWER_FAILED   /* nobody could be asked: refused, no resolver */
+};
+
+struct answer {
+	enum answer_status status;
+	struct str bytes; /* ANSWER_REPLY: the message as it came, with its
+			   * header; borrowed */
+};
 
 /* A message from one worker of a node to another. */
 enum post_kind {
 	POST_DATAGRAM, /* `bytes` were received from `from` by another worker
 			* but belong to this one */
 	POST_FLOW,     /* a flow event whose quoted payload belongs here */
+	POST_SEND,     /* `bytes` go out on the connection `from`, which is
+			* this worker's */
+	POST_DOWN,     /* the connection `from` of another worker has ended */
 	POST_SCRIPT    /* a Lua message: topic and payload */
 };
 
@@ -34,9 +67,17 @@ struct post {
 struct host {
 	void *ctx;
 	/* Copies `bytes` and sends them. Never reports: a failure arrives as a
-	 * flow event with the datagram's own bytes as `quoted`. */
+	 * flow event with the message's own bytes as `quoted`. On a stream
+	 * `to->conn` names the connection, `bytes` are one whole message, and
+	 * what is given while it is still being opened waits until it is up. */
 	void (*send)(void *ctx, const struct hop *to, struct str bytes);
-	/* Closes a connection (framing lost, idle, drained). */
+	/* Begins to connect to flow->addr, through its listener's address and
+	 * from flow->local (the port is the system's choice). flow->conn, made
+	 * by the core, is the connection's name from now on; FLOW_UP or
+	 * FLOW_DOWN follows. There is no time limit here: the core has one. */
+	void (*open)(void *ctx, const struct hop *flow);
+	/* Ends a connection: what is queued still goes out, for a moment, and
+	 * no event about it follows. Unknown ones are ignored. */
 	void (*close)(void *ctx, const struct hop *flow);
 	/* Asks a DNS question; core_answer brings the answer. */
 	void (*query)(void *ctx, struct query *q);
@@ -81,14 +122,30 @@ enum cause {
 
 const char *cause_text(enum cause c);
 
-enum flow_kind { FLOW_UP, FLOW_DOWN, FLOW_ERROR };
+enum flow_kind {
+	FLOW_UP,   /* opened, or accepted */
+	FLOW_DOWN, /* could not be opened, or has ended */
+	FLOW_ERROR /* this could not be sent */
+};
 
+/*
+ * The single road for what the world says of a flow. When a connection ends,
+ * each message that was not written completely comes back first, as a
+ * FLOW_ERROR with the same cause; FLOW_DOWN comes last, once, for accepted and
+ * for opened ones, also when the TLS handshake of an accepted one fails (then
+ * no FLOW_UP came before).
+ */
 struct flow_event {
 	enum flow_kind kind;
 	enum cause cause; /* FLOW_DOWN, FLOW_ERROR */
+	bool accepted;    /* FLOW_UP, FLOW_DOWN: the peer opened it */
+	/* FLOW_UP: with the local address it has. Of an accepted TLS
+	 * connection, tls_name is an identity the peer has proved, or NULL. */
 	struct hop peer;
 	struct str quoted; /* FLOW_ERROR: what of our message came back (ICMP
-			    * quotes a prefix), or the failed datagram itself */
+			    * quotes a prefix), or the failed message itself */
+	struct str text;   /* FLOW_DOWN: more about the cause, for a person
+			    * ("certificate has expired"); may be empty */
 };
 
 #endif

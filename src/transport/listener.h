@@ -7,6 +7,7 @@
 
 #include "message/scan.h"
 #include "transport/host.h"
+#include "transport/tls_conf.h"
 #include "util/buf.h"
 
 enum { LISTENER_MAX = 32, LISTENER_NAME = 64 };
@@ -15,6 +16,7 @@ struct listener {
 	uint8_t transport;             /* enum transport */
 	struct addr addr;              /* bound; the IP may be 0.0.0.0 or :: */
 	char advertise[LISTENER_NAME]; /* host or host:port for Via; "" none */
+	struct tls_conf tls;           /* TRANSPORT_TLS */
 };
 
 struct listeners {

@@ -1,0 +1,66 @@
+/*
+ * Locating SIP servers (RFC 3263 section 4, and 5 for responses): from the host
+ * of a URI to addresses in the order in which they are to be tried. NAPTR, SRV,
+ * A and AAAA, as far as the URI leaves anything open; equal choices in the
+ * order of RFC 2782 with the caller's seed, so that two nodes choose alike.
+ */
+#ifndef TRANSPORT_LOCATE_H
+#define TRANSPORT_LOCATE_H
+
+#include "message/scan.h"
+#include "transport/resolver.h"
+
+enum {
+	LOCATE_MAX = 32,    /* places, of one name */
+	LOCATE_TARGETS = 16 /* names that SRV gives */
+};
+
+struct locate_ask {
+	struct str host; /* name or address, in brackets or not; copied */
+	uint16_t port;   /* 0: none was given */
+	int transport;   /* enum transport; -1: none was given */
+	bool sips;       /* nothing but TLS */
+	uint8_t usable;  /* transports we can send by: 1 << enum transport */
+	bool ipv4, ipv6; /* families we can send by */
+	uint64_t seed;   /* orders equal choices: a hash of the Call-ID */
+};
+
+/* One address to send to. */
+struct place {
+	struct addr addr; /* with its port */
+	uint8_t transport;
+	uint16_t rank;   /* 0 first: order and preference of NAPTR and priority
+			  * of SRV as one number */
+	uint16_t weight; /* of SRV; 0 when there was none */
+	char target[DNS_NAME]; /* whose address it is: the host asked for, or
+				* what SRV gave */
+};
+
+struct places {
+	unsigned n;       /* 0: see cause */
+	enum cause cause; /* CAUSE_DNS_NONE, CAUSE_DNS_TIMEOUT */
+	bool stale;       /* of answers that have run out */
+	uint32_t ttl;     /* seconds for which it is good, 0: this time only;
+			   * of a negative answer, too */
+	struct place at[LOCATE_MAX];
+};
+
+/* What a URI says: maddr before host, port, transport, scheme. The rest is the
+ * caller's to fill in. False: no SIP URI, or a transport nobody knows. */
+bool locate_of_uri(const struct uri *uri, struct locate_ask *out_r);
+/* 0 when nothing has to be asked for it (an address; all in the cache; known
+ * not to be there), with what was found; else ERR_STATE. ERR_NOMEM. */
+int locate_now(struct resolver *rs, const struct locate_ask *ask,
+	       struct now now, struct places *out_r);
+
+struct locate; /* a search under way */
+/* `found` is borrowed. The search is over and freed when this is called. */
+typedef void locate_fn(void *ctx, const struct places *found, struct now now);
+/* Calls fn later, never from inside, at latest after dns_limits.deadline. NULL
+ * when memory ran out. */
+struct locate *locate_start(struct resolver *rs, const struct locate_ask *ask,
+			    locate_fn *fn, void *ctx, struct now now);
+/* Nobody waits for it any more: fn is not called. */
+void locate_stop(struct locate **l);
+
+#endif
