@@ -227,6 +227,44 @@ TEST(forward_records_both_doors_when_transport_or_family_differ)
 	pw_close(w);
 }
 
+/* Two virtual addresses, each with all transports: a request goes on from the
+ * one it came to, and where it cannot, from one that is here. */
+TEST(forward_stays_with_a_virtual_address_across_transports)
+{
+	static const char *const listen[] = {
+	    "udp:10.0.0.100:5060",      "udp:10.0.0.200:5060",
+	    "tcp:10.0.0.100:5060",      "tcp:10.0.0.200:5060",
+	    "udp:[2001:db8::100]:5060", "udp:[2001:db8::200]:5060"};
+	struct pw *w = pw_open(1);
+	const struct pw_sent *s;
+	const char *why;
+
+	for (unsigned i = 0; i < ARRAY_LEN(listen); i++)
+		listener_parse(str_from(listen[i]), &w->node->listeners.l[i],
+			       &why);
+	w->node->listeners.n = ARRAY_LEN(listen);
+	s = through(w, 1, "tcp:" SERVER1);
+	CHECK_INT(s->to.listener, 3);
+	HAS(s, "Via: SIP/2.0/TCP 10.0.0.200:5060;");
+	HAS(s, "Record-Route: <sip:10.0.0.200:5060;transport=tcp;lr;t=");
+	HAS(s, "Record-Route: <sip:10.0.0.200:5060;lr;t=");
+	pw_give_via(w, 3, TRANSPORT_TCP, SERVER1,
+		    pw_answer_text(w, SERVER1, "INVITE", "486 x", NULL, NULL));
+	pw_run(w, SECONDS(60));
+
+	w->away = 1 << 4;
+	s = through(w, 1, "[2001:db8::1]:5060");
+	CHECK_INT(s->to.listener, 5);
+	HAS(s, "Via: SIP/2.0/UDP [2001:db8::200]:5060;");
+	pw_answer(w, "[2001:db8::1]:5060", "INVITE", "486 Busy");
+	pw_run(w, SECONDS(60));
+
+	w->away = 3 << 4;
+	through(w, 1, "[2001:db8::1]:5060");
+	CHECK_INT(w->last.cause, CAUSE_NO_SOURCE);
+	pw_close(w);
+}
+
 TEST(forward_names_itself_as_advertised)
 {
 	struct pw *w = pw_open(1);

@@ -7,30 +7,63 @@
 
 enum { MAX_BREADTH = 60 }; /* RFC 5393 5.3.3: where there is no header */
 
+static bool fits(const struct listener *l, const struct hop *hop)
+{
+	return l->transport == hop->transport &&
+	       l->addr.family == hop->addr.family;
+}
+
+/* Whether what arrived at from->local can go on from that address. Not when one
+ * end is loopback and the other is not: the kernel would refuse. */
+static bool has_address_of(const struct listener *l, const struct hop *from,
+			   const struct hop *hop)
+{
+	return fits(l, hop) && from->local.family == hop->addr.family &&
+	       addr_is_loopback(&from->local) == addr_is_loopback(&hop->addr) &&
+	       (addr_is_any(&l->addr) || addr_ip_eq(&l->addr, &from->local));
+}
+
+/* The listener the request came by, or of another transport the one at the same
+ * address: a virtual one moves with all of its listeners. -1: there is none. */
+static int listener_beside(const struct listeners *ls, const struct hop *from,
+			   const struct hop *hop)
+{
+	if (has_address_of(&ls->l[from->listener], from, hop))
+		return from->listener;
+	for (unsigned i = 0; i < ls->n; i++)
+		if (has_address_of(&ls->l[i], from, hop))
+			return (int)i;
+	return -1;
+}
+
 /*
- * Semantics 21: the address the request arrived on, unless family or transport
- * differ (or one end is loopback and the other is not: the kernel would
- * refuse).
+ * Semantics 21: the address the request arrived on, whatever has become of it
+ * since; where that cannot be, the first listener whose address is ours now: of
+ * two virtual addresses the other may be on another machine. A request of our
+ * own has the first listener that fits, or none.
  */
 bool forward_choose_source(struct proxy *p, const struct hop *from,
 			   struct hop *hop)
 {
-	int prefer =
-	    from && from->transport == hop->transport ? from->listener : -1;
-	int l = listener_for(p->c.listeners, (enum transport)hop->transport,
-			     &hop->addr, prefer);
+	const struct listeners *ls = p->c.listeners;
+	int l = from ? listener_beside(ls, from, hop) : -1;
 
-	if (l < 0 || hop->addr.port == 0 || addr_is_unsendable(&hop->addr))
+	if (hop->addr.port == 0 || addr_is_unsendable(&hop->addr))
 		return false;
-	hop->listener = (uint16_t)l;
-	if (from && l == from->listener && from->local.family &&
-	    from->local.family == hop->addr.family &&
-	    addr_is_loopback(&from->local) == addr_is_loopback(&hop->addr)) {
+	if (l >= 0) {
+		hop->listener = (uint16_t)l;
 		hop->local = from->local;
+		hop->local.port = ls->l[l].addr.port;
 		return true;
 	}
-	return p->c.host->source(p->c.host->ctx, hop->listener, &hop->addr,
-				 &hop->local);
+	l = listener_for(ls, (enum transport)hop->transport, &hop->addr,
+			 from ? from->listener : -1);
+	if (l < 0 || forward_use_listener(p, (unsigned)l, hop))
+		return l >= 0;
+	for (unsigned i = 0; from && i < ls->n; i++)
+		if (fits(&ls->l[i], hop) && forward_use_listener(p, i, hop))
+			return true;
+	return false;
 }
 
 bool forward_use_listener(struct proxy *p, unsigned listener, struct hop *hop)
