@@ -201,6 +201,25 @@ TEST(choice_of_a_listener)
 	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v4, 3), 0);
 }
 
+/* Two virtual addresses, each of two families. */
+TEST(choice_of_a_listener_that_goes_with_another)
+{
+	struct listeners ls = {.n = 6};
+	struct addr v4 = addr("10.0.0.1:5060"), v6 = addr("[2001:db8::5]:5060");
+
+	ls.l[0] = listener("udp:[2001:db8::101]:5060", "");
+	ls.l[1] = listener("udp:10.0.0.101:5060", "");
+	ls.l[2] = listener("udp:10.0.0.102:5060", "");
+	ls.l[3] = listener("tcp:[2001:db8::101]:5060", "");
+	ls.l[4] = listener("udp:[2001:db8::102]:5060", "");
+	ls.l[5] = listener("udp:10.0.0.103:5060", "");
+	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v6, 1), 0);
+	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v6, 2), 4);
+	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v4, 4), 2);
+	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v6, 5), 0);
+	CHECK_INT(listener_for(&ls, TRANSPORT_TCP, &v6, 2), 3);
+}
+
 TEST(transports)
 {
 	CHECK_INT(transport_parse(STR("udp")), TRANSPORT_UDP);

@@ -38,9 +38,9 @@ static int listener_beside(const struct listeners *ls, const struct hop *from,
 
 /*
  * Semantics 21: the address the request arrived on, whatever has become of it
- * since; where that cannot be, the first listener whose address is ours now: of
- * two virtual addresses the other may be on another machine. A request of our
- * own has the first listener that fits, or none.
+ * since; where that cannot be, the one that goes with it, and else the first
+ * that is ours now: of two virtual addresses the other may be on another
+ * machine. A request of our own has the first that fits, or none.
  */
 bool forward_choose_source(struct proxy *p, const struct hop *from,
 			   struct hop *hop)

@@ -199,15 +199,32 @@ static bool fits(const struct listener *l, enum transport t,
 	return l->transport == t && l->addr.family == to->family;
 }
 
-int listener_for(const struct listeners *ls, enum transport t,
-		 const struct addr *to, int prefer)
+/* How many of the same transport and family stand before it. */
+static unsigned place_of(const struct listeners *ls, unsigned index)
 {
-	if (prefer >= 0 && (unsigned)prefer < ls->n &&
-	    fits(&ls->l[prefer], t, to))
-		return prefer;
+	const struct listener *l = &ls->l[index];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < index; i++)
+		n += fits(&ls->l[i], (enum transport)l->transport, &l->addr);
+	return n;
+}
+
+int listener_for(const struct listeners *ls, enum transport t,
+		 const struct addr *to, int like)
+{
+	unsigned before = 0;
+	int first = -1;
+
+	if (like >= 0 && (unsigned)like < ls->n)
+		before = place_of(ls, (unsigned)like);
 	for (unsigned i = 0; i < ls->n; i++) {
-		if (fits(&ls->l[i], t, to))
+		if (!fits(&ls->l[i], t, to))
+			continue;
+		if (first < 0)
+			first = (int)i;
+		if (before-- == 0)
 			return (int)i;
 	}
-	return -1;
+	return first;
 }

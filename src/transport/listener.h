@@ -52,9 +52,11 @@ int listener_of_addr(const struct listeners *ls, enum transport t,
 /* The one that advertises this name, or -1. */
 int listener_of_name(const struct listeners *ls, enum transport t,
 		     struct str host, uint16_t port);
-/* The first listener of a transport and family, -1 when there is none;
- * `prefer` wins when it fits. */
+/* The listener of a transport and family that stands where `like` stands among
+ * those of its own, which is `like` itself when they are the same: so two
+ * virtual addresses of two families find each other. Else, and with like = -1,
+ * the first; -1 when there is none. */
 int listener_for(const struct listeners *ls, enum transport t,
-		 const struct addr *to, int prefer);
+		 const struct addr *to, int like);
 
 #endif
