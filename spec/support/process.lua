@@ -90,11 +90,13 @@ end
 
 -- ---- ports ----
 
--- Is a socket bound to this port, on whatever address? protocol: "udp".
-function process.bound(port, protocol)
+-- Is a socket bound to this port, on whatever address? protocol: "udp". inside: a
+-- support.netns, if not here.
+function process.bound(port, protocol, inside)
   local pattern = string.format(":%04X ", port)
+  local folder = inside and inside:proc() or "/proc/net/"
   for _, family in ipairs { "", "6" } do
-    for line in io.lines("/proc/net/" .. (protocol or "udp") .. family) do
+    for line in io.lines(folder .. (protocol or "udp") .. family) do
       local own = string.match(line, "^%s*%d+: %x+(:%x+ )")
       if own == pattern then
         return true
@@ -123,17 +125,17 @@ end
 -- ---- running ----
 
 -- Starts a program. `options`: name, argv, limit (seconds, 60), env ("A=b C=d"),
--- log (where it prints: NAME.log).
+-- log (where it prints: NAME.log), inside (a support.netns).
 function process.start(options)
-  local words = {}
-  for i, word in ipairs(options.argv) do
-    words[i] = sh.quote(tostring(word))
+  local words = options.inside and options.inside:prefix() or {}
+  for _, word in ipairs(options.argv) do
+    words[#words + 1] = sh.quote(tostring(word))
   end
   local self = setmetatable({
     name = options.name,
     log = process.path(options.log or options.name .. ".log"),
     pid_file = process.path(options.name .. ".pid"),
-    command = table.concat(words, " "),
+    command = table.concat(words, " "), inside = options.inside,
   }, Process)
   os.remove(self.pid_file)
   -- The shell becomes setpriv becomes timeout, which leads the session and is our
@@ -190,7 +192,7 @@ end
 -- Waits for a port to be bound by it.
 function Process:wait_bound(port, protocol)
   local ok = process.eventually(10, function()
-    return self:ended() and "ended" or process.bound(port, protocol)
+    return self:ended() and "ended" or process.bound(port, protocol, self.inside)
   end)
   if ok ~= true then
     error(string.format("%s has not bound port %d%s:\n%s", self.name, port,

@@ -17,13 +17,14 @@ end
 local build = os.getenv "BUILD" or "build/san"
 
 -- Options: script (a path) or source, values (for its %{name}), name ("proxy"),
--- binary (of another build), level ("debug"), limit (seconds, 60).
+-- binary (of another build), level ("debug"), limit (seconds, 60), inside (a
+-- support.netns).
 function proxy.launch(options)
   local name = options.name or "proxy"
   local script = options.script
     or process.write(name .. ".lua", process.fill(options.source, options.values or {}))
   local self = process.start {
-    name = name, limit = options.limit,
+    name = name, limit = options.limit, inside = options.inside,
     argv = {
       options.binary or build .. "/tandem", "run", "-c", script, "--lua-dir", "lua",
       "-L", options.level or "debug",

@@ -40,7 +40,7 @@ end
 -- Options: name (the scenario's), host (127.0.0.1), port (any), proxy ("host:port",
 -- for those who call), values (of the scenario), replace (literal text in it), calls
 -- (1; servers: no end), rate (per second), limit (seconds, 20), quiet (statistics
--- instead of messages), args (more of them).
+-- instead of messages), inside (a support.netns), args (more of them).
 function sipp.start(scenario, options)
   local name = options.name or scenario
   local argv = {
@@ -74,7 +74,7 @@ function sipp.start(scenario, options)
   end
   local self = process.start {
     name = name, argv = argv, limit = (options.limit or 20) + 5, log = name .. ".screen",
-    env = "TERM=dumb",
+    env = "TERM=dumb", inside = options.inside,
   }
   return setmetatable(self, Run)
 end

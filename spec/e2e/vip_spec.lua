@@ -1,0 +1,135 @@
+-- A virtual address against a real kernel: it is not ours, comes, and goes again. In a
+-- network of the spec's own, for only there addresses can be given and taken.
+local netns = require "support.netns"
+local process = require "support.process"
+local proxy = require "support.proxy"
+local sipp = require "support.sipp"
+
+local source = [[
+local sip = require "tandem"
+sip.listen { "udp:%{vip}:%{port}", "udp:%{own}:%{port}" }
+local pbx = sip.pool("pbx", {
+  servers = {
+    { name = "a", uri = "sip:%{a}:%{port}", tier = 1 },
+    { name = "b", uri = "sip:%{b}:%{port}", tier = 2 },
+  },
+  check = { interval = 0.3, fast_interval = 0.3, timeout = 0.2, fall = 1, rise = 1 },
+  passive = { fall = 1 }, failback = { hold = 0 },
+})
+sip.route(function(req)
+  if not req:relay(pbx, { timeout = 1 }) then return req:reply(500) end
+end)
+]]
+
+local families = {
+  IPv4 = { own = "10.9.0.11", vip = "10.9.0.100", a = "10.9.0.1", b = "10.9.0.2",
+    phone = "10.9.0.7", bits = "/32" },
+  IPv6 = { own = "[fd00:9::11]", vip = "[fd00:9::100]", a = "[fd00:9::1]",
+    b = "[fd00:9::2]", phone = "[fd00:9::7]", bits = "/128" },
+}
+
+for name, address in pairs(families) do
+  describe("a virtual address, " .. name, function()
+    local net, tandem, server
+    local port = 5060 -- nobody else is in there
+
+    local function bare(ip)
+      return ip:gsub("[%[%]]", "")
+    end
+
+    local function ip(verb, which)
+      net:ip(("addr %s %s%s dev lo%s"):format(verb, bare(address[which]), address.bits,
+        verb == "add" and name == "IPv6" and " nodad" or ""))
+    end
+
+    local function start_server(which)
+      server[which] = sipp.server("answer", {
+        name = which, host = bare(address[which]), port = port, inside = net,
+        values = { ring = 0, name = which },
+      })
+    end
+
+    local function await_health(which, state)
+      tandem:wait_logged("server.health", { server = which, to = state })
+    end
+
+    -- Which server a call met, after which attempts.
+    local function call(to, label)
+      local client = sipp.call("call", {
+        name = label, host = bare(address.phone), port = 5070, inside = net,
+        proxy = address[to] .. ":" .. port, values = { hold = 0 },
+      })
+      local id = client:message "INVITE":header "Call%-ID"
+      return tandem:wait_logged("request", { call_id = id }).tried
+    end
+
+    -- Where the server was spoken to from: of these messages, each once.
+    local function vias(which, key)
+      local seen, list = {}, {}
+      for _, message in ipairs(server[which]:messages()) do
+        local host = message.text:match "\nVia: SIP/2.0/UDP (%S-):5060;"
+        if message.key == key and not message.sent and not seen[host] then
+          seen[host] = true
+          list[#list + 1] = host
+        end
+      end
+      return list
+    end
+
+    local function open()
+      for _, which in ipairs { "own", "a", "b", "phone" } do
+        ip("add", which)
+      end
+      server = {}
+      start_server "a"
+      start_server "b"
+      local values = { port = port }
+      for which, text in pairs(address) do
+        values[which] = text
+      end
+      tandem = proxy.start { source = source, values = values, inside = net }
+    end
+
+    after_each(process.clean)
+
+    it("that arrives finds a standby that knows its servers", function()
+      local why
+      net, why = netns.open()
+      if not net then
+        return pending(why)
+      end
+      open()
+      assert.equal(1, #tandem:logged("listener.address", { state = "elsewhere" }))
+      await_health("a", "up")
+      server.a:kill()
+      await_health("a", "down")
+      assert.same({ address.own }, vias("b", "OPTIONS"))
+      ip("add", "vip")
+      tandem:wait_logged("listener.address", { state = "here" })
+      assert.matches("^pbx/b:200:", call("vip", "first"))
+      assert.same({ address.vip }, vias("b", "INVITE"))
+    end)
+
+    it("that goes takes no server with it", function()
+      local why
+      net, why = netns.open()
+      if not net then
+        return pending(why)
+      end
+      ip("add", "vip")
+      open()
+      await_health("a", "up")
+      await_health("b", "up")
+      assert.matches("^pbx/a:200:", call("vip", "before"))
+      ip("del", "vip")
+      tandem:wait_logged("listener.address", { state = "elsewhere" })
+      process.sleep(0.7) -- two rounds of checks
+      assert.same({ address.vip, address.own }, vias("a", "OPTIONS"))
+      for _, which in ipairs { "a", "b" } do
+        assert.same({}, tandem:logged("server.health", { server = which, to = "down" }))
+      end
+      assert.matches("^pbx/a:200:", call("own", "after"))
+      assert.same({ address.vip, address.own }, vias("a", "INVITE"))
+    end)
+  end)
+end
