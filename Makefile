@@ -7,7 +7,7 @@ VERSION := 0.1.0-dev
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
 SRC_util        := addr arena buf counters digest err log map mem rand siphash str timer
 SRC_message     := chars hdr msg msg_start scan scan_uri field edit reply
-SRC_transport   := hop limits listener via
+SRC_transport   := frame hop limits listener via
 SRC_transaction := branch key txns server client record
 SRC_proxy       := answered attempt calls calls_image cancel cookie dialog flow follow forward late load members own path proxy request response route settings settle shared stateless token trying validate
 SRC_core        := core node shared
@@ -28,12 +28,12 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test log_test
 		   proxy_fork_test proxy_forward_test proxy_route_test proxy_stateless_test \
 		   proxy_own_test proxy_icmp_test proxy_noninvite_test \
 		   proxy_life_test proxy_nomem_test proxy_path_test token_test \
-		   listener_test load_test via_test branch_test server_match_test \
+		   frame_test listener_test load_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
 		   host_test statefile_test udp_test \
 		   vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
-FUZZ            := fuzz_msg
+FUZZ            := fuzz_frame fuzz_msg
 
 # ---- what it needs from Debian
 DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \
