@@ -9,7 +9,7 @@ SRC_util        := addr arena buf counters digest err log map mem rand siphash s
 SRC_message     := chars hdr msg msg_start scan scan_uri field edit reply
 SRC_transport   := frame hop limits listener via
 SRC_transaction := branch key txns server client record
-SRC_proxy       := answered attempt calls calls_image cancel cookie dialog flow follow forward late load members own path proxy request response route settings settle shared stateless token trying validate
+SRC_proxy       := answered attempt calls calls_image cancel cookie dialog flow follow forward late load members own path places proxy request response route settings settle shared shun stateless token trying validate
 SRC_core        := core node shared
 SRC_lua         := base box env limit load order oslib sched small strlib strmatch strpat tablib vm \
 		   bind_core bind_counter bind_header bind_json bind_member \
@@ -27,6 +27,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test log_test
 		   proxy_world proxy_late_test proxy_cancel_test proxy_limits_test \
 		   proxy_fork_test proxy_forward_test proxy_route_test proxy_stateless_test \
 		   proxy_own_test proxy_icmp_test proxy_noninvite_test \
+		   proxy_places_test \
 		   proxy_life_test proxy_nomem_test proxy_path_test token_test \
 		   frame_test listener_test load_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test stub_test txn_world \

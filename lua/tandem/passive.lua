@@ -54,13 +54,17 @@ local function is_failure(server, code)
   return false
 end
 
--- An attempt has ended: `code` of the answer, or the cause why there is none.
+-- An attempt has ended: `code` of the answer, or the cause why there is none. With
+-- `moved` it was about one address of the server, and another one is tried now.
 ---@param facts? table nil for what is no server
 ---@param code? integer
 ---@param cause? string
-function passive.on_attempt(facts, code, cause)
+---@param took? number seconds
+---@param place? string "10.0.0.1:5060;transport=udp", when the server has several
+---@param moved? boolean
+function passive.on_attempt(facts, code, cause, took, place, moved) -- luacheck: no unused
   local server = registry.of(facts)
-  if not server then
+  if not server or moved then
     return
   elseif code and not is_failure(server, code) then
     passive.answered(server)

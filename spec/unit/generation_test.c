@@ -286,7 +286,7 @@ static void check_unchanged(const struct world *w, size_t bytes)
 	CHECK_INT(w->node->generation, 1);
 	CHECK_INT(w->node->mem.bytes, bytes);
 	CHECK_INT(w->node->members.n, 1);
-	CHECK_INT(m->addr[0].ip[3], 1);
+	CHECK_INT(m->places.at[0].addr.ip[3], 1);
 	CHECK_INT(atomic_load(&m->fact[FACT_FALLS]), 7);
 	CHECK_INT(m->refs, WORKERS);
 	CHECK(m->declared);

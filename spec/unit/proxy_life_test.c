@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include "proxy/places.h"
 #include "proxy_world.h"
 
 static int try_one(struct pw *w, const char *addr)
@@ -145,8 +146,8 @@ TEST(life_a_line_says_what_was_tried)
 
 		addr_parse(i ? STR(SERVER2) : STR(SERVER1), &t.hop.addr);
 		if (i == 0)
-			t.member =
-			    members_by_addr(&w->node->members, &t.hop.addr);
+			t.member = proxy_member_at(core_proxy(w->core[0]),
+						   &t.hop.addr);
 		request_try(w->req, &t, 1, &w->plan.opts, w->now);
 		if (i == 1)
 			pw_run(w, SECONDS(2));

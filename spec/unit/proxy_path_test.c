@@ -243,7 +243,7 @@ TEST(sibling_takes_the_place_of_its_server)
 		check_text(t.host, c[i].host);
 		check_text(t.top_route, c[i].top);
 		CHECK(t.member == second);
-		CHECK(addr_eq(&t.hop.addr, &second->addr[0]));
+		CHECK(addr_eq(&t.hop.addr, &second->places.at[0].addr));
 		end(w);
 	}
 }
@@ -276,9 +276,9 @@ TEST(sibling_needs_an_address_and_a_pool_that_shares)
 	struct target t;
 
 	give_bye(w, "sip:bob@10.0.0.1", "");
-	second->n_addr = 0;
+	second->places.n = 0;
 	CHECK_INT(request_sibling(w->req, second, &t), ERR_STATE);
-	second->n_addr = 1;
+	second->places.n = 1;
 	members_by_name(&w->node->members, STR("a/1"))->shared_dialogs = false;
 	CHECK_INT(request_sibling(w->req, second, &t), ERR_STATE);
 	end(w);

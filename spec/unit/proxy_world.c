@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "proxy/places.h"
 #include "transport/via.h"
 
 /* ---- the host ---- */
@@ -89,7 +90,7 @@ static size_t targets_of(struct pw *w, struct target *t, size_t n)
 		}
 		addr_parse(str_from(s), &t[i].hop.addr);
 		t[i].member =
-		    members_by_addr(&w->node->members, &t[i].hop.addr);
+		    proxy_member_at(core_proxy(w->core[0]), &t[i].hop.addr);
 	}
 	return i;
 }
@@ -349,7 +350,7 @@ struct member *pw_member(struct pw *w, const char *name, const char *addr)
 {
 	struct member *m = members_ref(&w->node->members, str_from(name));
 
-	addr_parse(str_from(addr), &m->addr[m->n_addr++]);
+	addr_parse(str_from(addr), &m->places.at[m->places.n++].addr);
 	return m;
 }
 

@@ -12,21 +12,23 @@
 
 static void fill_place(struct member *m, struct facts *f)
 {
-	bool same = m->n_addr == f->n_addr && m->transport == f->transport;
+	bool same = m->places.n == f->n_addr;
 
 	m->record_route = f->record_route;
 	m->path = f->path;
 	m->shared_dialogs = f->shared_dialogs;
 	m->max_duration = f->max_duration;
 	for (unsigned i = 0; same && i < f->n_addr; i++)
-		same = addr_eq(&m->addr[i], &f->addr[i]);
+		same = m->places.at[i].transport == f->transport &&
+		       addr_eq(&m->places.at[i].addr, &f->addr[i]);
 	if (same)
 		return;
-	f->moved = m->n_addr > 0;
+	f->moved = m->places.n > 0;
 	for (unsigned i = 0; i < f->n_addr; i++)
-		m->addr[i] = f->addr[i];
-	m->n_addr = f->n_addr;
-	m->transport = f->transport;
+		m->places.at[i] = (struct server_place){
+		    .addr = f->addr[i], .transport = f->transport};
+	m->places.n = f->n_addr;
+	m->moves++;
 }
 
 static void fill(struct member *m, struct facts *f)
@@ -289,9 +291,9 @@ static void read_addr(lua_State *L, struct facts *f)
 	struct str place = str_cut(&params, ';');
 	int t = TRANSPORT_UDP;
 
-	if (f->n_addr == MEMBER_ADDRS)
+	if (f->n_addr == SERVER_PLACES)
 		vm_raise(L, "server %s has more than %d addresses", f->name,
-			 MEMBER_ADDRS);
+			 SERVER_PLACES);
 	if (!addr_parse(place, &f->addr[f->n_addr]))
 		vm_raise(L,
 			 "server %s: '%s' is no IP address (there are no "

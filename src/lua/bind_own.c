@@ -167,11 +167,8 @@ static bool place_of(lua_State *L, struct ownreq *o, struct hop *hop,
 	int t = TRANSPORT_UDP;
 	struct uri u;
 
-	if (lua_getfield(L, 1, "facts") != LUA_TNIL) {
+	if (lua_getfield(L, 1, "facts") != LUA_TNIL)
 		o->member = facts_member(L, -1);
-		hop->addr = o->member->addr[0];
-		hop->transport = o->member->transport;
-	}
 	lua_pop(L, 1);
 	if (addr.p) {
 		if (params.p && scan_param(params, STR("transport"), &tp))
@@ -179,7 +176,12 @@ static bool place_of(lua_State *L, struct ownreq *o, struct hop *hop,
 		if (t < 0 || !addr_parse(place, &hop->addr))
 			vm_raise(L, "request: '%s' is no address", addr.p);
 		hop->transport = (uint8_t)t;
-	} else if (!o->member) {
+	} else if (o->member) {
+		if (o->member->places.n == 0)
+			return false;
+		hop->addr = o->member->places.at[0].addr;
+		hop->transport = o->member->places.at[0].transport;
+	} else {
 		if (!scan_uri(uri, &u) || !addr_parse_ip(u.host, &hop->addr))
 			return false;
 		if (u.is_sips)

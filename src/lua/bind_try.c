@@ -125,9 +125,9 @@ static bool read_target(lua_State *L, const struct call *c, struct target *t)
 		vm_raise(L, "req:try: '%s' is no address", place.p);
 	if (lua_getfield(L, at, "facts") != LUA_TNIL) {
 		t->member = facts_member(L, -1);
-		if (!place.p && t->member->n_addr > 0) {
-			t->hop.addr = t->member->addr[0];
-			t->hop.transport = t->member->transport;
+		if (!place.p && t->member->places.n > 0) {
+			t->hop.addr = t->member->places.at[0].addr;
+			t->hop.transport = t->member->places.at[0].transport;
 		}
 	} else if (!t->uri.p) {
 		vm_raise(L, "req:try: a target needs facts or a uri");

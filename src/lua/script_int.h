@@ -229,7 +229,7 @@ struct facts {
 	struct box *box;
 	int anchor;
 	char name[MEMBER_NAME];
-	struct addr addr[MEMBER_ADDRS];
+	struct addr addr[SERVER_PLACES];
 	unsigned n_addr;
 	uint8_t transport;
 	bool moved; /* binding gave the member another address */

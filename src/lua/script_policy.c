@@ -1,6 +1,7 @@
 #include "lua/script_int.h"
 
 #include <string.h>
+#include "proxy/places.h"
 
 /*
  * The script as the core's policy. What the core tells arrives between Lua
@@ -299,6 +300,23 @@ struct attempt_told {
 	int64_t took;
 };
 
+/* "10.0.0.1:5060;transport=udp" for one of several addresses of a server; nil
+ * where the server says all. */
+static void push_place(lua_State *L, const struct attempt_told *t)
+{
+	const struct outcome *o = t->o;
+	char text[ADDR_TEXT];
+
+	if (!o->member || o->addr.family == ADDR_NONE ||
+	    proxy_places(core_proxy(t->s->core), o->member)->n < 2) {
+		lua_pushnil(L);
+		return;
+	}
+	lua_pushfstring(L, "%s;transport=%s", addr_text(&o->addr, text),
+			transport_name((enum transport)o->transport));
+}
+
+/* facts, code, cause, took, place, moved */
 static int call_attempt(lua_State *L)
 {
 	struct attempt_told *t = lua_touserdata(L, 1);
@@ -314,7 +332,9 @@ static int call_attempt(lua_State *L)
 	else
 		lua_pushnil(L);
 	lua_pushnumber(L, (lua_Number)t->took / 1e6);
-	lua_call(L, 4, 0);
+	push_place(L, t);
+	lua_pushboolean(L, t->o->moved);
+	lua_call(L, 6, 0);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "host/sim.h"
 #include "lua/generation.h"
 #include "lua/vm.h"
+#include "proxy/places.h"
 
 enum { ERROR_MAX = 8192 };
 
@@ -344,9 +345,9 @@ static int l_member_at(lua_State *L)
 	struct sim *s = simlib_world(L);
 	unsigned node = simlib_node(L, 2);
 	struct addr at = simlib_addr(L, 3);
-	struct node *shared = sim_node_shared(s, node);
-	struct member *m =
-	    shared ? members_by_addr(&shared->members, &at) : NULL;
+	struct core *core =
+	    sim_node_shared(s, node) ? sim_node_core(s, node, 0) : NULL;
+	struct member *m = core ? proxy_member_at(core_proxy(core), &at) : NULL;
 
 	if (!m)
 		return 0;
@@ -379,12 +380,26 @@ static void push_used(lua_State *L, struct member *m)
 	}
 }
 
+/* Where worker 0 knows it to be. */
+static void push_places(lua_State *L, struct core *core, const struct member *m)
+{
+	const struct server_places *s =
+	    core ? proxy_places(core_proxy(core), m) : &m->places;
+
+	for (unsigned i = 0; i < s->n; i++) {
+		simlib_push_addr(L, &s->at[i].addr);
+		lua_rawseti(L, -2, i + 1);
+	}
+}
+
 /* members(node) -> { { name, addresses = {...}, facts = {...}, used = {...} },
  * ... } */
 static int l_members(lua_State *L)
 {
-	struct node *shared =
-	    sim_node_shared(simlib_world(L), simlib_node(L, 2));
+	struct sim *s = simlib_world(L);
+	unsigned node = simlib_node(L, 2);
+	struct node *shared = sim_node_shared(s, node);
+	struct core *core = shared ? sim_node_core(s, node, 0) : NULL;
 	lua_Integer n = 0;
 
 	lua_newtable(L);
@@ -397,10 +412,7 @@ static int l_members(lua_State *L)
 		lua_pushstring(L, m->name);
 		lua_setfield(L, -2, "name");
 		lua_newtable(L);
-		for (unsigned i = 0; i < m->n_addr; i++) {
-			simlib_push_addr(L, &m->addr[i]);
-			lua_rawseti(L, -2, i + 1);
-		}
+		push_places(L, core, m);
 		lua_setfield(L, -2, "addresses");
 		push_facts(L, m);
 		lua_setfield(L, -2, "facts");

@@ -228,6 +228,7 @@ static void report(struct attempt *a, struct now now)
 	    .res = a->res,
 	    .cause = a->cause,
 	    .addr = a->target.hop.addr,
+	    .transport = a->target.hop.transport,
 	    .member = a->target.member,
 	    .provisional = a->got_1xx,
 	};

@@ -7,8 +7,10 @@
 
 #include "proxy/calls.h"
 #include "proxy/cookie.h"
+#include "proxy/places.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
+#include "proxy/shun.h"
 #include "transport/via.h"
 #include "util/err.h"
 #include "util/rand.h"
@@ -92,6 +94,8 @@ struct request {
 struct proxy {
 	struct proxy_conf c;
 	struct calls calls;
+	struct place_table places; /* of the members, as told (places.h) */
+	struct shun_list shunned;
 	const struct policy *policy; /* for what comes; NULL: 503 */
 	struct list requests;
 	struct list ready;

@@ -27,10 +27,10 @@ static bool next_hop(struct request *r, struct uri *uri_r)
 /* A server may be in two pools: it is the one that the dialog belongs to. */
 static struct member *member_at(struct request *r, const struct addr *a)
 {
-	const struct members *ms = r->proxy->c.members;
 	struct member *m = route_member(r->proxy, &r->route);
 
-	return m && members_is_at(ms, m, a) ? m : members_by_addr(ms, a);
+	return m && proxy_is_at(r->proxy, m, a) ? m
+						: proxy_member_at(r->proxy, a);
 }
 
 int request_by_route(struct request *r, struct target *out_r)

@@ -12,11 +12,24 @@
 
 #include <stdatomic.h>
 #include "proxy/load.h"
-#include "transport/hop.h"
+#include "transport/host.h"
 #include "util/list.h"
 #include "util/mem.h"
 
-enum { MEMBER_NAME = 128, MEMBER_ADDRS = 8 };
+enum { MEMBER_NAME = 128, SERVER_PLACES = 16 };
+
+/* Where a server can be reached (proxy/places.h). */
+struct server_place {
+	struct addr addr; /* with its port */
+	uint8_t transport;
+	bool is_down;          /* its checks fail: the others go first */
+	uint16_t rank, weight; /* of DNS (transport/locate.h); 0 in a script */
+};
+
+struct server_places {
+	unsigned n; /* 0: its name is not known (yet) */
+	struct server_place at[SERVER_PLACES];
+};
 
 /* X(id, name in Lua): int64 values; times are monotonic microseconds. */
 #define FACT_LIST(X)                                                           \
@@ -59,9 +72,14 @@ struct member {
 	uint32_t index;         /* in the list, for good */
 	_Atomic unsigned refs;  /* scripts that declare it */
 	bool declared;          /* by the present generation */
-	uint8_t transport;
-	struct addr addr[MEMBER_ADDRS];
-	unsigned n_addr;
+	/* Addresses that are in the script; none for a name. What counts is
+	 * what a worker knows: proxy_places(). */
+	struct server_places places;
+	uint32_t moves;          /* grows when those become others */
+	bool fixed_transport;    /* its URI says which: size is no reason for
+				  * another (RFC 3261 18.1.1) */
+	uint8_t tls;             /* hop.tls: which client opens connections */
+	char tls_name[DNS_NAME]; /* hop.tls_name; "" none */
 	/* options of the pool */
 	bool record_route; /* default true */
 	uint8_t path;      /* enum member_path */
@@ -98,13 +116,4 @@ void members_restore(struct members *ms, struct members_image **im);
 void members_image_free(struct members *ms, struct members_image **im);
 struct member *members_by_id(const struct members *ms, uint64_t id);
 struct member *members_by_name(const struct members *ms, struct str name);
-/* The address belongs to this member: exactly, or by its IP when no other has
- * it exactly; on loopback exactly. */
-bool members_is_at(const struct members *ms, const struct member *m,
-		   const struct addr *a);
-/* The declared member that has this address: exactly, or else the only one with
- * that IP (servers often send from another port); on loopback exactly. NULL
- * when there is none. */
-struct member *members_by_addr(const struct members *ms, const struct addr *a);
-
 #endif

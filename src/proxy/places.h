@@ -11,25 +11,34 @@
 
 struct proxy;
 
-enum { SERVER_PLACES = 16 };
-
-struct server_place {
-	struct addr addr; /* with its port */
-	uint8_t transport;
-	bool is_down;          /* its checks fail: the others go first */
-	uint16_t rank, weight; /* of DNS (transport/locate.h); 0 in a script */
-};
-
-struct server_places {
-	unsigned n; /* 0: its name is not known (yet) */
-	struct server_place at[SERVER_PLACES];
-};
-
 /* Never NULL; valid until the next proxy_set_places. */
 const struct server_places *proxy_places(const struct proxy *p,
 					 const struct member *m);
-/* 0 or ERR_NOMEM, and then nothing has changed. */
+/* 0 or ERR_NOMEM, and then nothing has changed. NULL: those of the script. What
+ * was set is forgotten when a new script says other addresses. */
 int proxy_set_places(struct proxy *p, const struct member *m,
 		     const struct server_places *places);
+
+/* The address belongs to this member: exactly, or by its IP when no other has
+ * it exactly; on loopback exactly. */
+bool proxy_is_at(const struct proxy *p, const struct member *m,
+		 const struct addr *a);
+/* The declared member that has this address: exactly, or else the only one with
+ * that IP (servers often send from another port); on loopback exactly. NULL
+ * when there is none. */
+struct member *proxy_member_at(const struct proxy *p, const struct addr *a);
+
+/* ---- private to the proxy layer ---- */
+
+struct place_row;
+
+struct place_table {
+	struct place_row **row; /* by member.index; NULL: not told */
+	size_t n;
+};
+
+void places_fini(struct proxy *p);
+/* Of what was told: it stays until the end. */
+size_t places_bytes(const struct proxy *p);
 
 #endif

@@ -170,6 +170,7 @@ void proxy_free(struct proxy **pp)
 	answered_fini(p);
 	shared_fini(p);
 	calls_fini(&p->calls);
+	places_fini(p);
 	assert(list_empty(&p->owns)); /* their creators free them */
 	mem_free(p->c.mem, p);
 	*pp = NULL;
@@ -310,7 +311,7 @@ static void dispatch(struct request *r, struct now now)
 {
 	struct proxy *p = r->proxy;
 
-	r->source = members_by_addr(p->c.members, &r->from.addr);
+	r->source = proxy_member_at(p, &r->from.addr);
 	r->route =
 	    route_request(p, &r->msg, &r->key, &r->from, r->source, &r->edits);
 	if (no_hop_left(r)) {
@@ -471,5 +472,5 @@ size_t proxy_spare_bytes(const struct proxy *p)
 {
 	return (p->answers.buckets + p->moved.buckets) *
 		   sizeof(*p->answers.bucket) +
-	       calls_spare_bytes(&p->calls);
+	       calls_spare_bytes(&p->calls) + places_bytes(p);
 }

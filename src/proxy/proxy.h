@@ -62,8 +62,10 @@ struct outcome {
 	    *res;         /* OUTCOME_RESPONSE; lives as long as the request */
 	enum cause cause; /* TIMEOUT, TRANSPORT */
 	struct addr addr; /* of the last attempt */
+	uint8_t transport;
 	const struct member *member;
 	bool provisional; /* a 1xx had come */
+	bool moved; /* the try goes on, at another address of this target */
 };
 
 /* Where one branch goes. Slices are copied. */
@@ -108,8 +110,10 @@ struct policy {
 	void (*on_response)(void *ctx, struct request *r, struct response *res,
 			    struct now now);
 	/* An attempt has ended in an answer or a local failure (passive
-	 * health): for every branch, also abandoned ones. What is told is about
-	 * the server, so the newest policy hears it, whoever began it. */
+	 * health): for every branch, also abandoned ones. It is about one
+	 * address (o->addr); with `moved` the server has others, and the last
+	 * word on it is yet to come. What is told is about the server, so the
+	 * newest policy hears it, whoever began it. */
 	void (*on_attempt)(void *ctx, struct request *r,
 			   const struct outcome *o, int64_t took_us,
 			   struct now now);

@@ -82,7 +82,7 @@ bool request_may_reach(const struct request *r, struct str text)
 	if (settings_serves(c->settings, uri.host))
 		return true;
 	return hop_of_uri(&uri, &hop) &&
-	       members_by_addr(c->members, &hop.addr) != NULL;
+	       proxy_member_at(r->proxy, &hop.addr) != NULL;
 }
 
 static void write_attempt(const struct attempt *a, struct buf *out)

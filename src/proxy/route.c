@@ -155,7 +155,7 @@ static const struct member *member_of(struct proxy *p, const struct uri *uri)
 
 	if (!hop_of_uri(uri, &hop))
 		return NULL;
-	return members_by_addr(p->c.members, &hop.addr);
+	return proxy_member_at(p, &hop.addr);
 }
 
 /* Semantics 17: To-tagged, none of our Routes with a good cookie. */

@@ -18,8 +18,7 @@ const struct member *shared_server(struct proxy *p, const struct route *route)
 
 	if (!m || !m->shared_dialogs || route->has_flow ||
 	    route->next_is_strict || !scan_uri(route->next, &next) ||
-	    !hop_of_uri(&next, &hop) ||
-	    !members_is_at(p->c.members, m, &hop.addr))
+	    !hop_of_uri(&next, &hop) || !proxy_is_at(p, m, &hop.addr))
 		return NULL;
 	return m;
 }
@@ -56,14 +55,14 @@ bool request_is_early(const struct request *r)
 
 /* ---- what it looks like then ---- */
 
-static struct str place_of(struct arena *a, const struct member *m)
+static struct str place_text(struct arena *a, const struct server_place *at)
 {
-	const struct addr *addr = &m->addr[0];
+	const struct addr *addr = &at->addr;
 	struct buf b;
 
 	buf_arena(&b, a, ADDR_TEXT);
 	addr_write_host(&b, addr);
-	if (addr->port != transport_port((enum transport)m->transport)) {
+	if (addr->port != transport_port((enum transport)at->transport)) {
 		buf_char(&b, ':');
 		buf_u64(&b, addr->port);
 	}
@@ -77,7 +76,7 @@ static bool names_server(struct proxy *p, struct str text,
 	struct hop hop;
 
 	return scan_uri(text, &uri) && hop_of_uri(&uri, &hop) &&
-	       members_is_at(p->c.members, m, &hop.addr);
+	       proxy_is_at(p, m, &hop.addr);
 }
 
 /* The Route value with another host and port in its URI. */
@@ -112,12 +111,13 @@ static int move(struct proxy *p, const struct edits *e, struct str uri,
 		struct target *out_r)
 {
 	struct arena *a = p->c.scratch;
-	struct str place = place_of(a, to), route;
+	const struct server_place *at = &proxy_places(p, to)->at[0];
+	struct str place = place_text(a, at), route;
 	struct nameaddr na;
 	struct target t = {.member = to, .by_route = true, .for_sibling = true};
 
-	t.hop.addr = to->addr[0];
-	t.hop.transport = to->transport;
+	t.hop.addr = at->addr;
+	t.hop.transport = at->transport;
 	if (names_server(p, uri, from))
 		t.host = place;
 	route = first_route(e, &na);
@@ -131,7 +131,7 @@ int request_sibling(struct request *r, struct member *to, struct target *out_r)
 {
 	const struct member *from = request_dialog_server(r);
 
-	if (!from || to->n_addr == 0)
+	if (!from || proxy_places(r->proxy, to)->n == 0)
 		return ERR_STATE;
 	return move(r->proxy, &r->edits,
 		    r->edits.uri.p ? r->edits.uri : r->msg.uri, from, to,
@@ -263,7 +263,7 @@ int shared_move_ack(struct proxy *p, const struct msg_key *key,
 	const struct member *server = shared_server(p, route);
 	struct member *to = server ? ack_taker(p, key, server) : NULL;
 
-	if (!to || to->n_addr == 0)
+	if (!to || proxy_places(p, to)->n == 0)
 		return ERR_NOTFOUND;
 	return move(p, e, route->uri, server, to, out_r);
 }

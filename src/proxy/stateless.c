@@ -161,8 +161,7 @@ static int ack_target(struct proxy *p, const struct msg_key *key,
 void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 		   const struct hop *from, struct now now)
 {
-	const struct member *source =
-	    members_by_addr(p->c.members, &from->addr);
+	const struct member *source = proxy_member_at(p, &from->addr);
 	struct edits e;
 	struct route route;
 	struct target to;

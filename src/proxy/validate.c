@@ -11,8 +11,7 @@ uint64_t loop_hash(const struct proxy *p, const struct msg *m,
 	/* RFC 5393 4.2.1: everything a routing decision may rest on, so that a
 	 * changed Request-URI is a spiral and the same one a loop. What a
 	 * member sends goes another way than what its callers send. */
-	const struct member *source =
-	    members_by_addr(p->c.members, &from->addr);
+	const struct member *source = proxy_member_at(p, &from->addr);
 	static const enum hdr_id ids[] = {HDR_ROUTE, HDR_PROXY_REQUIRE,
 					  HDR_PROXY_AUTHORIZATION};
 	struct siphash h;
