@@ -90,8 +90,8 @@ end
 
 -- ---- ports ----
 
--- Is a socket bound to this port, on whatever address? protocol: "udp". inside: a
--- support.netns, if not here.
+-- Is a socket bound to this port, on whatever address? protocol: "udp" or "tcp".
+-- inside: a support.netns, if not here.
 function process.bound(port, protocol, inside)
   local pattern = string.format(":%04X ", port)
   local folder = inside and inside:proc() or "/proc/net/"
@@ -106,7 +106,7 @@ function process.bound(port, protocol, inside)
   return false
 end
 
--- n UDP ports that nobody uses, and that no test of this file had before: what
+-- n ports that nobody uses, by UDP or TCP, and that no test of this file had before: what
 -- is late for one test must not arrive in another.
 function process.ports(n)
   local list = {}
@@ -114,7 +114,7 @@ function process.ports(n)
     if not next_port or next_port > last_port then
       next_port = first_port + random() % (last_port - first_port)
     end
-    if not process.bound(next_port) then
+    if not process.bound(next_port) and not process.bound(next_port, "tcp") then
       list[#list + 1] = next_port
     end
     next_port = next_port + 1
