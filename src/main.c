@@ -33,7 +33,8 @@ struct command {
 	}
 #define OPTION_LISTEN                                                          \
 	{                                                                      \
-		'l', "listen", "ADDR", "udp:IP[:PORT], instead of sip.listen"  \
+		'l', "listen", "ADDR",                                         \
+		    "udp: or tcp:IP[:PORT], instead of sip.listen"             \
 	}
 #define OPTION_LUA_DIR                                                         \
 	{                                                                      \

@@ -123,11 +123,11 @@ static bool choose_listeners(struct control *c)
 	for (unsigned i = 0; i < ls->n; i++) {
 		char text[ADDR_TEXT];
 
-		if (ls->l[i].transport == TRANSPORT_UDP)
+		if (ls->l[i].transport != TRANSPORT_TLS)
 			continue;
 		snprintf(c->why, CONTROL_WHY,
-			 "cannot listen on %s:%s: this version speaks UDP only",
-			 transport_name(ls->l[i].transport),
+			 "cannot listen on tls:%s: this version speaks UDP and "
+			 "TCP only",
 			 addr_text(&ls->l[i].addr, text));
 		return false;
 	}

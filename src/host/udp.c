@@ -3,13 +3,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "host/icmp.h"
+#include "host/sock.h"
 #include "host/source.h"
 
 enum {
@@ -67,12 +67,6 @@ void udp_batch_free(struct udp_batch **b)
 
 /* ---- open ---- */
 
-static void set(int fd, int level, int option, int value)
-{
-	/* Each option improves something, none is worth not starting for. */
-	(void)!setsockopt(fd, level, option, &value, sizeof(value));
-}
-
 static void set_options(struct udp *u, bool v6)
 {
 	socklen_t len = sizeof(u->rcvbuf);
@@ -80,44 +74,38 @@ static void set_options(struct udp *u, bool v6)
 	/* No SO_REUSEADDR: UDP has no lingering ports to wait for, and with it
 	 * a second process would silently take the traffic of the first. */
 	if (v6) {
-		set(u->fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-		set(u->fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
+		sock_set(u->fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+		sock_set(u->fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
 	} else {
-		set(u->fd, IPPROTO_IP, IP_RECVERR, 1);
+		sock_set(u->fd, IPPROTO_IP, IP_RECVERR, 1);
 		/* Many networks drop "fragmentation needed"; a message with DF
 		 * would vanish there for ever. */
-		set(u->fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+		sock_set(u->fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
 	}
 	if (u->is_any && v6)
-		set(u->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+		sock_set(u->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
 	else if (u->is_any)
-		set(u->fd, IPPROTO_IP, IP_PKTINFO, 1);
-	else if (v6)
-		set(u->fd, IPPROTO_IPV6, IPV6_FREEBIND, 1);
+		sock_set(u->fd, IPPROTO_IP, IP_PKTINFO, 1);
 	else
-		set(u->fd, IPPROTO_IP, IP_FREEBIND, 1);
-	set(u->fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
-	set(u->fd, SOL_SOCKET, SO_SNDBUF, SNDBUF);
-	set(u->fd, SOL_SOCKET, SO_RCVBUF, RCVBUF);
-	set(u->fd, SOL_SOCKET, SO_RCVBUFFORCE, RCVBUF); /* above rmem_max */
+		sock_set_freebind(u->fd, v6);
+	sock_set(u->fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+	sock_set(u->fd, SOL_SOCKET, SO_SNDBUF, SNDBUF);
+	sock_set(u->fd, SOL_SOCKET, SO_RCVBUF, RCVBUF);
+	sock_set(u->fd, SOL_SOCKET, SO_RCVBUFFORCE,
+		 RCVBUF); /* above rmem_max */
 	getsockopt(u->fd, SOL_SOCKET, SO_RCVBUF, &u->rcvbuf, &len);
 }
 
-static const char *advice(int err)
+void udp_init(struct udp *u, const struct listener *l, unsigned index,
+	      struct dgram_queue *faults)
 {
-	switch (err) {
-	case EADDRINUSE:
-		return ": taken, by another process ('ss -lunp' shows "
-		       "which) or by a wildcard listener above";
-	case EACCES:
-		return ": ports below 1024 need root or CAP_NET_BIND_SERVICE";
-	case EADDRNOTAVAIL:
-		return ": no interface of this machine can have this address";
-	case EAFNOSUPPORT:
-		return ": this machine has IPv6 switched off";
-	default:
-		return "";
-	}
+	*u = (struct udp){
+	    .fd = -1, .is_any = addr_is_any(&l->addr), .faults = faults};
+	u->hop.listener = (uint16_t)index;
+	u->hop.transport = TRANSPORT_UDP;
+	if (!u->is_any)
+		u->hop.local = l->addr;
+	dgram_queue_init(&u->queue);
 }
 
 int udp_open(struct udp *u, const struct listener *l, unsigned index,
@@ -125,17 +113,11 @@ int udp_open(struct udp *u, const struct listener *l, unsigned index,
 {
 	struct sockaddr_storage sa;
 	bool v6 = l->addr.family == ADDR_V6;
-	char text[ADDR_TEXT];
 	socklen_t len = addr_to_sockaddr(&l->addr, (struct sockaddr *)&sa);
 	int err;
 
 	assert(l->transport == TRANSPORT_UDP);
-	*u = (struct udp){.is_any = addr_is_any(&l->addr), .faults = faults};
-	u->hop.listener = (uint16_t)index;
-	u->hop.transport = TRANSPORT_UDP;
-	if (!u->is_any)
-		u->hop.local = l->addr;
-	dgram_queue_init(&u->queue);
+	udp_init(u, l, index, faults);
 	u->fd = socket(v6 ? AF_INET6 : AF_INET,
 		       SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (u->fd >= 0) {
@@ -144,8 +126,7 @@ int udp_open(struct udp *u, const struct listener *l, unsigned index,
 			return 0;
 	}
 	err = errno;
-	snprintf(why, n, "cannot listen on udp:%s: %s%s",
-		 addr_text(&l->addr, text), strerror(err), advice(err));
+	sock_cannot_listen(l, err, why, n);
 	udp_close(u);
 	return err;
 }

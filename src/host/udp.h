@@ -38,6 +38,9 @@ struct udp_batch;
 struct udp_batch *udp_batch_new(void); /* NULL when memory ran out */
 void udp_batch_free(struct udp_batch **b);
 
+/* Without a socket: fd is -1. */
+void udp_init(struct udp *u, const struct listener *l, unsigned index,
+	      struct dgram_queue *faults);
 /* Binds. 0, or an errno with an explanation in why[n]. */
 int udp_open(struct udp *u, const struct listener *l, unsigned index,
 	     struct dgram_queue *faults, char *why, size_t n);

@@ -27,6 +27,9 @@ void upkeep_addresses(struct worker *w)
 		    LOGF_ADDR("listener", &u->hop.local),
 		    LOGF_STR("state", here ? STR("here") : STR("elsewhere")));
 	}
+	/* What a connection had as its address may be none of a listener. */
+	if (changed)
+		streams_check_local(w->streams);
 }
 
 static void report_losses(struct worker *w, struct port *p)
@@ -65,8 +68,20 @@ static void report_lost_mail(struct worker *w)
 	w->lost_told = lost;
 }
 
+/* The core's counters are those that are shown. */
+static void count_streams(struct worker *w)
+{
+	struct counters *c = core_counters(w->core);
+	struct streams_stats s;
+
+	streams_stats(w->streams, &s);
+	c->v[CNT_ACCEPT_PAUSED] = s.pauses;
+	c->v[CNT_STREAM_UNSENT] = s.unsent;
+}
+
 void upkeep_losses(struct worker *w)
 {
+	count_streams(w);
 	for (unsigned i = 0; i < w->ports; i++)
 		report_losses(w, &w->port[i]);
 	report_lost_mail(w);

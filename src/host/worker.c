@@ -9,8 +9,6 @@
 #include "util/err.h"
 
 enum {
-	/* Batches of one socket before others get their turn. */
-	BATCHES = 4,
 	/* Sending fails, the core tries elsewhere, that fails: so often within
 	 * one turn of the loop. */
 	ROUNDS = 8,
@@ -32,14 +30,14 @@ static int64_t read_clock(clockid_t id)
 /* Wall time is read once per turn and moved along with the monotonic clock,
  * which is read for every entry: a slow script must not make the timers of the
  * next message early. */
-static struct now now(const struct worker *w)
+struct now worker_now(const struct worker *w)
 {
 	int64_t mono = read_clock(CLOCK_MONOTONIC);
 
 	return (struct now){{mono}, {mono + w->wall_offset}};
 }
 
-static void turn_begin(struct worker *w)
+void worker_begin(struct worker *w)
 {
 	w->wall_offset =
 	    read_clock(CLOCK_REALTIME) - read_clock(CLOCK_MONOTONIC);
@@ -59,6 +57,12 @@ static void flush(struct worker *w)
 		else
 			ev_io_start(w->loop, &p->writable);
 	}
+	streams_flush(w->streams);
+}
+
+static bool has_news(const struct worker *w)
+{
+	return !list_empty(&w->faults.list) || streams_have_news(w->streams);
 }
 
 static void tell_faults(struct worker *w)
@@ -73,21 +77,22 @@ static void tell_faults(struct worker *w)
 		    .quoted = {d->bytes, d->n},
 		};
 
-		core_flow_event(w->core, now(w), &e);
+		core_flow_event(w->core, worker_now(w), &e);
 		free(d);
 	}
 }
 
-/* Ends a batch of entries: what they sent goes out, what failed is told. */
-static void settle(struct worker *w)
+void worker_settle(struct worker *w)
 {
 	for (int round = 0; round < ROUNDS; round++) {
 		flush(w);
-		if (list_empty(&w->faults.list))
-			return;
+		if (!has_news(w))
+			break;
 		tell_faults(w);
+		streams_tell(w->streams);
 	}
 	flush(w); /* what is left is told in the next turn: see on_prepare */
+	streams_reap(w->streams);
 }
 
 /* ---- the verbs ---- */
@@ -96,14 +101,11 @@ static void verb_send(void *ctx, const struct hop *to, struct str bytes)
 {
 	struct worker *w = ctx;
 
-	if (to->transport != TRANSPORT_UDP || to->listener >= w->ports) {
-		logsink_say(w->conf.log, LOG_ERROR, "host.unsupported",
-			    LOGF_STR("verb", STR("send")),
-			    LOGF_INT("transport", to->transport),
-			    LOGF_INT("listener", to->listener));
-		return;
-	}
-	udp_send(&w->port[to->listener].udp, to, bytes);
+	assert(to->listener < w->ports);
+	if (to->transport == TRANSPORT_UDP)
+		udp_send(&w->port[to->listener].udp, to, bytes);
+	else
+		streams_send(w->streams, to, bytes);
 }
 
 static void unsupported(struct worker *w, struct str verb)
@@ -112,10 +114,19 @@ static void unsupported(struct worker *w, struct str verb)
 		    LOGF_STR("verb", verb));
 }
 
+static void verb_open(void *ctx, const struct hop *flow)
+{
+	struct worker *w = ctx;
+
+	assert(flow->listener < w->ports);
+	streams_open(w->streams, flow);
+}
+
 static void verb_close(void *ctx, const struct hop *flow)
 {
-	(void)flow;
-	unsupported(ctx, STR("close"));
+	struct worker *w = ctx;
+
+	streams_close(w->streams, flow);
 }
 
 static void verb_query(void *ctx, struct query *q)
@@ -157,50 +168,6 @@ static void verb_log(void *ctx, const struct log_event *e)
 
 /* ---- the loop ---- */
 
-static void receive_batch(struct worker *w, struct port *p, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		struct hop from;
-		struct str bytes;
-
-		if (udp_take(&p->udp, w->batch, i, &from, &bytes))
-			core_receive(w->core, now(w), &from, bytes);
-	}
-}
-
-static void on_readable(struct ev_loop *loop, ev_io *io, int events)
-{
-	struct port *p = io->data;
-	struct worker *w = p->worker;
-
-	(void)loop;
-	(void)events;
-	turn_begin(w);
-	/* libev reports errors as readable, and an error that nobody reads
-	 * would make it report for ever. */
-	udp_drain_errors(&p->udp);
-	for (int i = 0; i < BATCHES; i++) {
-		unsigned n = udp_receive(&p->udp, w->batch);
-
-		receive_batch(w, p, n);
-		settle(w);
-		if (n < UDP_BATCH)
-			break;
-	}
-}
-
-static void on_writable(struct ev_loop *loop, ev_io *io, int events)
-{
-	struct port *p = io->data;
-
-	(void)loop;
-	(void)events;
-	turn_begin(p->worker);
-	settle(p->worker);
-	if (list_empty(&p->udp.queue.list))
-		ev_io_stop(p->worker->loop, &p->writable);
-}
-
 static void on_timer(struct ev_loop *loop, ev_timer *t, int events)
 {
 	struct worker *w = t->data;
@@ -208,20 +175,20 @@ static void on_timer(struct ev_loop *loop, ev_timer *t, int events)
 	(void)loop;
 	(void)events;
 	w->armed = TICK_NEVER;
-	turn_begin(w);
-	core_expire(w->core, now(w));
-	settle(w);
+	worker_begin(w);
+	core_expire(w->core, worker_now(w));
+	worker_settle(w);
 }
 
 /* Before the loop sleeps: until when? */
 static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events)
 {
 	struct worker *w = p->data;
-	tick_t deadline = core_deadline(w->core), t = now(w).mono;
+	tick_t deadline = core_deadline(w->core), t = worker_now(w).mono;
 
 	(void)events;
 	succession_sweep(&w->scripts);
-	if (!list_empty(&w->faults.list))
+	if (has_news(w))
 		deadline = t;
 	if (deadline.us == w->armed.us)
 		return;
@@ -248,12 +215,12 @@ static void deliver_mail(struct worker *w)
 	list_each_safe (it, &mail) {
 		struct letter *l = container_of(it, struct letter, link);
 
-		core_post(w->core, now(w), &l->post);
+		core_post(w->core, worker_now(w), &l->post);
 		free(l);
 		if (++n % UDP_BATCH == 0)
-			settle(w);
+			worker_settle(w);
 	}
-	settle(w);
+	worker_settle(w);
 }
 
 static void wait_for(sem_t *sem)
@@ -267,8 +234,8 @@ static void rest(struct worker *w)
 {
 	sem_post(&w->resting);
 	wait_for(&w->resume);
-	turn_begin(w);
-	settle(w);
+	worker_begin(w);
+	worker_settle(w);
 }
 
 static void on_async(struct ev_loop *loop, ev_async *a, int events)
@@ -276,7 +243,7 @@ static void on_async(struct ev_loop *loop, ev_async *a, int events)
 	struct worker *w = a->data;
 
 	(void)events;
-	turn_begin(w);
+	worker_begin(w);
 	deliver_mail(w);
 	if (atomic_exchange(&w->report, false))
 		upkeep_report(w);
@@ -306,6 +273,7 @@ static void on_netlink(struct ev_loop *loop, ev_io *io, int events)
 	(void)events;
 	source_drain(w->source);
 	upkeep_addresses(w);
+	streams_check_local(w->streams);
 }
 
 static void on_save(struct ev_loop *loop, ev_timer *t, int events)
@@ -313,8 +281,8 @@ static void on_save(struct ev_loop *loop, ev_timer *t, int events)
 	struct worker *w = t->data;
 
 	(void)events;
-	turn_begin(w);
-	ev_timer_set(t, upkeep_save(w, now(w)), 0.);
+	worker_begin(w);
+	ev_timer_set(t, upkeep_save(w, worker_now(w)), 0.);
 	ev_timer_start(loop, t);
 }
 
@@ -347,6 +315,7 @@ struct worker *worker_new(const struct worker_conf *conf)
 	w->host = (struct host){
 	    .ctx = w,
 	    .send = verb_send,
+	    .open = verb_open,
 	    .close = verb_close,
 	    .query = verb_query,
 	    .unquery = verb_unquery,
@@ -363,7 +332,8 @@ struct worker *worker_new(const struct worker_conf *conf)
 	w->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
 	w->batch = udp_batch_new();
 	w->source = source_new(&conf->node->listeners);
-	if (!w->loop || !w->batch || !w->source) {
+	w->streams = worker_make_streams(w);
+	if (!w->batch || !w->streams) {
 		worker_free(&w);
 		return NULL;
 	}
@@ -373,37 +343,13 @@ struct worker *worker_new(const struct worker_conf *conf)
 	return w;
 }
 
-int worker_listen(struct worker *w, char *why, size_t n)
-{
-	const struct listeners *ls = &w->conf.node->listeners;
-
-	while (w->ports < ls->n) {
-		struct port *p = &w->port[w->ports];
-		int err = udp_open(&p->udp, &ls->l[w->ports], w->ports,
-				   &w->faults, why, n);
-
-		if (err)
-			return err;
-		p->worker = w;
-		ev_io_init(&p->readable, on_readable, p->udp.fd, EV_READ);
-		ev_io_init(&p->writable, on_writable, p->udp.fd, EV_WRITE);
-		p->readable.data = p->writable.data = p;
-		logsink_say(w->conf.log, LOG_INFO, "listener.open",
-			    LOGF_ADDR("listener", &ls->l[w->ports].addr),
-			    LOGF_INT("receive_buffer", p->udp.rcvbuf));
-		w->ports++;
-	}
-	upkeep_addresses(w);
-	return 0;
-}
-
 static int start(struct worker *w)
 {
 	int err;
 
-	turn_begin(w);
+	worker_begin(w);
 	w->core = core_new(w->conf.node, w->conf.index, &w->host, w->conf.seed,
-			   now(w));
+			   worker_now(w));
 	if (!w->core)
 		return ERR_NOMEM;
 	ev_prepare_start(w->loop, &w->prepare);
@@ -411,10 +357,12 @@ static int start(struct worker *w)
 	if (source_fd(w->source) >= 0)
 		ev_io_start(w->loop, &w->netlink);
 	for (unsigned i = 0; i < w->ports; i++)
-		ev_io_start(w->loop, &w->port[i].readable);
-	err = script_bind(w->scripts.present, w->core, now(w));
+		if (w->port[i].udp.fd >= 0)
+			ev_io_start(w->loop, &w->port[i].readable);
+	streams_start(w->streams);
+	err = script_bind(w->scripts.present, w->core, worker_now(w));
 	if (!err && w->conf.state) {
-		upkeep_restore(w, now(w));
+		upkeep_restore(w, worker_now(w));
 		ev_timer_start(w->loop, &w->save);
 	}
 	return err;
@@ -423,11 +371,11 @@ static int start(struct worker *w)
 /* Answers what is open, and gives the answers a moment to leave. */
 static void finish(struct worker *w)
 {
-	turn_begin(w);
-	succession_unbind(&w->scripts, now(w));
-	core_stop(w->core, now(w));
+	worker_begin(w);
+	succession_unbind(&w->scripts, worker_now(w));
+	core_stop(w->core, worker_now(w));
 	if (w->conf.state)
-		upkeep_save(w, now(w));
+		upkeep_save(w, worker_now(w));
 	flush(w);
 	for (unsigned i = 0; i < w->ports; i++) {
 		struct pollfd pfd = {w->port[i].udp.fd, POLLOUT, 0};
@@ -436,6 +384,7 @@ static void finish(struct worker *w)
 		    poll(&pfd, 1, LINGER_MS) > 0)
 			udp_flush(&w->port[i].udp);
 	}
+	streams_linger(w->streams, LINGER_MS);
 }
 
 static void *run(void *arg)
@@ -446,7 +395,7 @@ static void *run(void *arg)
 	w->error = err;
 	sem_post(&w->started);
 	if (!err) {
-		settle(w);
+		worker_settle(w);
 		ev_run(w->loop, 0);
 		finish(w);
 	}
@@ -510,6 +459,7 @@ void worker_free(struct worker **w)
 	for (unsigned i = 0; i < worker->ports; i++)
 		udp_close(&worker->port[i].udp);
 	succession_free(&worker->scripts);
+	streams_free(&worker->streams);
 	dgram_queue_fini(&worker->faults);
 	mailbox_fini(&worker->mailbox);
 	source_free(&worker->source);

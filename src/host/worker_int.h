@@ -11,9 +11,11 @@
 
 #include "host/mailbox.h"
 #include "host/source.h"
+#include "host/stream.h"
 #include "host/udp.h"
 #include "host/worker.h"
 
+/* A listener; those of streams have no socket here. */
 struct port {
 	struct udp udp;
 	ev_io readable, writable;
@@ -38,6 +40,7 @@ struct worker {
 	unsigned ports;
 	struct udp_batch *batch;
 	struct dgram_queue faults;
+	struct streams *streams;
 	struct source *source;
 	struct mailbox mailbox;
 	uint64_t lost_told;
@@ -46,6 +49,17 @@ struct worker {
 	sem_t started, resting, resume;
 	int error; /* of starting */
 };
+
+/* worker.c */
+/* The clocks: wall time as of the begin of this turn. */
+struct now worker_now(const struct worker *w);
+/* Begins a turn of the loop, or a part of it: before the first entry. */
+void worker_begin(struct worker *w);
+/* Ends a batch of entries: what they sent goes out, what failed is told. */
+void worker_settle(struct worker *w);
+
+/* worker_listen.c */
+struct streams *worker_make_streams(struct worker *w); /* NULL: no memory */
 
 /* upkeep.c */
 /* Reads the addresses of the machine; logs which listeners came or went. */

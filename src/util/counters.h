@@ -61,6 +61,9 @@
 	X(CNT_ICMP_STRAY, "tandem_icmp_total", "result=stray")                 \
 	X(CNT_SEND_ERROR, "tandem_send_errors_total", "")                      \
 	X(CNT_STRAY_ANSWER, "tandem_dropped_total", "reason=stray_answer")     \
+	X(CNT_ACCEPT_PAUSED, "tandem_accept_pauses_total", "")                 \
+	X(CNT_STREAM_UNSENT, "tandem_dropped_total",                           \
+	  "reason=connection_closed")                                          \
 	X(CNT_HANDOVER, "tandem_handovers_total", "")                          \
 	X(CNT_LUA_ERROR, "tandem_lua_errors_total", "")                        \
 	X(CNT_LUA_KILL_CPU, "tandem_lua_kills_total", "reason=cpu")            \

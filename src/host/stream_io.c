@@ -1,0 +1,262 @@
+#include "host/stream_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/*
+ * What moves on a connection: the steps of coming up, bytes in, messages out.
+ */
+
+enum {
+	/* Pieces of one connection before others get their turn. */
+	READS = 4,
+	/* Messages in one call of the kernel. */
+	WRITES = 16,
+};
+
+/* ---- errors ---- */
+
+enum cause stream_cause(const struct stream *s, int err)
+{
+	switch (err) {
+	case ECONNREFUSED:
+		return CAUSE_REFUSED;
+	case ETIMEDOUT:
+		return s->state == STREAM_CONNECTING ? CAUSE_CONNECT_TIMEOUT
+						     : CAUSE_RESET;
+	case EHOSTUNREACH:
+	case EHOSTDOWN:
+	case EACCES: /* prohibited, by a router or by our packet filter */
+	case EPERM:
+		return CAUSE_ICMP_HOST;
+	case ENETUNREACH:
+		/* Also what IPv4 says of a source that is elsewhere. */
+		return s->hop.local.family == ADDR_NONE ||
+			       source_is_local(&s->hop.local)
+			   ? CAUSE_ICMP_NET
+			   : CAUSE_NO_SOURCE;
+	case ECONNRESET:
+	case EPIPE:
+		return CAUSE_RESET;
+	default:
+		/* No descriptor, port or memory, no such address: whatever it
+		 * is, it is on our side. */
+		return s->state == STREAM_CONNECTING ? CAUSE_NO_SOURCE
+						     : CAUSE_RESET;
+	}
+}
+
+static void fail_errno(struct stream *s, int err)
+{
+	stream_fail(s, stream_cause(s, err), strerror(err));
+}
+
+/* ---- coming up ---- */
+
+static void come_up(struct stream *s)
+{
+	ev_timer_stop(s->ss->conf.loop, &s->deadline);
+	s->state = STREAM_UP;
+	s->hop.local = sock_local(s->fd);
+	s->tell_up = true;
+	list_append(&s->ss->news, &s->news);
+	stream_expect(s, EV_READ);
+	stream_write(s);
+}
+
+static void on_connected(struct stream *s)
+{
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+		err = errno;
+	if (err)
+		fail_errno(s, err);
+	else
+		come_up(s);
+}
+
+void stream_begin(struct stream *s)
+{
+	come_up(s);
+}
+
+/* ---- bytes in ---- */
+
+static enum sock_result read_piece(struct stream *s, size_t *n_r)
+{
+	ssize_t n;
+
+	do
+		n = recv(s->fd, s->ss->piece, STREAM_PIECE, 0);
+	while (n < 0 && errno == EINTR);
+	*n_r = n > 0 ? (size_t)n : 0;
+	if (n > 0)
+		return SOCK_DONE;
+	if (n == 0)
+		return SOCK_END;
+	return errno == EAGAIN ? SOCK_WANT_READ : SOCK_FAILED;
+}
+
+/* A peer that ends its half has ended the connection: nothing in SIP needs the
+ * other half alone. */
+static void on_readable(struct stream *s)
+{
+	const struct streams_user *u = &s->ss->conf.user;
+
+	for (int i = 0; i < READS && s->state == STREAM_UP; i++) {
+		size_t n;
+		enum sock_result r = read_piece(s, &n);
+
+		if (r == SOCK_DONE)
+			u->receive(u->ctx, &s->hop,
+				   (struct str){s->ss->piece, n});
+		else if (r == SOCK_END)
+			stream_fail(s, CAUSE_CLOSED, NULL);
+		else if (r == SOCK_FAILED)
+			fail_errno(s, errno);
+		else
+			return;
+	}
+}
+
+/* What still comes in is not wanted; but closing before it is read would reset
+ * the connection, and with it our last answer. */
+static void drain(struct stream *s)
+{
+	for (int i = 0; i < READS; i++) {
+		size_t n;
+		enum sock_result r = read_piece(s, &n);
+
+		if (r == SOCK_END || r == SOCK_FAILED)
+			stream_bury(s);
+		if (r != SOCK_DONE)
+			return;
+	}
+}
+
+/* ---- messages out ---- */
+
+static unsigned gather(const struct stream *s, struct iovec *iov)
+{
+	size_t skip = s->written;
+	unsigned n = 0;
+
+	list_each (it, &s->queue.list) {
+		struct dgram *d = dgram_of(it);
+
+		iov[n++] = (struct iovec){d->bytes + skip, d->n - skip};
+		skip = 0;
+		if (n == WRITES)
+			break;
+	}
+	return n;
+}
+
+static enum sock_result write_some(struct stream *s, size_t *n_r)
+{
+	struct iovec iov[WRITES];
+	struct msghdr m = {.msg_iov = iov, .msg_iovlen = gather(s, iov)};
+	ssize_t n;
+
+	do
+		n = sendmsg(s->fd, &m, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	*n_r = n > 0 ? (size_t)n : 0;
+	if (n >= 0)
+		return SOCK_DONE;
+	return errno == EAGAIN ? SOCK_WANT_WRITE : SOCK_FAILED;
+}
+
+static void advance(struct stream *s, size_t n)
+{
+	struct list *first;
+
+	s->written += n;
+	while ((first = list_first(&s->queue.list)) != NULL &&
+	       s->written >= dgram_of(first)->n) {
+		s->written -= dgram_of(first)->n;
+		free(dgram_queue_pop(&s->queue));
+	}
+}
+
+void stream_write(struct stream *s)
+{
+	while (!list_empty(&s->queue.list)) {
+		size_t n;
+		enum sock_result r = write_some(s, &n);
+
+		if (r == SOCK_FAILED) {
+			fail_errno(s, errno);
+			return;
+		}
+		if (r != SOCK_DONE) {
+			stream_expect(s, EV_READ | EV_WRITE);
+			return;
+		}
+		advance(s, n);
+	}
+	stream_expect(s, EV_READ);
+	if (s->state == STREAM_CLOSING)
+		stream_finish(s);
+}
+
+void stream_finish(struct stream *s)
+{
+	if (s->is_half)
+		return;
+	s->is_half = true;
+	shutdown(s->fd, SHUT_WR);
+}
+
+/* ---- the loop ---- */
+
+static void step(struct stream *s, int events)
+{
+	if (list_linked(&s->news))
+		stream_tell(s); /* that it is up, before its first bytes */
+	switch (s->state) {
+	case STREAM_CONNECTING:
+		on_connected(s);
+		break;
+	case STREAM_UP:
+		on_readable(s);
+		if (s->state == STREAM_UP && events & EV_WRITE)
+			stream_write(s);
+		break;
+	case STREAM_CLOSING:
+		drain(s);
+		if (s->state == STREAM_CLOSING && events & EV_WRITE)
+			stream_write(s);
+		break;
+	case STREAM_FAILED:
+	case STREAM_DEAD:
+		break;
+	}
+}
+
+void stream_on_io(struct ev_loop *loop, ev_io *io, int events)
+{
+	struct stream *s = io->data;
+	const struct streams_user *u = &s->ss->conf.user;
+
+	(void)loop;
+	u->begin(u->ctx);
+	step(s, events);
+	u->end(u->ctx); /* s may be gone */
+}
+
+void stream_on_deadline(struct ev_loop *loop, ev_timer *t, int events)
+{
+	struct stream *s = t->data;
+	const struct streams_user *u = &s->ss->conf.user;
+
+	(void)loop;
+	(void)events;
+	u->begin(u->ctx);
+	stream_bury(s);
+	u->end(u->ctx);
+}

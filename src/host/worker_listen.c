@@ -1,0 +1,157 @@
+#include "host/worker_int.h"
+
+/*
+ * The sockets of a worker: what comes from them goes to its core.
+ */
+
+enum {
+	/* Batches of one socket before others get their turn. */
+	BATCHES = 4,
+};
+
+/* ---- datagrams ---- */
+
+static void receive_batch(struct worker *w, struct port *p, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct hop from;
+		struct str bytes;
+
+		if (udp_take(&p->udp, w->batch, i, &from, &bytes))
+			core_receive(w->core, worker_now(w), &from, bytes);
+	}
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *io, int events)
+{
+	struct port *p = io->data;
+	struct worker *w = p->worker;
+
+	(void)loop;
+	(void)events;
+	worker_begin(w);
+	/* libev reports errors as readable, and an error that nobody reads
+	 * would make it report for ever. */
+	udp_drain_errors(&p->udp);
+	for (int i = 0; i < BATCHES; i++) {
+		unsigned n = udp_receive(&p->udp, w->batch);
+
+		receive_batch(w, p, n);
+		worker_settle(w);
+		if (n < UDP_BATCH)
+			break;
+	}
+}
+
+static void on_writable(struct ev_loop *loop, ev_io *io, int events)
+{
+	struct port *p = io->data;
+
+	(void)loop;
+	(void)events;
+	worker_begin(p->worker);
+	worker_settle(p->worker);
+	if (list_empty(&p->udp.queue.list))
+		ev_io_stop(p->worker->loop, &p->writable);
+}
+
+/* ---- streams ---- */
+
+static void streams_begin(void *ctx)
+{
+	worker_begin(ctx);
+}
+
+static void streams_receive(void *ctx, const struct hop *from, struct str bytes)
+{
+	struct worker *w = ctx;
+
+	core_receive(w->core, worker_now(w), from, bytes);
+}
+
+static void streams_event(void *ctx, const struct flow_event *e)
+{
+	struct worker *w = ctx;
+
+	core_flow_event(w->core, worker_now(w), e);
+}
+
+static void streams_end(void *ctx)
+{
+	worker_settle(ctx);
+}
+
+struct streams *worker_make_streams(struct worker *w)
+{
+	struct streams_conf conf = {
+	    .loop = w->loop,
+	    .listeners = &w->conf.node->listeners,
+	    .limits = &w->conf.node->settings.streams,
+	    .source = w->source,
+	    .faults = &w->faults,
+	    .log = w->conf.log,
+	    .worker = w->conf.index,
+	    .user = {.ctx = w,
+		     .begin = streams_begin,
+		     .receive = streams_receive,
+		     .event = streams_event,
+		     .end = streams_end},
+	};
+
+	return w->loop && w->source ? streams_new(&conf) : NULL;
+}
+
+/* ---- listening ---- */
+
+static int listen_udp(struct worker *w, struct port *p, unsigned i, char *why,
+		      size_t n)
+{
+	const struct listener *l = &w->conf.node->listeners.l[i];
+	int err = udp_open(&p->udp, l, i, &w->faults, why, n);
+
+	if (err)
+		return err;
+	ev_io_init(&p->readable, on_readable, p->udp.fd, EV_READ);
+	ev_io_init(&p->writable, on_writable, p->udp.fd, EV_WRITE);
+	p->readable.data = p->writable.data = p;
+	logsink_say(w->conf.log, LOG_INFO, "listener.open",
+		    LOGF_STR("transport", STR("udp")),
+		    LOGF_ADDR("listener", &l->addr),
+		    LOGF_INT("receive_buffer", p->udp.rcvbuf));
+	return 0;
+}
+
+static int listen_stream(struct worker *w, struct port *p, unsigned i,
+			 char *why, size_t n)
+{
+	const struct listener *l = &w->conf.node->listeners.l[i];
+	int err = streams_listen(w->streams, i, why, n);
+
+	udp_init(&p->udp, l, i, &w->faults); /* nothing is ever in it */
+	if (err)
+		return err;
+	logsink_say(w->conf.log, LOG_INFO, "listener.open",
+		    LOGF_STR("transport", str_from(transport_name(
+					      (enum transport)l->transport))),
+		    LOGF_ADDR("listener", &l->addr));
+	return 0;
+}
+
+int worker_listen(struct worker *w, char *why, size_t n)
+{
+	const struct listeners *ls = &w->conf.node->listeners;
+
+	while (w->ports < ls->n) {
+		struct port *p = &w->port[w->ports];
+		int err = (ls->l[w->ports].transport == TRANSPORT_UDP
+			       ? listen_udp
+			       : listen_stream)(w, p, w->ports, why, n);
+
+		if (err)
+			return err;
+		p->worker = w;
+		w->ports++;
+	}
+	upkeep_addresses(w);
+	return 0;
+}
