@@ -12,7 +12,7 @@ SRC_transaction := branch key txns server client record
 SRC_proxy       := answered attempt calls calls_image cancel cookie dialog flow follow forward late load members own path places proxy request response route settings settle shared shun stateless token trying validate
 SRC_core        := core node shared
 SRC_lua         := base box env limit load order oslib sched small strlib strmatch strpat tablib vm \
-		   bind_core bind_counter bind_header bind_json bind_member \
+		   bind_core bind_counter bind_header bind_join bind_json bind_member \
 		   bind_own bind_request bind_response bind_ruri bind_shared \
 		   bind_sticky bind_task bind_timer bind_try bind_uri \
 		   generation script script_apply script_life script_log \
@@ -29,7 +29,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test log_test
 		   proxy_own_test proxy_icmp_test proxy_noninvite_test \
 		   proxy_places_test \
 		   proxy_life_test proxy_nomem_test proxy_path_test token_test \
-		   frame_test listener_test load_test via_test branch_test server_match_test \
+		   frame_test listener_test load_test members_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
 		   host_test statefile_test udp_test stream_test \

@@ -31,7 +31,7 @@ static void fill_place(struct member *m, struct facts *f)
 	m->moves++;
 }
 
-static void fill(struct member *m, struct facts *f)
+void facts_fill(struct member *m, struct facts *f)
 {
 	load_declare(&m->load, f->resource, f->n_resources);
 	fill_place(m, f);
@@ -41,6 +41,8 @@ static void fill(struct member *m, struct facts *f)
  * same: they may be reading it already. */
 int facts_bind(struct script *s)
 {
+	if (rooms_bind(s) != 0)
+		return ERR_NOMEM;
 	list_each (it, &s->facts) {
 		struct facts *f = container_of(it, struct facts, link);
 
@@ -48,7 +50,7 @@ int facts_bind(struct script *s)
 		if (!f->m)
 			return ERR_NOMEM;
 		if (s->conf.worker == 0)
-			fill(f->m, f);
+			facts_fill(f->m, f);
 	}
 	return 0;
 }
@@ -102,13 +104,18 @@ static struct facts *check(lua_State *L, int idx)
 	return box_get(L, idx, &facts_type);
 }
 
+static const char *why_not(const struct facts *f)
+{
+	return f->s->phase == SCRIPT_LOADING ? "while the script loads"
+					     : "any more: it has left its pool";
+}
+
 struct member *facts_member(lua_State *L, int idx)
 {
 	struct facts *f = check(L, idx);
 
 	if (!f->m)
-		vm_raise(L, "server %s cannot be used while the script loads",
-			 f->name);
+		vm_raise(L, "server %s cannot be used %s", f->name, why_not(f));
 	return f->m;
 }
 
@@ -129,16 +136,14 @@ static bool is_state(enum fact fact)
 {
 	return fact == FACT_HEALTH || fact == FACT_ADMIN ||
 	       fact == FACT_HOLD_UNTIL || fact == FACT_FAILBACK_UNTIL ||
-	       fact == FACT_TRIAL || fact == FACT_RETURNED;
+	       fact == FACT_TRIAL || fact == FACT_RETURNED || fact == FACT_LEFT;
 }
 
 static struct member *to_write(lua_State *L, const struct facts *f)
 {
 	if (!f->m)
-		vm_raise(L,
-			 "the facts of %s cannot be changed while the "
-			 "script loads",
-			 f->name);
+		vm_raise(L, "the facts of %s cannot be changed %s", f->name,
+			 why_not(f));
 	return f->m;
 }
 
@@ -234,10 +239,20 @@ static int l_used(lua_State *L)
 	return 1;
 }
 
+/* facts:leave(): the server is in its pool no more; of core.join */
+static int l_leave(lua_State *L)
+{
+	struct facts *f = check(L, 1);
+
+	if (f->m)
+		facts_leave(f);
+	return 0;
+}
+
 static const luaL_Reg methods[] = {
-    {"get", l_get},   {"set", l_set},     {"add", l_add},
-    {"name", l_name}, {"moved", l_moved}, {"id", l_id},
-    {"rate", l_rate}, {"used", l_used},   {NULL, NULL}};
+    {"get", l_get},     {"set", l_set}, {"add", l_add},   {"name", l_name},
+    {"moved", l_moved}, {"id", l_id},   {"rate", l_rate}, {"used", l_used},
+    {"leave", l_leave}, {NULL, NULL}};
 
 const struct box_type facts_type = {.name = "tandem.Facts",
 				    .gone = "the server is gone",
@@ -347,7 +362,7 @@ static uint8_t read_path(lua_State *L)
 	return paths[luaL_checkoption(L, -1, NULL, words)];
 }
 
-static void read_options(lua_State *L, int idx, struct facts *f)
+void facts_read(lua_State *L, int idx, struct facts *f)
 {
 	luaL_checktype(L, idx, LUA_TTABLE);
 	lua_getfield(L, idx, "addr");
@@ -357,7 +372,7 @@ static void read_options(lua_State *L, int idx, struct facts *f)
 			read_addr(L, f);
 			lua_pop(L, 1);
 		}
-	} else {
+	} else if (!lua_isnil(L, -1)) {
 		read_addr(L, f);
 	}
 	lua_getfield(L, idx, "record_route");
@@ -391,7 +406,7 @@ static int l_member(lua_State *L)
 	if (n < 0 || (size_t)n >= sizeof(f->name))
 		return vm_raise(L, "the name '%s/%s' is too long", pool,
 				server);
-	read_options(L, 3, f);
+	facts_read(L, 3, f);
 	f->s = s;
 	lua_pushvalue(L, -1);
 	f->anchor = vm_ref(L);
@@ -400,8 +415,8 @@ static int l_member(lua_State *L)
 	return 1;
 }
 
-/* core.changes() -> integer: grows whenever health, admin, a hold, a trial or a
- * return of any server has become another one, in whatever worker */
+/* core.changes() -> integer: grows whenever health, admin, a hold, a trial, a
+ * return or a leave of any server has become another one, in whatever worker */
 static int l_changes(lua_State *L)
 {
 	const struct script *s = script_of(L);

@@ -191,7 +191,7 @@ int generation_switch(struct generation *g, struct node *node,
 		settings_fini(&settings, &node->mem);
 		return reason_set(&r, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
 	}
-	members_undeclare(&node->members);
+	members_undeclare(&node->members, now.mono);
 	err = attach_all(g, node, worker, now, &r);
 	if (!err)
 		err = start_all(g, &r);

@@ -173,6 +173,7 @@ static struct script *script_new(const struct script_conf *conf)
 	list_init(&s->timers);
 	list_init(&s->tasks);
 	list_init(&s->facts);
+	list_init(&s->rooms);
 	list_init(&s->owns);
 	list_init(&s->counters);
 	list_init(&s->own_files);
@@ -191,7 +192,7 @@ static int open_core(lua_State *L)
 	static void (*const binds[])(lua_State *) = {
 	    bind_core, bind_request, bind_response, bind_member, bind_timer,
 	    bind_task, bind_own,     bind_shared,   bind_json,   bind_uri,
-	    bind_ruri, bind_counter, bind_sticky};
+	    bind_ruri, bind_counter, bind_sticky,   bind_join};
 
 	lua_newtable(L);
 	for (size_t i = 0; i < ARRAY_LEN(binds); i++)

@@ -93,6 +93,7 @@ struct script {
 	struct list timers;   /* struct ltimer */
 	struct list tasks;    /* struct ltask */
 	struct list facts;    /* struct facts */
+	struct list rooms;    /* struct room, of bind_join.c */
 	struct list owns;     /* struct ownreq */
 	struct list counters; /* struct ucounter */
 	size_t n_timers;      /* running */
@@ -244,11 +245,18 @@ struct facts {
 extern const struct box_type facts_type;
 int facts_bind(struct script *s); /* 0 or ERR_NOMEM */
 void facts_release(struct script *s);
+/* The options of core.member at idx; raises. */
+void facts_read(lua_State *L, int idx, struct facts *f);
+/* Makes them the member's, in worker 0 while nobody else reads it. */
+void facts_fill(struct member *m, struct facts *f);
 /* The facts of a server, or nil. */
 void facts_push(lua_State *L, const struct member *m);
 /* What the Lua half makes of it: a Server, or nil. */
 void server_push(lua_State *L, const struct member *m);
 struct member *facts_member(lua_State *L, int idx); /* raises */
+/* bind_join.c: servers that are found while it runs */
+int rooms_bind(struct script *s); /* 0 or ERR_NOMEM */
+void facts_leave(struct facts *f);
 
 /* A task that is no handler: core.spawn, timers, messages. */
 struct ltimer;
@@ -292,6 +300,7 @@ void bind_core(lua_State *L);
 void bind_request(lua_State *L);
 void bind_response(lua_State *L);
 void bind_member(lua_State *L);
+void bind_join(lua_State *L);
 void bind_timer(lua_State *L);
 void bind_task(lua_State *L);
 void bind_own(lua_State *L);

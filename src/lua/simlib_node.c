@@ -408,6 +408,8 @@ static int l_members(lua_State *L)
 	list_each (it, &shared->members.list) {
 		struct member *m = container_of(it, struct member, link);
 
+		if (m->id == 0)
+			continue; /* a spare one */
 		lua_newtable(L);
 		lua_pushstring(L, m->name);
 		lua_setfield(L, -2, "name");
@@ -441,6 +443,8 @@ static int l_loads(lua_State *L)
 		struct member *m = container_of(it, struct member, link);
 		int64_t used = 0;
 
+		if (m->id == 0)
+			continue;
 		for (size_t i = 0; i < ARRAY_LEN(fact); i++) {
 			lua_pushinteger(L, atomic_load(&m->fact[fact[i]]));
 			lua_rawseti(L, 3, ++n);

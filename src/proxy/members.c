@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include "util/err.h"
 #include "util/siphash.h"
 
 /* Not a secret: the same name must give the same id on every node. */
@@ -50,22 +51,32 @@ struct member *members_by_id(const struct members *ms, uint64_t id)
 	return NULL;
 }
 
+static struct member *add(struct members *ms, struct str name)
+{
+	struct member *m;
+
+	if (name.n >= MEMBER_NAME)
+		return NULL;
+	m = mem_zalloc(ms->mem, sizeof(*m));
+	if (!m)
+		return NULL;
+	memcpy(m->name, name.p, name.n);
+	m->index = (uint32_t)ms->n;
+	m->record_route = true;
+	list_append(&ms->list, &m->link);
+	ms->n++;
+	return m;
+}
+
 struct member *members_ref(struct members *ms, struct str name)
 {
 	struct member *m = members_by_name(ms, name);
 
 	if (!m) {
-		if (name.n >= MEMBER_NAME)
-			return NULL;
-		m = mem_zalloc(ms->mem, sizeof(*m));
+		m = add(ms, name);
 		if (!m)
 			return NULL;
-		memcpy(m->name, name.p, name.n);
 		m->id = member_id(name);
-		m->index = (uint32_t)ms->n;
-		m->record_route = true;
-		list_append(&ms->list, &m->link);
-		ms->n++;
 	}
 	atomic_fetch_add(&m->refs, 1);
 	m->declared = true;
@@ -82,10 +93,133 @@ void members_unref(struct members *ms, struct member *m)
 	assert(before > 0);
 }
 
-void members_undeclare(struct members *ms)
+void members_undeclare(struct members *ms, tick_t now)
 {
-	list_each (it, &ms->list)
-		container_of(it, struct member, link)->declared = false;
+	list_each (it, &ms->list) {
+		struct member *m = container_of(it, struct member, link);
+
+		if (m->declared)
+			m->left = now;
+		m->declared = false;
+	}
+}
+
+/* ---- servers that are found while it runs ---- */
+
+bool member_is_of(const struct member *m, struct str pool)
+{
+	return strncmp(m->name, pool.p, pool.n) == 0 && m->name[pool.n] == '/';
+}
+
+int members_reserve(struct members *ms, struct str pool, unsigned n)
+{
+	char name[MEMBER_NAME];
+	unsigned there = 0;
+
+	assert(pool.n < sizeof(name) - 1);
+	list_each (it, &ms->list) {
+		struct member *m = container_of(it, struct member, link);
+
+		there += m->is_spare && member_is_of(m, pool);
+	}
+	memcpy(name, pool.p, pool.n);
+	name[pool.n] = '/';
+	for (; there < n; there++) {
+		struct member *m = add(ms, (struct str){name, pool.n + 1});
+
+		if (!m)
+			return ERR_NOMEM;
+		m->is_spare = true;
+	}
+	return 0;
+}
+
+/* Nobody knows it any more, or ever did. */
+static bool is_free(const struct member *m, tick_t now)
+{
+	if (!m->is_spare || m->declared || atomic_load(&m->refs) > 0)
+		return false;
+	if (atomic_load(&m->fact[FACT_INFLIGHT]) != 0 ||
+	    atomic_load(&m->fact[FACT_SETUP]) != 0 ||
+	    atomic_load(&m->fact[FACT_CALLS]) != 0)
+		return false;
+	return m->id == 0 || tick_diff(now, m->left) >= MEMBER_REST;
+}
+
+/* Best one that never had a name: who returns finds what was known of him. */
+static struct member *find_free(const struct members *ms, struct str pool,
+				tick_t now)
+{
+	struct member *found = NULL;
+
+	list_each (it, &ms->list) {
+		struct member *m = container_of(it, struct member, link);
+
+		if (!member_is_of(m, pool) || !is_free(m, now))
+			continue;
+		if (m->id == 0)
+			return m;
+		if (!found || tick_before(m->left, found->left))
+			found = m;
+	}
+	return found;
+}
+
+static void rename_spare(struct member *m, struct str name)
+{
+	m->id = 0;
+	memset(m->name, 0, sizeof(m->name));
+	memcpy(m->name, name.p, name.n);
+	for (int i = 0; i < FACT_N; i++)
+		atomic_store(&m->fact[i], 0);
+	atomic_store(&m->load.rate, 0);
+	m->places.n = 0;
+	m->moves++;
+	m->id = member_id(name);
+}
+
+struct member *members_join(struct members *ms, struct str name, tick_t now,
+			    char was_r[MEMBER_NAME])
+{
+	struct member *m = members_by_name(ms, name);
+	struct str rest = name, pool = str_cut(&rest, '/');
+
+	was_r[0] = '\0';
+	if (!m) {
+		if (name.n >= MEMBER_NAME || !rest.p)
+			return NULL;
+		m = find_free(ms, pool, now);
+		if (!m)
+			return NULL;
+		if (m->id != 0)
+			memcpy(was_r, m->name, MEMBER_NAME);
+		rename_spare(m, name);
+	}
+	atomic_fetch_add(&m->refs, 1);
+	return m;
+}
+
+void members_declare(struct members *ms, struct member *m)
+{
+	m->declared = true;
+	atomic_fetch_add(&ms->changes, 1);
+}
+
+struct member *members_share(struct members *ms, struct str name)
+{
+	struct member *m = members_by_id(ms, member_id(name));
+
+	if (m)
+		atomic_fetch_add(&m->refs, 1);
+	return m;
+}
+
+void members_leave(struct members *ms, struct member *m, tick_t now)
+{
+	m->left = now;
+	m->declared = false;
+	atomic_fetch_add(&ms->changes, 1);
+	members_unref(ms, m);
 }
 
 /* ---- going back ---- */

@@ -6,6 +6,11 @@
  * counters. What calls count (inflight, setup, calls) only C writes. A member
  * survives a reload by its name (pool/server): it is found again and referenced
  * by each generation that declares it.
+ *
+ * Servers that are found while it runs (`discover`) are members that were made
+ * beforehand, without a name: worker 0 gives them one. It takes it away again
+ * when nobody can be looking any more; so what is read without a lock is read
+ * of members that are declared, or found by their id.
  */
 #ifndef PROXY_MEMBERS_H
 #define PROXY_MEMBERS_H
@@ -15,6 +20,7 @@
 #include "transport/host.h"
 #include "util/list.h"
 #include "util/mem.h"
+#include "util/tick.h"
 
 enum { MEMBER_NAME = 128, SERVER_PLACES = 16 };
 
@@ -30,6 +36,10 @@ struct server_places {
 	unsigned n; /* 0: its name is not known (yet) */
 	struct server_place at[SERVER_PLACES];
 };
+
+/* How long a name stays after its server has left: longer than any request may
+ * take that began before. */
+#define MEMBER_REST SECONDS(600)
 
 /* X(id, name in Lua): int64 values; times are monotonic microseconds. */
 #define FACT_LIST(X)                                                           \
@@ -49,7 +59,9 @@ struct server_places {
 	X(FACT_CALLS, "calls")                                                 \
 	X(FACT_LATENCY, "latency")                                             \
 	/* id of who takes the ACKs for it, while it is known to be down */    \
-	X(FACT_STAND_IN, "stand_in")
+	X(FACT_STAND_IN, "stand_in")                                           \
+	/* when DNS ceased to name it; 0: it does, or never did */             \
+	X(FACT_LEFT, "left")
 
 enum fact {
 #define X(id, name) id,
@@ -68,10 +80,13 @@ enum member_path {
 struct member {
 	struct list link;
 	char name[MEMBER_NAME]; /* pool/server */
-	uint64_t id;            /* hash of the name, the same on every node */
+	_Atomic uint64_t id;    /* hash of the name, the same on every node;
+				 * 0: it has none */
 	uint32_t index;         /* in the list, for good */
 	_Atomic unsigned refs;  /* scripts that declare it */
-	bool declared;          /* by the present generation */
+	_Atomic bool declared;  /* by the present generation */
+	bool is_spare;          /* made by members_reserve: its name changes */
+	tick_t left;            /* when it was declared no more (worker 0) */
 	/* Addresses that are in the script; none for a name. What counts is
 	 * what a worker knows: proxy_places(). */
 	struct server_places places;
@@ -105,8 +120,25 @@ uint64_t member_id(struct str name);
  * memory ran out or the name is too long. */
 struct member *members_ref(struct members *ms, struct str name);
 void members_unref(struct members *ms, struct member *m);
+/* Makes sure that so many spare members are there for the servers that will be
+ * found for a pool; while no worker runs. 0 or ERR_NOMEM. */
+int members_reserve(struct members *ms, struct str pool, unsigned n);
+bool member_is_of(const struct member *m, struct str pool);
+/* Takes a reference to the member of this name (pool/server), which may be a
+ * spare one that gets the name now; not declared yet. In worker 0 only. NULL
+ * when the name is too long, or all spare ones are taken: by others, by calls
+ * and requests, or by who left less than MEMBER_REST ago. Whose place it took
+ * is written to was_r, "" for nobody's. */
+struct member *members_join(struct members *ms, struct str name, tick_t now,
+			    char was_r[MEMBER_NAME]);
+void members_declare(struct members *ms, struct member *m);
+/* In the other workers: takes a reference to one that worker 0 has joined. NULL
+ * when it is gone already. */
+struct member *members_share(struct members *ms, struct str name);
+/* Gives the reference back; in worker 0 it is declared no more. */
+void members_leave(struct members *ms, struct member *m, tick_t now);
 /* A generation is about to take over: what it does not declare is not. */
-void members_undeclare(struct members *ms);
+void members_undeclare(struct members *ms, tick_t now);
 /* What all members are, to come back to when a generation cannot take over.
  * While no worker runs. NULL: no memory. */
 struct members_image;
