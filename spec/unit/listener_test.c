@@ -191,14 +191,14 @@ TEST(choice_of_a_listener)
 	struct listeners ls = four();
 	struct addr v4 = addr("10.0.0.1:5060"), v6 = addr("[2001:db8::5]:5060");
 
-	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v4, -1), 0);
-	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v6, -1), 3);
-	CHECK_INT(listener_for(&ls, TRANSPORT_TCP, &v4, 0), 1);
-	CHECK_INT(listener_for(&ls, TRANSPORT_TCP, &v6, -1), -1);
-	CHECK_INT(listener_for(&ls, TRANSPORT_TLS, &v4, 99), 2);
+	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v4, -1, NULL), 0);
+	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v6, -1, NULL), 3);
+	CHECK_INT(listener_for(&ls, TRANSPORT_TCP, &v4, 0, NULL), 1);
+	CHECK_INT(listener_for(&ls, TRANSPORT_TCP, &v6, -1, NULL), -1);
+	CHECK_INT(listener_for(&ls, TRANSPORT_TLS, &v4, 99, NULL), 2);
 	ls.l[1] = listener("udp:192.0.2.1:5070", "");
-	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v4, 1), 1);
-	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v4, 3), 0);
+	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v4, 1, NULL), 1);
+	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v4, 3, NULL), 0);
 }
 
 /* Two virtual addresses, each of two families. */
@@ -213,11 +213,32 @@ TEST(choice_of_a_listener_that_goes_with_another)
 	ls.l[3] = listener("tcp:[2001:db8::101]:5060", "");
 	ls.l[4] = listener("udp:[2001:db8::102]:5060", "");
 	ls.l[5] = listener("udp:10.0.0.103:5060", "");
-	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v6, 1), 0);
-	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v6, 2), 4);
-	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v4, 4), 2);
-	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v6, 5), 0);
-	CHECK_INT(listener_for(&ls, TRANSPORT_TCP, &v6, 2), 3);
+	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v6, 1, NULL), 0);
+	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v6, 2, NULL), 4);
+	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v4, 4, NULL), 2);
+	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &v6, 5, NULL), 0);
+	CHECK_INT(listener_for(&ls, TRANSPORT_TCP, &v6, 2, NULL), 3);
+}
+
+/* Two services on each of two addresses. */
+TEST(choice_of_a_listener_at_an_address)
+{
+	struct listeners ls = {.n = 6};
+	struct addr to = addr("10.0.0.1:5060"), here = addr("10.0.0.102:5060");
+
+	ls.l[0] = listener("udp:10.0.0.101:5060", "");
+	ls.l[1] = listener("udp:10.0.0.102:5060", "");
+	ls.l[2] = listener("udp:10.0.0.102:5080", "");
+	ls.l[3] = listener("tls:10.0.0.102:5061", "");
+	ls.l[4] = listener("tls:10.0.0.101:5061", "");
+	ls.l[5] = listener("tls:10.0.0.102:5081", "");
+	CHECK_INT(listener_for(&ls, TRANSPORT_TLS, &to, 1, &here), 3);
+	CHECK_INT(listener_for(&ls, TRANSPORT_TLS, &to, 2, &here), 5);
+	CHECK_INT(listener_for(&ls, TRANSPORT_UDP, &to, 2, &here), 2);
+	here = addr("10.0.0.103:5060");
+	CHECK_INT(listener_for(&ls, TRANSPORT_TLS, &to, 1, &here), -1);
+	ls.l[4] = listener("tls:0.0.0.0:5062", "");
+	CHECK_INT(listener_for(&ls, TRANSPORT_TLS, &to, 1, &here), 4);
 }
 
 TEST(transports)

@@ -7,33 +7,18 @@
 
 enum { MAX_BREADTH = 60 }; /* RFC 5393 5.3.3: where there is no header */
 
-static bool fits(const struct listener *l, const struct hop *hop)
-{
-	return l->transport == hop->transport &&
-	       l->addr.family == hop->addr.family;
-}
-
-/* Whether what arrived at from->local can go on from that address. Not when one
- * end is loopback and the other is not: the kernel would refuse. */
-static bool has_address_of(const struct listener *l, const struct hop *from,
-			   const struct hop *hop)
-{
-	return fits(l, hop) && from->local.family == hop->addr.family &&
-	       addr_is_loopback(&from->local) == addr_is_loopback(&hop->addr) &&
-	       (addr_is_any(&l->addr) || addr_ip_eq(&l->addr, &from->local));
-}
-
 /* The listener the request came by, or of another transport the one at the same
- * address: a virtual one moves with all of its listeners. -1: there is none. */
+ * address: a virtual one moves with all of its listeners. -1: there is none, or
+ * it cannot go on from there: the kernel refuses when one end is loopback and
+ * the other is not. */
 static int listener_beside(const struct listeners *ls, const struct hop *from,
 			   const struct hop *hop)
 {
-	if (has_address_of(&ls->l[from->listener], from, hop))
-		return from->listener;
-	for (unsigned i = 0; i < ls->n; i++)
-		if (has_address_of(&ls->l[i], from, hop))
-			return (int)i;
-	return -1;
+	if (from->local.family != hop->addr.family ||
+	    addr_is_loopback(&from->local) != addr_is_loopback(&hop->addr))
+		return -1;
+	return listener_for(ls, (enum transport)hop->transport, &hop->addr,
+			    from->listener, &from->local);
 }
 
 /*
@@ -57,11 +42,11 @@ bool forward_choose_source(struct proxy *p, const struct hop *from,
 		return true;
 	}
 	l = listener_for(ls, (enum transport)hop->transport, &hop->addr,
-			 from ? from->listener : -1);
+			 from ? from->listener : -1, NULL);
 	if (l < 0 || forward_use_listener(p, (unsigned)l, hop))
 		return l >= 0;
 	for (unsigned i = 0; from && i < ls->n; i++)
-		if (fits(&ls->l[i], hop) && forward_use_listener(p, i, hop))
+		if (forward_use_listener(p, i, hop))
 			return true;
 	return false;
 }
@@ -69,7 +54,7 @@ bool forward_choose_source(struct proxy *p, const struct hop *from,
 bool forward_use_listener(struct proxy *p, unsigned listener, struct hop *hop)
 {
 	int l = listener_for(p->c.listeners, (enum transport)hop->transport,
-			     &hop->addr, (int)listener);
+			     &hop->addr, (int)listener, NULL);
 
 	if (l != (int)listener || hop->addr.port == 0 ||
 	    addr_is_unsendable(&hop->addr))

@@ -194,32 +194,35 @@ bool listener_is_named(const struct listeners *ls, enum transport t,
 }
 
 static bool fits(const struct listener *l, enum transport t,
-		 const struct addr *to)
+		 const struct addr *to, const struct addr *at)
 {
-	return l->transport == t && l->addr.family == to->family;
+	return l->transport == t && l->addr.family == to->family &&
+	       (!at || addr_is_any(&l->addr) || addr_ip_eq(&l->addr, at));
 }
 
 /* How many of the same transport and family stand before it. */
-static unsigned place_of(const struct listeners *ls, unsigned index)
+static unsigned place_of(const struct listeners *ls, unsigned index,
+			 const struct addr *at)
 {
 	const struct listener *l = &ls->l[index];
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < index; i++)
-		n += fits(&ls->l[i], (enum transport)l->transport, &l->addr);
+		n +=
+		    fits(&ls->l[i], (enum transport)l->transport, &l->addr, at);
 	return n;
 }
 
 int listener_for(const struct listeners *ls, enum transport t,
-		 const struct addr *to, int like)
+		 const struct addr *to, int like, const struct addr *at)
 {
 	unsigned before = 0;
 	int first = -1;
 
 	if (like >= 0 && (unsigned)like < ls->n)
-		before = place_of(ls, (unsigned)like);
+		before = place_of(ls, (unsigned)like, at);
 	for (unsigned i = 0; i < ls->n; i++) {
-		if (!fits(&ls->l[i], t, to))
+		if (!fits(&ls->l[i], t, to, at))
 			continue;
 		if (first < 0)
 			first = (int)i;

@@ -55,8 +55,9 @@ int listener_of_name(const struct listeners *ls, enum transport t,
 /* The listener of a transport and family that stands where `like` stands among
  * those of its own, which is `like` itself when they are the same: so two
  * virtual addresses of two families find each other. Else, and with like = -1,
- * the first; -1 when there is none. */
+ * the first; -1 when there is none. With `at` only those at this address of
+ * ours count, wildcards among them. */
 int listener_for(const struct listeners *ls, enum transport t,
-		 const struct addr *to, int like);
+		 const struct addr *to, int like, const struct addr *at);
 
 #endif
