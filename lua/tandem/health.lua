@@ -2,15 +2,17 @@
 -- passive evidence and the word of scripts, writes the facts, and says what has
 -- changed.
 local core = require "tandem.core"
+local address = require "tandem.address"
 local asking = require "tandem.asking"
 local failback = require "tandem.failback"
 local holds = require "tandem.holds"
 local link = require "tandem.link"
+local places = require "tandem.places"
 local pool_state = require "tandem.state"
 local record = require "tandem.record"
 local report = require "tandem.report"
 local watch = require "tandem.watch"
-local ipairs = ipairs
+local ipairs, type = ipairs, type
 
 local _ENV = nil
 
@@ -94,16 +96,44 @@ local function set(server, to, streak, why, who, now)
   asking.start(server)
 end
 
--- A check has ended.
+-- A check has ended: of the server, or of one of its addresses.
 ---@param server table
+---@param place table?
 ---@param good boolean
 ---@param why string
 ---@param now number
-function health.check(server, good, why, now)
-  local to, streak = health.step(pool_state.health(server), server.facts:get "streak",
-    good, server.check.fall, server.check.rise)
+function health.check(server, place, good, why, now)
+  local conf, facts = server.check, server.facts
+  local from, streak = pool_state.health(server), facts:get "streak"
+  if place then
+    from, streak = place.health, place.streak
+  end
+  local to
+  to, streak = health.step(from, streak, good, conf.fall, conf.rise)
+  if place then
+    if address.set(server, place, to, streak, why, "check") then
+      places.publish(server)
+    end
+    to, streak = address.best(server)
+  end
   set(server, to, streak, why, "check", now)
   watch.update(server.pool, why, now)
+end
+
+-- Its name leads elsewhere now (places.update).
+---@param server table
+---@param change { is_other: boolean }
+---@param now number
+function health.addresses(server, change, now)
+  if change.is_other then
+    server.facts:set("failures", 0)
+    server.evidence = server.evidence + 1
+  end
+  if server.check and type(server.check.method) ~= "function" then
+    local to, streak = address.best(server)
+    set(server, to, streak, "addresses changed", "dns", now)
+    watch.update(server.pool, "addresses changed", now)
+  end
 end
 
 -- Nobody looked for a while: what was known counts no more.
@@ -113,6 +143,7 @@ end
 ---@param now number
 function health.forget(server, why, who, now)
   clear_evidence(server)
+  address.set_all(server, "unknown", why, who)
   holds.forget_back(server)
   set(server, "unknown", 0, why, who, now)
 end
@@ -120,6 +151,7 @@ end
 -- The word of a script or an operator; not a failback, so no failback hold.
 link.command("mark", function(server, args, now)
   server.evidence = server.evidence + 1
+  address.set_all(server, args.to, args.why, args.who)
   set(server, args.to, 0, args.why, args.who, now)
   if args.to == "up" then
     clear_evidence(server)
@@ -164,6 +196,7 @@ link.command("fall", function(server, args, now)
   local why = "passive " .. args.why
   if server.check then
     server.evidence = server.evidence + 1
+    address.set_all(server, "down", why, "calls")
     set(server, "down", 0, why, "calls", now)
   else
     note_fall(server, now)
@@ -176,6 +209,30 @@ link.command("fall", function(server, args, now)
   watch.update(server.pool, why, now)
   if pool_state.summary(server.pool, now).left == 0 then
     need(server.pool, now)
+  end
+end)
+
+-- The same at one address of several, while there is another one: its checks take it up
+-- again, or the time of the hold where it has none.
+link.command("address", function(server, args, now)
+  local place = places.find(server, args.addr)
+  if not place or places.is_down(place) or not address.can_spare(server, place) then
+    return
+  end
+  local why = "passive " .. args.why
+  address.set(server, place, "down", 0, why, "calls")
+  if address.is_asked(server) then
+    server.evidence = server.evidence + 1
+    local to, streak = address.best(server)
+    set(server, to, streak, why, "calls", now)
+    watch.update(server.pool, why, now)
+  else
+    place.ends = now + server.pool.passive.hold
+    address.arm(server, now)
+  end
+  places.publish(server)
+  if server.pool.on_update then
+    server.pool.on_update(server.pool, now) -- somebody is to be asked now
   end
 end)
 
@@ -198,7 +255,7 @@ function health.start(server, now)
   local is_new
   server.record, is_new = record.load(server)
   local facts = server.facts
-  if facts:moved() then
+  if places.load(server) then
     forget(server)
     is_new = true
   end
@@ -213,6 +270,7 @@ function health.start(server, now)
     holds.forget_back(server)
   end
   holds.start(server, now)
+  address.start(server, now)
   asking.start(server)
   server.is_new = is_new
   server.pool.is_new = server.pool.is_new or is_new

@@ -1,6 +1,7 @@
 -- The pools as plain tables: for the simulator, status commands and metrics.
 local core = require "tandem.core"
 local history = require "tandem.history"
+local places = require "tandem.places"
 local pool_state = require "tandem.state"
 local record = require "tandem.record"
 local registry = require "tandem.registry"
@@ -52,6 +53,7 @@ local function show(server, now)
     inflight = facts:get "inflight", setup = facts:get "setup", calls = facts:get "calls",
     cps = facts:rate(),
     max_calls = server.max_calls, max_cps = server.max_cps,
+    addresses = places.show(server),
     resources = server.handle.resources, slow_start = slow_start.share(server, now),
     latency = server.handle.latency,
   }

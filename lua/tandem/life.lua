@@ -1,5 +1,7 @@
 -- What happens when the core is there, and when it goes: checks, timers, events.
 local core = require "tandem.core"
+local address = require "tandem.address"
+local ahead = require "tandem.ahead"
 local asking = require "tandem.asking"
 local changes = require "tandem.changes"
 local check = require "tandem.check"
@@ -9,6 +11,7 @@ local health = require "tandem.health"
 local holds = require "tandem.holds"
 local link = require "tandem.link"
 local orders = require "tandem.orders"
+local places = require "tandem.places"
 local record = require "tandem.record"
 local registry = require "tandem.registry"
 local report = require "tandem.report"
@@ -36,6 +39,8 @@ local function tend()
   local now = core.now()
   each_server(function(server)
     orders.tend(server, now)
+    ahead.tend(server, now)
+    address.expire(server, now)
     asking.start(server)
   end)
   for _, pool in ipairs(registry.pools) do
@@ -52,6 +57,7 @@ local function take_charge(now)
     health.start(server, now)
     orders.start(server, now)
     check.start(server, now)
+    ahead.start(server)
   end)
   tending = core.every(tend_interval, tend)
   if core.generation() > 1 then
@@ -86,6 +92,8 @@ function life.start()
   if is_first then
     record.begin()
     take_charge(core.now())
+  else
+    each_server(places.load)
   end
   events.start()
   if is_first then
@@ -93,6 +101,7 @@ function life.start()
     record.commit()
     tell_changes()
   end
+  each_server(places.start)
 end
 
 function life.stop()
@@ -101,6 +110,7 @@ function life.stop()
     tending:cancel()
   end
   each_server(function(server)
+    ahead.stop(server)
     check.stop(server)
     health.stop(server)
     orders.stop(server)

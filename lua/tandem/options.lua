@@ -4,7 +4,8 @@ local core = require "tandem.core"
 local headers = require "tandem.headers"
 local netset = require "tandem.netset"
 local schema = require "tandem.schema"
-local ipairs, math, pairs, type = ipairs, math, pairs, type
+local ipairs, math, pairs = ipairs, math, pairs
+local tostring, type = tostring, type
 
 local _ENV = nil
 
@@ -179,9 +180,36 @@ local capacities = schema.custom(function(value)
   return true, out
 end)
 
+-- Addresses as in URIs: "10.0.0.1", "10.0.1.1:5070", "[2001:db8::1]:5060".
+local address = schema.custom(function(value)
+  local uri = type(value) == "string" and value:find "^[%x.:%[%]]+$"
+    and core.parse_uri("sip:" .. value)
+  if not uri or not uri.ip then
+    return false, ("an IP address expected, with or without a port, got '%s'")
+      :format(tostring(value))
+  end
+  return true, value
+end)
+local max_addresses = 8
+local address_list = schema.list(address, { min = 1, max = max_addresses })
+local addresses = {
+  check = function(value, path)
+    local ok, result = address_list.check(value, path)
+    local seen = {}
+    for _, item in ipairs(ok and result or {}) do
+      if seen[item] then
+        return false, ("%s: '%s' is there twice"):format(path, item)
+      end
+      seen[item] = true
+    end
+    return ok, result
+  end,
+}
+
 options.server = record {
   name = required(options.name),
   uri = required(options.uri),
+  addresses = addresses,
   tier = default(integer { min = 1 }, 1),
   weight = default(integer { min = 0 }, 1),
   max_calls = integer { min = 0 },

@@ -4,6 +4,7 @@
 -- included.
 local core = require "tandem.core"
 local link = require "tandem.link"
+local places = require "tandem.places"
 local registry = require "tandem.registry"
 local ipairs = ipairs
 
@@ -12,8 +13,10 @@ local _ENV = nil
 local passive = {}
 
 -- What is not the server's doing: ours, or nothing failed (a phone that rang for
--- too long).
-local innocent = { no_source = true, too_big = true, none = true }
+-- too long), or nobody was asked, because its name is not known.
+local innocent = {
+  no_source = true, too_big = true, none = true, dns_none = true, dns_timeout = true,
+}
 
 -- It answered. A trial is over with that, whatever the answer.
 ---@param server table
@@ -54,22 +57,50 @@ local function is_failure(server, code)
   return false
 end
 
--- An attempt has ended: `code` of the answer, or the cause why there is none. With
--- `moved` it was about one address of the server, and another one is tried now.
+-- The same of one address of several. Each worker has a row of its own: a server that
+-- fails everywhere is noticed by its own row.
+---@param cause? string nil: it answered
+local function at_address(server, addr, cause)
+  local conf = server.pool.passive
+  if not conf or innocent[cause] or not places.find(server, addr) then
+    return
+  end
+  local rows = server.rows
+  local failures = cause and (rows[addr] or 0) + 1 or nil
+  rows[addr] = failures
+  if cause and failures >= conf.fall then
+    rows[addr] = conf.fall - 1 -- the next one is enough
+    link.send("address", server, { addr = addr, why = cause, failures = failures })
+  end
+end
+
+-- An attempt has ended: `code` of the answer, or the cause why there is none. At which
+-- address; and whether the same try goes on at another one of the server, whose turn
+-- is not over then.
 ---@param facts? table nil for what is no server
 ---@param code? integer
 ---@param cause? string
----@param took? number seconds
----@param place? string "10.0.0.1:5060;transport=udp", when the server has several
+---@param _ number seconds it took
+---@param addr? string as places have it
 ---@param moved? boolean
-function passive.on_attempt(facts, code, cause, took, place, moved) -- luacheck: no unused
+function passive.on_attempt(facts, code, cause, _, addr, moved)
   local server = registry.of(facts)
-  if not server or moved then
+  if not server then
     return
-  elseif code and not is_failure(server, code) then
-    passive.answered(server)
+  elseif code and is_failure(server, code) then
+    cause = ("%d"):format(code)
+  elseif code then
+    cause = nil
+  end
+  if addr and #server.places > 1 then
+    at_address(server, addr, cause)
+  end
+  if moved then
+    return
+  elseif cause then
+    passive.failed(server, cause)
   else
-    passive.failed(server, code and ("%d"):format(code) or cause)
+    passive.answered(server)
   end
 end
 

@@ -107,11 +107,11 @@ end
 
 -- ---- asking ----
 
-local function ask_server(server, conf)
+local function ask_server(server, conf, addr)
   local uri, from, to = parties(server, conf)
   local spec = {
     method = conf.method, uri = uri, from = from, to = to, facts = server.facts,
-    timeout = conf.timeout, source = conf.socket, headers = {},
+    addr = addr, timeout = conf.timeout, source = conf.socket, headers = {},
   }
   if conf.method == "INVITE" then
     spec.body = offer(server)
@@ -157,14 +157,15 @@ end
 -- Asks a server once. Waits.
 ---@param server table
 ---@param conf table the options of its check
+---@param addr? string which of its addresses
 ---@return boolean? good
 ---@return string why
 ---@return boolean answered by the server itself
-function probe.ask(server, conf)
+function probe.ask(server, conf, addr)
   if type(conf.method) == "function" then
     return ask_function(server, conf)
   end
-  return ask_server(server, conf)
+  return ask_server(server, conf, addr)
 end
 
 return probe

@@ -6,6 +6,7 @@ local limits = require "tandem.limits"
 local link = require "tandem.link"
 local misuse = require "tandem.misuse"
 local object = require "tandem.object"
+local places = require "tandem.places"
 local pool_state = require "tandem.state"
 local pairs, pcall, setmetatable, tostring = pairs, pcall, setmetatable, tostring
 local type = type
@@ -144,18 +145,9 @@ function fields.latency(self)
   return latency > 0 and core.seconds(latency) or nil
 end
 
-local function host_of(uri)
-  local host = uri.host
-  return host:find(":", 1, true) and host:sub(1, 1) ~= "[" and "[" .. host .. "]" or host
-end
-
-local function host_port(uri)
-  return ("%s:%d"):format(host_of(uri), uri.port or (uri.scheme == "sips" and 5061 or 5060))
-end
-
-local function address(uri)
-  local transport = uri.transport or (uri.scheme == "sips" and "tls" or "udp")
-  return host_port(uri) .. ";transport=" .. transport
+-- Where it is, as far as that is known: in the order in which it is tried.
+function fields.addresses(self)
+  return frozen(places.show(self))
 end
 
 -- What the server means to the core as the target of an attempt. With `rewrite` the
@@ -165,7 +157,7 @@ local function target(options, facts)
   if options.rewrite == "uri" then
     made.uri = options.uri
   elseif options.rewrite == "host" then
-    made.host = uri.port and host_port(uri) or host_of(uri)
+    made.host = places.host(uri) .. (uri.port and ":" .. uri.port or "")
   end
   return made
 end
@@ -185,9 +177,11 @@ local on_trial = {
 ---@param index integer its place among the servers of the pool
 function server.new(options, pool, index)
   local resources = options.resources or {}
+  local list, at, is_named = places.declared(options)
   local ok, facts = pcall(core.member, pool.name, options.name, {
     resources = options.resources and limits.names(resources),
-    addr = address(core.parse_uri(options.uri)),
+    addr = places.addresses(list),
+    fixed_transport = core.parse_uri(options.uri).transport ~= nil or nil,
     record_route = pool.record_route,
     path = pool.path or nil,
     shared_dialogs = pool.shared_dialogs or nil,
@@ -200,7 +194,7 @@ function server.new(options, pool, index)
     name = options.name,
     index = index,
     check = options.check,
-    host = host_of(core.parse_uri(options.uri)),
+    host = places.host(core.parse_uri(options.uri)),
     full = pool.name .. "/" .. options.name,
     pool = pool,
     uri = options.uri,
@@ -212,7 +206,9 @@ function server.new(options, pool, index)
     on_trial = setmetatable({ facts = facts }, on_trial),
     record = nil, -- what is remembered (record.lua); in worker 0
     evidence = 0, -- a check that began under an older number says nothing
-    probe = {}, -- check.lua's
+    at = at, is_named = is_named, places = list, -- places.lua's
+    probes = {}, -- check.lua's
+    rows = {}, -- passive.lua's
     is_held_back = false, -- by a failback hold whose end nobody has told of yet
   }
   class.new(self)

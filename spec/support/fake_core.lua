@@ -5,6 +5,7 @@
 --   local sip = world:require "tandem"       -- fresh modules, phase "load"
 --   world:start()                            -- phase "run", checks begin
 --   world:server("pbx/a", "INVITE", "silent")
+--   world:server("pbx/a@10.0.0.1:5060", "OPTIONS", 503) -- one address of several
 --   world:run(5)
 --   local req = world:request { method = "INVITE" }
 --   local ok, why = world:call(function() return req:relay(pool) end)
@@ -192,8 +193,13 @@ function Facts:name()
   return self.full
 end
 
-function Facts:moved()
-  return self.is_moved
+-- What worker 0's core knows of where the server is; `no_memory`: none for that.
+function Facts:place(list)
+  if self.no_memory then
+    return false
+  end
+  self.places = list
+  return true
 end
 
 -- The core counts inflight, setup and resources itself: so does the fake, for as
@@ -480,15 +486,14 @@ local function add_node(world, core)
   local node = world.node
   function core.member(pool, name, conf)
     local full = pool .. "/" .. name
-    if not conf.addr:find "^[%d.]+:%d+;" and not conf.addr:find "^%[" then
-      error(("server %s: '%s' is no IP address"):format(full, conf.addr))
+    for _, addr in ipairs(conf.addr) do
+      if not addr:find "^[%d.]+:%d+;" and not addr:find "^%[" then
+        error(("server %s: '%s' is no IP address"):format(full, addr))
+      end
     end
     world.members[full] = conf
     node.facts[full] = node.facts[full]
       or setmetatable({ full = full, values = {}, resources = {}, node = node }, Facts)
-    local facts = node.facts[full]
-    facts.is_moved = facts.addr ~= nil and facts.addr ~= conf.addr
-    facts.addr = conf.addr
     for _, resource in ipairs(conf.resources or {}) do
       node.facts[full].resources[resource] = node.facts[full].resources[resource] or 0
     end
@@ -537,8 +542,24 @@ local function add_node(world, core)
       end
     end)
   end
+  -- world.dns[uri]: a list of { addr =, rank =, weight = } with ttl and stale, or a word
+  -- for what is wrong.
+  function core.locate(uri)
+    table.insert(world.lookups, { at = node.now, uri = uri })
+    suspend(function(wake)
+      node:at(node.now + 0.01, wake)
+    end)
+    local answer = world.dns[uri] or "dns_none"
+    if type(answer) == "string" then
+      return nil, answer
+    end
+    return answer
+  end
   function core.request(spec)
     local full = spec.facts and spec.facts.full or spec.uri or "the other end of the dialog"
+    if spec.addr then
+      full = full .. "@" .. spec.addr:match "^(.*);"
+    end
     local flying = (node.flying and node.flying[full] or 0) + 1
     node.flying = node.flying or {}
     node.flying[full] = flying
@@ -670,6 +691,7 @@ function fake.new(options)
     worker = options.worker or 0, where = options.where or "route.lua:14",
     files = options.files or {}, phase = "load",
     events = {}, errors = {}, posted = {}, handlers = {}, members = {},
+    dns = options.dns or {}, lookups = {},
   }, World)
   world.node.worlds[world.worker] = world
   local core = {}

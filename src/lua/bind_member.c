@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "proxy/places.h"
 
 /*
  * The facts of a server: numbers that all workers see (proxy/members.h). While
@@ -10,24 +11,26 @@
 
 /* ---- binding ---- */
 
+static bool same_place(const struct server_place *a,
+		       const struct server_place *b)
+{
+	return a->transport == b->transport && addr_eq(&a->addr, &b->addr);
+}
+
 static void fill_place(struct member *m, struct facts *f)
 {
-	bool same = m->places.n == f->n_addr;
+	bool same = m->places.n == f->places.n;
 
 	m->record_route = f->record_route;
 	m->path = f->path;
 	m->shared_dialogs = f->shared_dialogs;
 	m->max_duration = f->max_duration;
-	for (unsigned i = 0; same && i < f->n_addr; i++)
-		same = m->places.at[i].transport == f->transport &&
-		       addr_eq(&m->places.at[i].addr, &f->addr[i]);
+	m->fixed_transport = f->fixed_transport;
+	for (unsigned i = 0; same && i < f->places.n; i++)
+		same = same_place(&m->places.at[i], &f->places.at[i]);
 	if (same)
 		return;
-	f->moved = m->places.n > 0;
-	for (unsigned i = 0; i < f->n_addr; i++)
-		m->places.at[i] = (struct server_place){
-		    .addr = f->addr[i], .transport = f->transport};
-	m->places.n = f->n_addr;
+	m->places = f->places;
 	m->moves++;
 }
 
@@ -202,10 +205,78 @@ static int l_id(lua_State *L)
 	return 1;
 }
 
-/* facts:moved(): the server was known under this name at another address. */
-static int l_moved(lua_State *L)
+/* ---- where a server is ---- */
+
+/* Adds the string at the top: "10.0.0.1:5060;transport=udp". */
+static struct server_place *read_addr(lua_State *L, const struct facts *f,
+				      struct server_places *out)
 {
-	lua_pushboolean(L, check(L, 1)->moved);
+	struct str params = script_str(L, -1), tp;
+	struct str place = str_cut(&params, ';');
+	struct server_place *p = &out->at[out->n];
+	int t = TRANSPORT_UDP;
+
+	if (out->n == SERVER_PLACES)
+		vm_raise(L, "server %s has more than %d addresses", f->name,
+			 SERVER_PLACES);
+	*p = (struct server_place){.is_down = false};
+	if (!addr_parse(place, &p->addr))
+		vm_raise(L, "server %s: '%s' is no IP address", f->name,
+			 lua_tostring(L, -1));
+	if (params.p && scan_param(params, STR("transport"), &tp))
+		t = transport_parse(tp);
+	if (t < 0)
+		vm_raise(L, "server %s: unknown transport in '%s'", f->name,
+			 lua_tostring(L, -1));
+	p->transport = (uint8_t)t;
+	if (!p->addr.port)
+		p->addr.port = transport_port((enum transport)t);
+	out->n++;
+	return p;
+}
+
+/* The field of the table at the top. */
+static uint16_t read_number(lua_State *L, const char *name)
+{
+	lua_Integer n;
+
+	lua_getfield(L, -1, name);
+	n = luaL_optinteger(L, -1, 0);
+	if (n < 0 || n > UINT16_MAX)
+		vm_raise(L, "place: %s: 0 to %d expected", name, UINT16_MAX);
+	lua_pop(L, 1);
+	return (uint16_t)n;
+}
+
+/* facts:place({ { addr =, rank =, weight =, down = }, ... }) -> boolean: where
+ * this worker's core finds the server from now on; none: its name is not known.
+ * False: there was no memory, and nothing has changed. */
+static int l_place(lua_State *L)
+{
+	const struct facts *f = check(L, 1);
+	const struct member *m = to_write(L, f);
+	struct server_places s = {.n = 0};
+	lua_Integer n;
+
+	luaL_checktype(L, 2, LUA_TTABLE);
+	n = luaL_len(L, 2);
+	for (lua_Integer i = 1; i <= n; i++) {
+		struct server_place *p;
+
+		lua_geti(L, 2, i);
+		luaL_checktype(L, -1, LUA_TTABLE);
+		lua_getfield(L, -1, "addr");
+		p = read_addr(L, f, &s);
+		lua_pop(L, 1);
+		p->rank = read_number(L, "rank");
+		p->weight = read_number(L, "weight");
+		lua_getfield(L, -1, "down");
+		p->is_down = lua_toboolean(L, -1);
+		lua_pop(L, 2);
+	}
+	vm_charge(L, (uint64_t)n);
+	lua_pushboolean(
+	    L, proxy_set_places(core_proxy(script_core(L)), m, &s) == 0);
 	return 1;
 }
 
@@ -250,8 +321,8 @@ static int l_leave(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"get", l_get},     {"set", l_set}, {"add", l_add},   {"name", l_name},
-    {"moved", l_moved}, {"id", l_id},   {"rate", l_rate}, {"used", l_used},
+    {"get", l_get},     {"set", l_set},   {"add", l_add},   {"name", l_name},
+    {"id", l_id},       {"rate", l_rate}, {"used", l_used}, {"place", l_place},
     {"leave", l_leave}, {NULL, NULL}};
 
 const struct box_type facts_type = {.name = "tandem.Facts",
@@ -298,33 +369,6 @@ static int l_loads(lua_State *L)
 
 /* ---- core.member(pool, server, { addr =, record_route =, ... }) ---- */
 
-/* "10.0.0.1:5060;transport=udp" at the top; all of a server have one
- * transport. */
-static void read_addr(lua_State *L, struct facts *f)
-{
-	struct str params = script_str(L, -1), tp;
-	struct str place = str_cut(&params, ';');
-	int t = TRANSPORT_UDP;
-
-	if (f->n_addr == SERVER_PLACES)
-		vm_raise(L, "server %s has more than %d addresses", f->name,
-			 SERVER_PLACES);
-	if (!addr_parse(place, &f->addr[f->n_addr]))
-		vm_raise(L,
-			 "server %s: '%s' is no IP address (there are no "
-			 "DNS look-ups yet)",
-			 f->name, lua_tostring(L, -1));
-	if (params.p && scan_param(params, STR("transport"), &tp))
-		t = transport_parse(tp);
-	if (t < 0)
-		vm_raise(L, "server %s: unknown transport in '%s'", f->name,
-			 lua_tostring(L, -1));
-	f->transport = (uint8_t)t;
-	if (!f->addr[f->n_addr].port)
-		f->addr[f->n_addr].port = transport_port((enum transport)t);
-	f->n_addr++;
-}
-
 /* The list of names at the top. */
 static void read_resources(lua_State *L, struct facts *f)
 {
@@ -362,19 +406,30 @@ static uint8_t read_path(lua_State *L)
 	return paths[luaL_checkoption(L, -1, NULL, words)];
 }
 
+/* The value at the top: an address, a list of them in the order in which they
+ * are tried, or nil for none yet. */
+static void read_addrs(lua_State *L, struct facts *f)
+{
+	if (lua_isnil(L, -1))
+		return;
+	if (!lua_istable(L, -1)) {
+		read_addr(L, f, &f->places);
+		return;
+	}
+	for (lua_Integer i = 1; i <= luaL_len(L, -1); i++) {
+		lua_geti(L, -1, i);
+		read_addr(L, f, &f->places)->rank = (uint16_t)(i - 1);
+		lua_pop(L, 1);
+	}
+}
+
 void facts_read(lua_State *L, int idx, struct facts *f)
 {
 	luaL_checktype(L, idx, LUA_TTABLE);
 	lua_getfield(L, idx, "addr");
-	if (lua_istable(L, -1)) {
-		for (lua_Integer i = 1; i <= luaL_len(L, -1); i++) {
-			lua_geti(L, -1, i);
-			read_addr(L, f);
-			lua_pop(L, 1);
-		}
-	} else if (!lua_isnil(L, -1)) {
-		read_addr(L, f);
-	}
+	read_addrs(L, f);
+	lua_getfield(L, idx, "fixed_transport");
+	f->fixed_transport = lua_toboolean(L, -1);
 	lua_getfield(L, idx, "record_route");
 	f->record_route = lua_isnil(L, -1) || lua_toboolean(L, -1);
 	if (lua_getfield(L, idx, "max_duration") != LUA_TNIL)
@@ -386,7 +441,7 @@ void facts_read(lua_State *L, int idx, struct facts *f)
 	f->shared_dialogs = lua_toboolean(L, -1);
 	lua_getfield(L, idx, "path");
 	f->path = read_path(L);
-	lua_pop(L, 6);
+	lua_pop(L, 7);
 }
 
 static int l_member(lua_State *L)

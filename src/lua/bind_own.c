@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "proxy/places.h"
 #include "transaction/branch.h"
 #include "transport/listener.h"
 
@@ -159,11 +160,30 @@ static struct str party(lua_State *L, const char *name)
 	return s;
 }
 
+/* The first of them that is not down, else the first; NULL: none is known. */
+static const struct server_place *first_place(const struct script *s,
+					      const struct member *m)
+{
+	const struct server_places *places =
+	    proxy_places(core_proxy(s->core), m);
+	const struct server_place *best = NULL;
+
+	for (unsigned i = 0; i < places->n; i++) {
+		const struct server_place *p = &places->at[i];
+
+		if (!best || p->is_down < best->is_down ||
+		    (p->is_down == best->is_down && p->rank < best->rank))
+			best = p;
+	}
+	return best;
+}
+
 static bool place_of(lua_State *L, struct ownreq *o, struct hop *hop,
 		     struct str uri)
 {
 	struct str addr = field(L, "addr"), params = addr, tp;
 	struct str place = str_cut(&params, ';');
+	const struct server_place *p;
 	int t = TRANSPORT_UDP;
 	struct uri u;
 
@@ -177,10 +197,11 @@ static bool place_of(lua_State *L, struct ownreq *o, struct hop *hop,
 			vm_raise(L, "request: '%s' is no address", addr.p);
 		hop->transport = (uint8_t)t;
 	} else if (o->member) {
-		if (o->member->places.n == 0)
+		p = first_place(script_of(L), o->member);
+		if (!p)
 			return false;
-		hop->addr = o->member->places.at[0].addr;
-		hop->transport = o->member->places.at[0].transport;
+		hop->addr = p->addr;
+		hop->transport = p->transport;
 	} else {
 		if (!scan_uri(uri, &u) || !addr_parse_ip(u.host, &hop->addr))
 			return false;

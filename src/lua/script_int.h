@@ -230,10 +230,8 @@ struct facts {
 	struct box *box;
 	int anchor;
 	char name[MEMBER_NAME];
-	struct addr addr[SERVER_PLACES];
-	unsigned n_addr;
-	uint8_t transport;
-	bool moved; /* binding gave the member another address */
+	struct server_places places; /* that the script says */
+	bool fixed_transport;
 	uint32_t max_duration;
 	char resource[LOAD_RESOURCES][LOAD_NAME];
 	unsigned n_resources;

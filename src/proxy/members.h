@@ -29,7 +29,7 @@ struct server_place {
 	struct addr addr; /* with its port */
 	uint8_t transport;
 	bool is_down;          /* its checks fail: the others go first */
-	uint16_t rank, weight; /* of DNS (transport/locate.h); 0 in a script */
+	uint16_t rank, weight; /* of DNS (transport/locate.h), or in order */
 };
 
 struct server_places {

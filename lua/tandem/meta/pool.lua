@@ -38,6 +38,7 @@ function pool:failback(server) end
 ---@class tandem.Server
 ---@field name string
 ---@field uri string
+---@field addresses tandem.Address[] where it is; empty while its name is not known; read-only
 ---@field tier integer
 ---@field weight integer
 ---@field max_calls integer?
@@ -73,6 +74,13 @@ function server:ready(why) end
 ---@param why string?
 ---@param seconds number? then it is ready again
 function server:maint(why, seconds) end
+
+---@class tandem.Address one of the addresses of a server
+---@field address string "10.0.0.1:5060"
+---@field transport "udp"|"tcp"|"tls"
+---@field health tandem.Health
+---@field rank integer 0 is tried first
+---@field weight integer between those of a rank, as RFC 2782 has it
 
 ---@class tandem.Change
 ---@field time number seconds since 1970

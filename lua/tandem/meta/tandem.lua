@@ -63,7 +63,8 @@ function sip.pool(name, opts) end
 
 ---@class tandem.ServerOptions
 ---@field name string
----@field uri string "sip:10.0.0.1", "sip:10.0.0.1:5070;transport=tcp"
+---@field uri string "sip:10.0.0.1", "sip:pbx.example.com;transport=tcp"
+---@field addresses string[]? where it is, instead of the host of uri: at most 8, best first
 ---@field tier integer? 1 is first; 1
 ---@field weight integer? 0: only when nothing else of the tier is there; 1
 ---@field max_calls integer? set-up and confirmed calls

@@ -156,20 +156,54 @@ describe("declaring", function()
         { name = "c", uri = "sips:10.0.0.3" },
       } })
       assert.same({
-        addr = "10.0.0.1:5060;transport=udp", record_route = false, max_duration = 100,
+        addr = { "10.0.0.1:5060;transport=udp" }, record_route = false, max_duration = 100,
       }, world.members["pbx/a"])
       sip.pool("phones", { path = "supported", servers = {
         { name = "a", uri = "sip:10.0.0.1" } } })
       assert.equal("supported", world.members["phones/a"].path)
-      assert.equal("[2001:db8::1]:5070;transport=tcp", world.members["pbx/b"].addr)
-      assert.equal("10.0.0.3:5061;transport=tls", world.members["pbx/c"].addr)
+      assert.same({ "[2001:db8::1]:5070;transport=tcp" }, world.members["pbx/b"].addr)
+      assert.same({ "10.0.0.3:5061;transport=tls" }, world.members["pbx/c"].addr)
     end)
 
-    it("blame the script for a server the core cannot use", function()
-      assert.equal("route.lua:14: server pbx/a: 'a.example.com:5060;transport=udp' "
-        .. "is no IP address",
-        pool_error { servers = { { name = "a", uri = "sip:a.example.com" } } })
+    it("may have several addresses; what these do not say the URI does", function()
+      local pool = sip.pool("pbx", { servers = { {
+        name = "a", uri = "sip:a.example.com:5080;transport=TCP",
+        addresses = { "10.0.0.1", "10.0.0.2:5070", "[2001:db8::1]" },
+      } } })
+      assert.same({
+        "10.0.0.1:5080;transport=tcp", "10.0.0.2:5070;transport=tcp",
+        "[2001:db8::1]:5080;transport=tcp",
+      }, world.members["pbx/a"].addr)
+      assert.same({ address = "10.0.0.2:5070", transport = "tcp", rank = 1, weight = 0,
+        health = "unknown" }, pool:server("a").addresses[2])
+      assert.error(function() pool:server("a").addresses[1] = nil end)
     end)
+
+    it("are refused with addresses that are none, or too many of them, or twice", function()
+      local function error_of(addresses)
+        return pool_error { servers = { { name = "a", uri = "sip:x", addresses = addresses } } }
+      end
+      for _, wrong in ipairs { "a.example.com", "bob@10.0.0.1", "10.0.0.1;lr", "", 10 } do
+        assert.equal("route.lua:14: pool 'pbx': servers[1].addresses[2]: an IP address expected, "
+          .. "with or without a port, got '" .. wrong .. "'", error_of { "10.0.0.1", wrong })
+      end
+      assert.matches("addresses: '10.0.0.1' is there twice", error_of { "10.0.0.1", "10.0.0.1" })
+      assert.matches("addresses: 1 to 8 items expected, got 0", error_of {})
+    end)
+
+    it("may be known by name: the core hears later where they are", function()
+      local pool = sip.pool("pbx", { servers = { { name = "a", uri = "sip:a.example.com" } } })
+      assert.same({}, world.members["pbx/a"].addr)
+      assert.same(0, #pool:server("a").addresses)
+    end)
+
+    for _, host in ipairs { "10.0.0.1", "a.example.com" } do
+      it(("blame the script for a transport that nobody knows, at %s"):format(host), function()
+        local uri = ("sip:%s;transport=sctp"):format(host)
+        assert.equal(("route.lua:14: '%s': unknown transport 'sctp'"):format(uri),
+          pool_error { servers = { { name = "a", uri = uri } } })
+      end)
+    end
 
     it("take servers from a data file", function()
       local pool = sip.pool("pbx", { servers = sip.data "servers.json" })

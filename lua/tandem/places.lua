@@ -1,0 +1,265 @@
+-- Where the servers are, as this worker knows it: the addresses that the script says, or
+-- that were found for a name ahead of the calls (ahead.lua). Worker 0 decides; it tells
+-- its core and the other workers, and keeps it for the next generation.
+--
+-- A place is { addr = "10.0.0.1:5060;transport=udp", rank =, weight =, target = } and,
+-- of a server that has several (address.lua), health =, streak = and ends =.
+local core = require "tandem.core"
+local link = require "tandem.link"
+local misuse = require "tandem.misuse"
+local pool_state = require "tandem.state"
+local registry = require "tandem.registry"
+local ipairs, math, pairs, table = ipairs, math, pairs, table
+
+local _ENV = nil
+
+local places = {}
+
+local topic = "tandem.places"
+local most = 16 -- that the core keeps of a server; of more the last are left out
+local kept_fields = { "addr", "rank", "weight", "target", "health", "streak", "ends" }
+
+local function store()
+  return core.shared "tandem.places"
+end
+
+-- ---- what the script says ----
+
+---@param uri table as core.parse_uri gives it
+---@return string host in brackets when it is an IPv6 address
+function places.host(uri)
+  local host = uri.host
+  return host:find(":", 1, true) and host:sub(1, 1) ~= "[" and "[" .. host .. "]" or host
+end
+
+local ports = { udp = 5060, tcp = 5060, tls = 5061 }
+
+-- What URI says a transport, sips means TLS.
+local function transport_of(uri)
+  local word = uri.scheme == "sips" and "tls" or (uri.transport or "udp"):lower()
+  if not ports[word] then
+    misuse("'%s': unknown transport '%s'", uri.text, word)
+  end
+  return word
+end
+
+-- One address of a server; what it does not say its URI does.
+local function addr(uri, of_server, transport)
+  return ("%s:%d;transport=%s"):format(places.host(uri),
+    uri.port or of_server.port or ports[transport], transport)
+end
+
+local function place(at, rank)
+  return { addr = at, rank = rank, weight = 0, health = "unknown", streak = 0 }
+end
+
+-- The places of a server's checked options, or none yet when it is known by name; and
+-- in a word where it is, to know it again after a reload.
+---@param options { uri: string, addresses: string[]? }
+---@return table[] list
+---@return string at
+---@return boolean is_named
+function places.declared(options)
+  local uri, list = core.parse_uri(options.uri), {}
+  local transport = transport_of(uri)
+  if not options.addresses then
+    local at = addr(uri, uri, transport)
+    return uri.ip and { place(at, 0) } or {}, at, not uri.ip
+  end
+  for i, text in ipairs(options.addresses) do
+    -- in the order of the list
+    list[i] = place(addr(core.parse_uri("sip:" .. text), uri, transport), i - 1)
+  end
+  return list, table.concat(places.addresses(list), ","), false
+end
+
+---@param list table[]
+---@return string[] addresses
+function places.addresses(list)
+  local words = {}
+  for i, item in ipairs(list) do
+    words[i] = item.addr
+  end
+  return words
+end
+
+-- ---- what is known ----
+
+---@param server table
+---@param at string
+---@return table? place
+function places.find(server, at)
+  for _, found in ipairs(server.places) do
+    if found.addr == at then
+      return found
+    end
+  end
+end
+
+---@param found table a place
+---@return boolean
+function places.is_down(found)
+  return found.health == "down" or found.health == "rising"
+end
+
+-- What is known of an only place is known of the server.
+local function of_server(server, list)
+  if #list == 1 then
+    list[1].health, list[1].streak = pool_state.health(server), server.facts:get "streak"
+  end
+end
+
+-- As scripts see it.
+---@param server table
+---@return tandem.Address[]
+function places.show(server)
+  local list = {}
+  of_server(server, server.places)
+  for i, found in ipairs(server.places) do
+    local address, transport = found.addr:match "^(.*);transport=(%w+)$"
+    list[i] = {
+      address = address, transport = transport, health = found.health,
+      rank = found.rank, weight = found.weight,
+    }
+  end
+  return list
+end
+
+-- Rows of failures (passive.lua) are of addresses that it has.
+local function replace(server, list)
+  server.places = list
+  for at in pairs(server.rows) do
+    if not places.find(server, at) then
+      server.rows[at] = nil
+    end
+  end
+end
+
+-- Takes over a new list. Who was there before stays the same place.
+---@param server table
+---@param list { addr: string, rank: integer, weight: integer, target: string? }[]
+---@return { is_other: boolean }? change nil when there is none; is_other: none of them
+---  was there before
+function places.update(server, list)
+  local before, now, kept = server.places, {}, 0
+  local count = math.min(#list, most)
+  local same = count == #before
+  of_server(server, before)
+  for i = 1, count do
+    local item = list[i]
+    local was = places.find(server, item.addr)
+    kept = kept + (was and 1 or 0)
+    same = same and was ~= nil and was.rank == item.rank and was.weight == item.weight
+    was = was or place(item.addr)
+    was.rank, was.weight, was.target = item.rank, item.weight, item.target
+    now[i] = was
+  end
+  if same then
+    return nil
+  end
+  replace(server, now)
+  return { is_other = kept == 0 and #before > 0 }
+end
+
+-- ---- telling ----
+
+local function plain(server)
+  local list = {}
+  for i, found in ipairs(server.places) do
+    local item = {}
+    for _, field in ipairs(kept_fields) do
+      item[field] = found[field]
+    end
+    list[i] = item
+  end
+  return list
+end
+
+local retry = 1 -- seconds, when memory ran out
+
+-- Tells the core of this worker.
+local function apply(server)
+  local list, several = {}, #server.places > 1
+  for i, found in ipairs(server.places) do
+    list[i] = {
+      addr = found.addr, rank = found.rank, weight = found.weight,
+      down = several and places.is_down(found),
+    }
+  end
+  if not server.facts:place(list) then
+    core.after(retry, function()
+      apply(server)
+    end)
+  end
+end
+
+local function keep(server)
+  store():set(server.full, core.json_encode { at = server.at, list = plain(server) })
+end
+
+-- What worker 0 knows becomes what all know.
+---@param server table
+function places.publish(server)
+  keep(server)
+  apply(server)
+  local message = core.json_encode { server.full, server.at, plain(server) }
+  for worker = 1, core.workers() - 1 do
+    core.post(worker, topic, message)
+  end
+end
+
+link.receiver(topic, function(message)
+  local server = registry.server(message[1])
+  if server and server.at == message[2] then -- else a reload says otherwise by now
+    replace(server, message[3])
+    apply(server)
+  end
+end)
+
+-- ---- a generation begins ----
+
+local function adopt(list, kept)
+  local is_known = false
+  for _, found in ipairs(list) do
+    for _, was in ipairs(kept) do
+      if was.addr == found.addr then
+        found.health, found.streak, found.ends = was.health, was.streak, was.ends
+        is_known = true
+      end
+    end
+  end
+  return is_known
+end
+
+-- Takes up what was known before a reload.
+---@param server table
+---@return boolean moved the server of that name was somewhere else
+function places.load(server)
+  local text = store():get(server.full)
+  if not text then
+    return false
+  end
+  local kept = core.json_decode(text)
+  of_server(server, kept.list)
+  if not server.is_named then
+    return not adopt(server.places, kept.list)
+  elseif kept.at ~= server.at then
+    return true
+  end
+  server.places = kept.list
+  return false
+end
+
+-- Tells the core what was loaded. A core knows by itself the one address that a script
+-- says, but not that another was there in the generation before.
+---@param server table
+function places.start(server)
+  if server.is_named or #server.places > 1 or core.generation() > 1 then
+    apply(server)
+  end
+  if core.worker() == 0 then
+    keep(server)
+  end
+end
+
+return places
