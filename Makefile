@@ -19,9 +19,10 @@ SRC_lua         := base box env limit load order oslib sched small strlib strmat
 		   script_plan script_policy
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
 SRC_host        := acceptor args control dgram files icmp keyfile logsink mailbox reload sock source startup statefile stream stream_io udp upkeep watch worker worker_listen
-SRC_sim         := sim sim_disk sim_net sim_node sim_trace sim_worker
+SRC_sim         := sim sim_conn sim_disk sim_dns sim_flow sim_net sim_node sim_stream \
+		   sim_tls sim_trace sim_worker
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
-SRC_simmod      := simlib simlib_eval simlib_log simlib_node
+SRC_simmod      := simlib simlib_eval simlib_log simlib_node simlib_stream
 # spec/unit/<name>.c and spec/fuzz/<name>.c
 UNIT            := addr_test arena_test buf_test calls_test digest_test log_test map_test mem_test rand_test siphash_test str_test timer_test core_test core_hostile_test \
 		   proxy_world proxy_late_test proxy_cancel_test proxy_limits_test \

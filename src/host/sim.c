@@ -25,10 +25,12 @@ struct sim *sim_new(uint64_t seed, int64_t start)
 	rand_seed(&s->net, seed);
 	rand_seed(&s->ids, seed ^ 0x6964656e74696679);
 	rand_seed(&s->boots, seed ^ 0x626f6f7473747261);
+	rand_seed(&s->names, seed ^ 0x636f6e6e65637473);
 	for (int i = 0; i < 16; i++)
 		key[i] = (uint8_t)rand_u64(&s->boots);
 	s->key = sipkey_load(key);
 	sim_net_init(s);
+	sim_streams_init(s);
 	sim_trace_init(s);
 	return s;
 }
@@ -37,6 +39,7 @@ static void free_ev(struct sim *s, struct ev *e)
 {
 	if (e->post)
 		sim_post_free(s, &e->post);
+	mem_free(&s->mem, e->text);
 	mem_free(&s->mem, e);
 }
 
@@ -49,6 +52,8 @@ void sim_free(struct sim **sp)
 	if (!s)
 		return;
 	sim_nodes_fini(s);
+	sim_dns_fini(s);
+	sim_streams_fini(s);
 	for (size_t i = 0; i < s->heap_n; i++)
 		free_ev(s, s->heap[i]);
 	mem_free(&s->mem, s->heap);
@@ -170,6 +175,13 @@ static bool dispatch(struct sim *s, struct ev *e, struct sim_event *out_r)
 		break;
 	case EV_SAVE:
 		sim_disk_tick(s, e->node, e->boots);
+		break;
+	case EV_STREAM:
+		tell = sim_stream_event(s, e, out_r);
+		break;
+	case EV_QUERY:
+	case EV_ANSWER:
+		tell = sim_dns_event(s, e, out_r);
 		break;
 	}
 	free_ev(s, e);

@@ -7,7 +7,7 @@
  *
  * Endpoints (the phones and servers of a test) live outside: sim_next() runs
  * the world until one of them has something to react to. So nothing here ever
- * calls back. Datagrams only; connections come with the TCP host.
+ * calls back.
  *
  * Lack of memory in the world itself ends the process: only the memory of nodes
  * is a matter of tests.
@@ -49,6 +49,10 @@ struct sim_link {
 	double loss, duplicate, reorder; /* probabilities, 0 to 1 */
 	int64_t delay, jitter;           /* microseconds, one way */
 	size_t mtu; /* longest datagram; 0: 65507. More comes back as too_big */
+	/* Of streams, where a lost segment is sent again and nothing overtakes
+	 * or is duplicated: */
+	size_t chunk; /* bytes arrive in pieces of so many; 0: as written */
+	size_t cut;   /* a connection is reset when so many have; 0: never */
 };
 
 /* 1 ms one way and nothing else, until told otherwise. */
@@ -67,27 +71,74 @@ void sim_heal(struct sim *s); /* all that was cut */
 
 enum sim_mode {
 	SIM_OPEN,
-	SIM_REFUSING /* nobody listens there: ICMP port unreachable */
+	SIM_REFUSING, /* nobody listens there: ICMP port unreachable, RST */
+	SIM_STALLED   /* of a stream: it takes no connection and no bytes */
 };
 
-/* A number above 0, or 0 when the address is taken. */
-unsigned sim_attach(struct sim *s, const struct addr *at);
+/* The socket of an endpoint, TRANSPORT_TCP or TRANSPORT_TLS: it listens. A
+ * number above 0, or 0 when the address is taken. */
+unsigned sim_attach(struct sim *s, enum transport t, const struct addr *at);
+unsigned sim_endpoints(const struct sim *s); /* numbered from 1 */
 void sim_mode(struct sim *s, unsigned endpoint, enum sim_mode mode);
 unsigned sim_endpoint_host(const struct sim *s, unsigned endpoint);
+/* A datagram. */
 void sim_send(struct sim *s, unsigned endpoint, const struct addr *to,
 	      struct str bytes);
+
+/* What an endpoint shows when TLS is spoken: of the cryptography there is only
+ * what it would say in the end. */
+struct sim_tls {
+	char name[4][DNS_NAME]; /* of the certificate: "sip:example.com",
+				 * "example.com" */
+	unsigned names;         /* 0: whatever it is asked for */
+	char issuer[64];        /* "": known to all; "self": nobody else */
+	bool expired;
+	bool wants_client; /* demands a certificate of who connects */
+};
+void sim_set_tls(struct sim *s, unsigned endpoint, const struct sim_tls *tls);
+
+/* One side of a connection has a number, and the other has another: sim_connect
+ * and SIM_ACCEPT name them. All that follows comes from sim_next: SIM_UP, then
+ * SIM_DATA, at last SIM_DOWN, unless the endpoint has ended it itself. Numbers
+ * of what has ended are ignored. */
+
+/* From a port of the endpoint's machine that nobody uses, *from_r. */
+unsigned sim_connect(struct sim *s, unsigned endpoint, const struct addr *to,
+		     struct addr *from_r);
+unsigned sim_conns(const struct sim *s); /* there ever were */
+/* One message, whole or not, in pieces of so many bytes (0: as the link wants).
+ * What does not fit on its way waits. */
+void sim_write(struct sim *s, unsigned side, struct str bytes, size_t piece);
+void sim_close(struct sim *s, unsigned side); /* after what was written */
+void sim_reset(struct sim *s, unsigned side);
 /* sim_next will tell of it at that time; it cannot be stopped. */
 uint64_t sim_timer(struct sim *s, int64_t at);
 
-enum sim_kind { SIM_PACKET, SIM_ICMP, SIM_TIMER };
+/* ---- what an endpoint is told ------------------------------------------ */
+
+enum sim_kind {
+	SIM_PACKET,
+	SIM_ICMP,
+	SIM_TIMER,
+	SIM_ACCEPT, /* a peer connects: `side`, `from` */
+	SIM_UP,
+	SIM_DATA,
+	SIM_DOWN,
+	SIM_QUERY /* a node asks DNS: `id`, `name`, `type` */
+};
 
 struct sim_event {
 	enum sim_kind kind;
-	unsigned endpoint; /* SIM_PACKET, SIM_ICMP */
+	unsigned endpoint; /* whose it is; not SIM_TIMER, SIM_QUERY */
+	unsigned side;     /* of a connection */
 	struct addr from, to;
 	struct str bytes; /* borrowed until the next sim_next; what ICMP
 			   * quotes */
-	uint64_t id;      /* SIM_TIMER: the timer; else the packet */
+	uint64_t id;      /* SIM_TIMER, SIM_QUERY */
+	enum cause cause; /* SIM_DOWN */
+	struct str text;  /* SIM_DOWN: in words; SIM_QUERY: the name */
+	uint16_t type;    /* SIM_QUERY: enum dns_type */
+	unsigned node;    /* SIM_QUERY */
 };
 
 /* Runs the world until an endpoint has to react or the time is `until`. False:
@@ -96,6 +147,10 @@ bool sim_next(struct sim *s, int64_t until, struct sim_event *out_r);
 /* What went wrong in the world itself (a core that never comes to rest); NULL
  * when nothing did. */
 const char *sim_trouble(const struct sim *s);
+
+/* Answers the question `id` of SIM_QUERY after so many microseconds. */
+void sim_answer(struct sim *s, uint64_t id, int64_t after,
+		enum answer_status status, struct str bytes);
 
 /* ---- nodes ------------------------------------------------------------ */
 
@@ -154,7 +209,8 @@ enum sim_fate {
 	SIM_REFUSED, /* nobody listens */
 	SIM_DEAD,    /* a host without power, here or there */
 	SIM_NOBODY,  /* no such address */
-	SIM_TOO_BIG
+	SIM_TOO_BIG,
+	SIM_UNSENT /* the connection it waited for ended before */
 };
 
 const char *sim_fate_text(enum sim_fate fate);
@@ -163,7 +219,8 @@ struct sim_packet {
 	int64_t sent;
 	struct addr from, to;
 	enum sim_fate fate;
-	enum cause icmp;             /* CAUSE_NONE: a datagram */
+	enum transport transport;
+	enum cause icmp;             /* CAUSE_NONE: a message */
 	unsigned node;               /* that sent it; 0: none did */
 	unsigned from_host, to_host; /* who had the addresses then; 0: nobody */
 	struct str bytes;            /* borrowed; lives as long as the world */

@@ -123,6 +123,8 @@ void sim_host_power(struct sim *s, unsigned host, bool on)
 {
 	assert(host > 0 && host <= s->machines);
 	s->machine[host].off = !on;
+	if (!on)
+		sim_streams_dead(s, host);
 }
 
 /* ---- links ------------------------------------------------------------ */
@@ -253,6 +255,21 @@ static void launch(struct sim *s, struct packet *p)
 		fly(s, pipe, p);
 }
 
+int64_t sim_carry(struct sim *s, unsigned from, const struct addr *to)
+{
+	unsigned there = sim_owner(s, to);
+	const struct sim_link *conf;
+	struct pipe *pipe;
+
+	if (!there || s->machine[from].off)
+		return -1;
+	pipe = pipe_of(s, from, there);
+	conf = conf_of(s, pipe);
+	if (pipe->cut || chance(s, conf->loss))
+		return -1;
+	return conf->delay + random_us(s, conf->jitter);
+}
+
 struct packet *sim_put(struct sim *s, unsigned host, unsigned node,
 		       const struct addr *from, const struct addr *to,
 		       struct str bytes)
@@ -290,16 +307,32 @@ static void refuse(struct sim *s, struct packet *p, unsigned host)
 		launch(s, sim_trace_packet(s, &icmp, host));
 }
 
-static bool endpoint_eq(const struct map_node *node, const void *key)
+/* The sockets of UDP and those of streams have ports of their own. */
+struct socket {
+	bool stream;
+	struct addr at;
+};
+
+static uint64_t hash_socket(const struct sim *s, const struct socket *k)
 {
-	return addr_eq(&container_of(node, struct endpoint, node)->at, key);
+	return hash_addr(s, &k->at, true) + k->stream;
 }
 
-static struct endpoint *find_endpoint(const struct sim *s,
-				      const struct addr *at)
+static bool endpoint_eq(const struct map_node *node, const void *key)
 {
+	const struct endpoint *e = container_of(node, struct endpoint, node);
+	const struct socket *k = key;
+
+	return addr_eq(&e->at, &k->at) &&
+	       transport_reliable(e->transport) == k->stream;
+}
+
+struct endpoint *sim_endpoint_at(const struct sim *s, const struct addr *at,
+				 bool stream)
+{
+	struct socket k = {stream, *at};
 	struct map_node *node =
-	    map_find(&s->endpoint_map, hash_addr(s, at, true), endpoint_eq, at);
+	    map_find(&s->endpoint_map, hash_socket(s, &k), endpoint_eq, &k);
 
 	return node ? container_of(node, struct endpoint, node) : NULL;
 }
@@ -318,7 +351,7 @@ static void tell(struct sim_event *out_r, const struct endpoint *e,
 
 bool sim_arrive(struct sim *s, struct packet *p, struct sim_event *out_r)
 {
-	struct endpoint *e = find_endpoint(s, &p->p.to);
+	struct endpoint *e = sim_endpoint_at(s, &p->p.to, false);
 	unsigned host = sim_owner(s, &p->p.to);
 	const struct machine *m = &s->machine[host];
 
@@ -344,43 +377,55 @@ bool sim_arrive(struct sim *s, struct packet *p, struct sim_event *out_r)
 
 /* ---- endpoints -------------------------------------------------------- */
 
-unsigned sim_attach(struct sim *s, const struct addr *at)
+unsigned sim_attach(struct sim *s, enum transport t, const struct addr *at)
 {
+	struct socket k = {transport_reliable(t), *at};
 	struct endpoint *e;
 
-	if (find_endpoint(s, at))
+	if (sim_endpoint_at(s, at, k.stream))
 		return 0;
 	e = sim_alloc(s, sizeof(*e));
 	s->endpoint = sim_grow(s, s->endpoint, s->endpoints, &s->endpoint_cap,
 			       sizeof(struct endpoint *));
 	s->endpoint[s->endpoints++] = e;
+	e->transport = t;
 	e->at = *at;
 	e->id = (unsigned)s->endpoints;
 	e->host = sim_host(s, at);
-	map_add(&s->endpoint_map, &e->node, hash_addr(s, at, true));
+	map_add(&s->endpoint_map, &e->node, hash_socket(s, &k));
 	return e->id;
 }
 
-static struct endpoint *endpoint(const struct sim *s, unsigned id)
+struct endpoint *sim_endpoint(const struct sim *s, unsigned id)
 {
 	assert(id > 0 && id <= s->endpoints);
 	return s->endpoint[id - 1];
 }
 
+unsigned sim_endpoints(const struct sim *s)
+{
+	return (unsigned)s->endpoints;
+}
+
 void sim_mode(struct sim *s, unsigned id, enum sim_mode mode)
 {
-	endpoint(s, id)->mode = mode;
+	sim_endpoint(s, id)->mode = mode;
+}
+
+void sim_set_tls(struct sim *s, unsigned id, const struct sim_tls *tls)
+{
+	sim_endpoint(s, id)->tls = *tls;
 }
 
 unsigned sim_endpoint_host(const struct sim *s, unsigned id)
 {
-	return endpoint(s, id)->host;
+	return sim_endpoint(s, id)->host;
 }
 
 void sim_send(struct sim *s, unsigned id, const struct addr *to,
 	      struct str bytes)
 {
-	struct endpoint *e = endpoint(s, id);
+	struct endpoint *e = sim_endpoint(s, id);
 
 	sim_put(s, e->host, 0, &e->at, to, bytes);
 }

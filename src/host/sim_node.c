@@ -70,6 +70,7 @@ void sim_node_drop(struct sim *s, unsigned id, const struct addr *ip)
 			n->ip[kept++] = n->ip[i];
 	n->ips = kept;
 	sim_host_drop(s, n->host, ip);
+	sim_streams_lost(s, id, ip);
 	tell_own(n);
 }
 
@@ -282,6 +283,7 @@ static void destroy(struct sim *s, unsigned id)
 		if (n->worker[i]->core && !n->muted)
 			core_stop(n->worker[i]->core, sim_node_now(s, id));
 	}
+	sim_streams_end(s, id, n->muted);
 	if (n->has_state && !n->muted)
 		sim_disk_save(s, id);
 	n->has_state = false;

@@ -1,4 +1,4 @@
-#include "host/sim_int.h"
+#include "host/sim_stream.h"
 
 #include <assert.h>
 #include <string.h>
@@ -28,7 +28,7 @@ static const struct listener *listener(const struct machine_node *n, unsigned i)
 	return &n->shared->listeners.l[i];
 }
 
-static bool owns(const struct machine_node *n, const struct addr *ip)
+bool sim_owns(const struct machine_node *n, const struct addr *ip)
 {
 	for (unsigned i = 0; i < n->ips; i++)
 		if (addr_ip_eq(&n->ip[i], ip))
@@ -38,14 +38,14 @@ static bool owns(const struct machine_node *n, const struct addr *ip)
 
 /* A listener is bound to an address whether the machine has it just now or
  * not (IP_FREEBIND); what it has not it cannot send from. */
-static bool source(const struct machine_node *n, unsigned i,
-		   const struct addr *to, struct addr *out_r)
+bool sim_source(const struct machine_node *n, unsigned i, const struct addr *to,
+		struct addr *out_r)
 {
 	const struct listener *l = listener(n, i);
 
 	*out_r = l->addr;
 	if (!addr_is_any(&l->addr))
-		return l->addr.family == to->family && owns(n, &l->addr);
+		return l->addr.family == to->family && sim_owns(n, &l->addr);
 	for (unsigned k = 0; k < n->ips; k++) {
 		if (n->ip[k].family != to->family)
 			continue;
@@ -59,82 +59,110 @@ static bool source(const struct machine_node *n, unsigned i,
 static bool verb_source(void *ctx, unsigned i, const struct addr *to,
 			struct addr *out_r)
 {
-	return source(node_of(ctx), i, to, out_r);
+	return sim_source(node_of(ctx), i, to, out_r);
+}
+
+struct ev *sim_tell_worker(struct sim *s, unsigned node, unsigned worker,
+			   const struct flow_event *flow)
+{
+	struct ev *e = sim_queue(s, EV_FLOW, s->now);
+
+	e->node = node;
+	e->worker = worker;
+	e->boots = s->node[node - 1]->boots;
+	e->flow = *flow;
+	e->flow.peer.tls_name = NULL; /* borrowed for no longer */
+	if (flow->text.n) {
+		e->text = sim_alloc(s, flow->text.n);
+		memcpy(e->text, flow->text.p, flow->text.n);
+		e->flow.text.p = e->text;
+	}
+	return e;
 }
 
 /* The failure comes back as an event, never from inside the verb. */
-static void bounce(struct sim_worker *w, const struct hop *to, struct packet *p,
-		   enum cause cause)
+static void bounce(struct sim *s, unsigned node, unsigned worker,
+		   const struct hop *to, struct packet *p, enum cause cause)
 {
-	struct sim *s = w->sim;
-	struct ev *e = sim_queue(s, EV_FLOW, s->now);
+	struct flow_event e = {.kind = FLOW_ERROR,
+			       .cause = cause,
+			       .peer = *to,
+			       .quoted = p->p.bytes};
 
-	e->node = w->node;
-	e->worker = w->worker;
-	e->boots = node_of(w)->boots;
-	e->packet = p;
-	e->flow = (struct flow_event){
-	    .kind = FLOW_ERROR,
-	    .cause = cause,
-	    .peer = *to,
-	    .quoted = p->p.bytes,
-	};
+	sim_tell_worker(s, node, worker, &e);
 }
 
-static void bounce_unsent(struct sim_worker *w, const struct hop *to,
-			  struct str bytes, enum cause cause)
+void sim_bounce(struct sim *s, unsigned node, unsigned worker,
+		const struct hop *to, struct str bytes, enum cause cause)
 {
-	struct sim *s = w->sim;
-	struct sim_packet copy = {.sent = s->now,
-				  .from = to->local,
-				  .to = to->addr,
-				  .node = w->node,
-				  .bytes = bytes};
-	struct packet *p = sim_trace_packet(s, &copy, node_of(w)->host);
+	struct sim_packet copy = {
+	    .sent = s->now,
+	    .from = to->local,
+	    .to = to->addr,
+	    .transport = (enum transport)to->transport,
+	    .node = node,
+	    .bytes = bytes,
+	};
+	struct packet *p = sim_trace_packet(s, &copy, s->node[node - 1]->host);
 
-	sim_trace_fate(s, p, SIM_NOBODY);
-	bounce(w, to, p, cause);
+	sim_trace_fate(
+	    s, p, to->transport == TRANSPORT_UDP ? SIM_NOBODY : SIM_UNSENT);
+	bounce(s, node, worker, to, p, cause);
+}
+
+static void send_datagram(struct sim_worker *w, const struct hop *to,
+			  struct str bytes)
+{
+	struct machine_node *n = node_of(w);
+	struct addr from = to->local;
+	struct packet *p;
+	bool ours;
+
+	if (from.family == ADDR_NONE)
+		ours = sim_source(n, to->listener, &to->addr, &from);
+	else
+		ours = sim_owns(n, &from);
+	if (!ours) {
+		sim_bounce(w->sim, w->node, w->worker, to, bytes,
+			   CAUSE_NO_SOURCE);
+		return;
+	}
+	from.port = listener(n, to->listener)->addr.port;
+	p = sim_put(w->sim, n->host, w->node, &from, &to->addr, bytes);
+	if (p->p.fate == SIM_TOO_BIG)
+		bounce(w->sim, w->node, w->worker, to, p, CAUSE_TOO_BIG);
 }
 
 static void verb_send(void *ctx, const struct hop *to, struct str bytes)
 {
 	struct sim_worker *w = ctx;
-	struct machine_node *n = node_of(w);
-	const struct listener *l = listener(n, to->listener);
-	struct addr from = to->local;
-	struct packet *p;
-	bool ours;
 
-	if (n->muted)
+	if (node_of(w)->muted)
 		return;
-	if (to->transport != TRANSPORT_UDP) {
-		bounce_unsent(w, to, bytes, CAUSE_REFUSED);
-		return;
-	}
-	if (from.family == ADDR_NONE)
-		ours = source(n, to->listener, &to->addr, &from);
+	if (to->transport == TRANSPORT_UDP)
+		send_datagram(w, to, bytes);
 	else
-		ours = owns(n, &from);
-	if (!ours) {
-		bounce_unsent(w, to, bytes, CAUSE_NO_SOURCE);
-		return;
-	}
-	from.port = l->addr.port;
-	p = sim_put(w->sim, n->host, w->node, &from, &to->addr, bytes);
-	if (p->p.fate == SIM_TOO_BIG)
-		bounce(w, to, p, CAUSE_TOO_BIG);
+		sim_stream_send(w, to, bytes);
+}
+
+static void verb_open(void *ctx, const struct hop *flow)
+{
+	sim_open(ctx, flow);
 }
 
 static void verb_close(void *ctx, const struct hop *flow)
 {
-	(void)ctx;
-	(void)flow;
+	sim_close_flow(ctx, flow);
 }
 
 static void verb_query(void *ctx, struct query *q)
 {
-	(void)ctx;
-	(void)q;
+	sim_ask(ctx, q);
+}
+
+static void verb_unquery(void *ctx, struct query *q)
+{
+	sim_unask(ctx, q);
 }
 
 static void verb_post(void *ctx, unsigned worker, const struct post *msg)
@@ -183,9 +211,10 @@ struct host sim_verbs(struct sim_worker *w)
 	return (struct host){
 	    .ctx = w,
 	    .send = verb_send,
+	    .open = verb_open,
 	    .close = verb_close,
 	    .query = verb_query,
-	    .unquery = verb_query,
+	    .unquery = verb_unquery,
 	    .source = verb_source,
 	    .post = verb_post,
 	    .log = verb_log,
@@ -194,8 +223,8 @@ struct host sim_verbs(struct sim_worker *w)
 
 /* ---- what the core is told -------------------------------------------- */
 
-/* The listener that gets what is sent to the address; -1: none does. */
-static int listener_at(const struct machine_node *n, const struct addr *at)
+int sim_listener_at(const struct machine_node *n, const struct addr *at,
+		    bool stream)
 {
 	const struct listeners *ls = &n->shared->listeners;
 	int found = -1;
@@ -203,7 +232,7 @@ static int listener_at(const struct machine_node *n, const struct addr *at)
 	for (unsigned i = 0; i < ls->n; i++) {
 		const struct addr *a = &ls->l[i].addr;
 
-		if (ls->l[i].transport != TRANSPORT_UDP ||
+		if ((ls->l[i].transport != TRANSPORT_UDP) != stream ||
 		    a->port != at->port || a->family != at->family)
 			continue;
 		if (addr_ip_eq(a, at))
@@ -214,23 +243,21 @@ static int listener_at(const struct machine_node *n, const struct addr *at)
 	return found;
 }
 
-/* The kernel spreads datagrams over the sockets of SO_REUSEPORT by a hash of
- * the addresses, whatever is in them. */
-static unsigned socket_of(const struct sim *s, const struct machine_node *n,
-			  const struct packet *p)
+unsigned sim_socket_of(const struct sim *s, const struct machine_node *n,
+		       const struct addr *from, const struct addr *to)
 {
 	struct siphash h;
 
 	siphash_init(&h, s->key);
-	siphash_addr(&h, &p->p.from);
-	siphash_addr(&h, &p->p.to);
+	siphash_addr(&h, from);
+	siphash_addr(&h, to);
 	return (unsigned)(siphash_end(&h) % n->workers);
 }
 
 bool sim_node_arrive(struct sim *s, unsigned id, struct packet *p)
 {
 	struct machine_node *n = s->node[id - 1];
-	int i = listener_at(n, &p->p.to);
+	int i = sim_listener_at(n, &p->p.to, false);
 	struct hop peer = {
 	    .transport = TRANSPORT_UDP, .addr = p->p.from, .local = p->p.to};
 	struct sim_worker *w;
@@ -238,7 +265,7 @@ bool sim_node_arrive(struct sim *s, unsigned id, struct packet *p)
 	if (i < 0)
 		return false;
 	peer.listener = (uint16_t)i;
-	w = n->worker[socket_of(s, n, p)];
+	w = n->worker[sim_socket_of(s, n, &p->p.from, &p->p.to)];
 	sim_trace_fate(s, p, SIM_DELIVERED);
 	if (p->p.icmp) {
 		struct flow_event e = {.kind = FLOW_ERROR,

@@ -69,11 +69,12 @@ static unsigned check_host(lua_State *L, int arg)
 	return (unsigned)id;
 }
 
-static unsigned check_endpoint(lua_State *L, int arg)
+unsigned simlib_endpoint(lua_State *L, int arg)
 {
 	lua_Integer id = luaL_checkinteger(L, arg);
 
-	luaL_argcheck(L, id > 0 && id <= UINT32_MAX, arg, "no such endpoint");
+	luaL_argcheck(L, id > 0 && id <= sim_endpoints(simlib_world(L)), arg,
+		      "no such endpoint");
 	return (unsigned)id;
 }
 
@@ -102,6 +103,18 @@ static int64_t seconds(lua_State *L, int idx, const char *key, int64_t old)
 	return llround(v * 1e6);
 }
 
+static size_t bytes(lua_State *L, int idx, const char *key, size_t old)
+{
+	lua_Integer v = (lua_Integer)old;
+
+	if (lua_getfield(L, idx, key) != LUA_TNIL)
+		v = lua_tointeger(L, -1);
+	if (v < 0)
+		luaL_error(L, "%s must be a number of bytes", key);
+	lua_pop(L, 1);
+	return (size_t)v;
+}
+
 /* What the table does not name stays as it is. */
 static void check_link(lua_State *L, int idx, struct sim_link *conf)
 {
@@ -111,9 +124,9 @@ static void check_link(lua_State *L, int idx, struct sim_link *conf)
 	conf->reorder = probability(L, idx, "reorder", conf->reorder);
 	conf->delay = seconds(L, idx, "delay", conf->delay);
 	conf->jitter = seconds(L, idx, "jitter", conf->jitter);
-	if (lua_getfield(L, idx, "mtu") != LUA_TNIL)
-		conf->mtu = (size_t)lua_tointeger(L, -1);
-	lua_pop(L, 1);
+	conf->mtu = bytes(L, idx, "mtu", conf->mtu);
+	conf->chunk = bytes(L, idx, "chunk", conf->chunk);
+	conf->cut = bytes(L, idx, "cut", conf->cut);
 }
 
 /* ---- the world -------------------------------------------------------- */
@@ -142,10 +155,61 @@ static int l_now(lua_State *L)
 	return 1;
 }
 
-/* next(until) -> nil | "timer", id | "packet" or "icmp", endpoint, from, bytes
- */
+/* What follows the kind of an event. */
+static int push_event(lua_State *L, const struct sim_event *e)
+{
+	switch (e->kind) {
+	case SIM_TIMER:
+		lua_pushinteger(L, (lua_Integer)e->id);
+		return 1;
+	case SIM_QUERY:
+		lua_pushinteger(L, (lua_Integer)e->id);
+		lua_pushlstring(L, e->text.p, e->text.n);
+		lua_pushinteger(L, e->type);
+		lua_pushinteger(L, e->node);
+		return 4;
+	case SIM_PACKET:
+	case SIM_ICMP:
+		lua_pushinteger(L, e->endpoint);
+		simlib_push_addr(L, &e->from);
+		lua_pushlstring(L, e->bytes.p, e->bytes.n);
+		return 3;
+	case SIM_ACCEPT:
+	case SIM_UP:
+		lua_pushinteger(L, e->endpoint);
+		lua_pushinteger(L, e->side);
+		simlib_push_addr(L, &e->from);
+		return 3;
+	case SIM_DATA:
+		lua_pushinteger(L, e->endpoint);
+		lua_pushinteger(L, e->side);
+		lua_pushlstring(L, e->bytes.p, e->bytes.n);
+		return 3;
+	case SIM_DOWN:
+		lua_pushinteger(L, e->endpoint);
+		lua_pushinteger(L, e->side);
+		lua_pushstring(L, cause_text(e->cause));
+		lua_pushlstring(L, e->text.n ? e->text.p : "", e->text.n);
+		return 4;
+	}
+	return 0;
+}
+
+/* next(until) -> nil | kind, and then:
+ *   "timer"           id
+ *   "packet" "icmp"   endpoint, from, bytes
+ *   "accept" "up"     endpoint, side, peer
+ *   "data"            endpoint, side, bytes
+ *   "down"            endpoint, side, cause, text
+ *   "query"           id, name, type, node */
 static int l_next(lua_State *L)
 {
+	static const char *const kind[] = {
+	    [SIM_PACKET] = "packet", [SIM_ICMP] = "icmp",
+	    [SIM_TIMER] = "timer",   [SIM_ACCEPT] = "accept",
+	    [SIM_UP] = "up",         [SIM_DATA] = "data",
+	    [SIM_DOWN] = "down",     [SIM_QUERY] = "query",
+	};
 	struct sim *s = simlib_world(L);
 	struct sim_event e;
 	bool told = sim_next(s, luaL_checkinteger(L, 2), &e);
@@ -154,16 +218,8 @@ static int l_next(lua_State *L)
 		return luaL_error(L, "%s", sim_trouble(s));
 	if (!told)
 		return 0;
-	if (e.kind == SIM_TIMER) {
-		lua_pushliteral(L, "timer");
-		lua_pushinteger(L, (lua_Integer)e.id);
-		return 2;
-	}
-	lua_pushstring(L, e.kind == SIM_ICMP ? "icmp" : "packet");
-	lua_pushinteger(L, e.endpoint);
-	simlib_push_addr(L, &e.from);
-	lua_pushlstring(L, e.bytes.p, e.bytes.n);
-	return 4;
+	lua_pushstring(L, kind[e.kind]);
+	return 1 + push_event(L, &e);
 }
 
 static int l_timer(lua_State *L)
@@ -183,15 +239,17 @@ static int l_random(lua_State *L)
 
 /* ---- endpoints -------------------------------------------------------- */
 
-/* attach(addr) -> endpoint, host | nil when the address is taken */
+/* attach(transport, addr) -> endpoint, host | nil when the address is taken */
 static int l_attach(lua_State *L)
 {
 	struct sim *s = simlib_world(L);
-	struct addr at = simlib_addr(L, 2);
+	int t = transport_parse(str_from(luaL_checkstring(L, 2)));
+	struct addr at = simlib_addr(L, 3);
 	unsigned id;
 
-	luaL_argcheck(L, at.port, 2, "needs a port");
-	id = sim_attach(s, &at);
+	luaL_argcheck(L, t >= 0, 2, "no such transport");
+	luaL_argcheck(L, at.port, 3, "needs a port");
+	id = sim_attach(s, (enum transport)t, &at);
 	if (!id)
 		return 0;
 	lua_pushinteger(L, id);
@@ -199,17 +257,22 @@ static int l_attach(lua_State *L)
 	return 2;
 }
 
-static int l_refuse(lua_State *L)
+/* mode(endpoint, "open" | "refuse" | "stall") */
+static int l_mode(lua_State *L)
 {
-	sim_mode(simlib_world(L), check_endpoint(L, 2),
-		 lua_toboolean(L, 3) ? SIM_REFUSING : SIM_OPEN);
+	static const char *const names[] = {"open", "refuse", "stall", NULL};
+	static const enum sim_mode modes[] = {SIM_OPEN, SIM_REFUSING,
+					      SIM_STALLED};
+
+	sim_mode(simlib_world(L), simlib_endpoint(L, 2),
+		 modes[luaL_checkoption(L, 3, NULL, names)]);
 	return 0;
 }
 
 static int l_send(lua_State *L)
 {
 	struct sim *s = simlib_world(L);
-	unsigned id = check_endpoint(L, 2);
+	unsigned id = simlib_endpoint(L, 2);
 	struct addr to = simlib_addr(L, 3);
 	struct str bytes;
 
@@ -272,7 +335,7 @@ static const luaL_Reg methods[] = {
     {"close", l_close},   {"now", l_now},
     {"next", l_next},     {"timer", l_timer},
     {"random", l_random}, {"attach", l_attach},
-    {"refuse", l_refuse}, {"send", l_send},
+    {"mode", l_mode},     {"send", l_send},
     {"link", l_link},     {"link_default", l_link_default},
     {"cut", l_cut},       {"heal", l_heal},
     {"power", l_power},   {"eval", simlib_eval},
@@ -291,6 +354,7 @@ int luaopen_tandem_simcore(lua_State *L)
 	luaL_setfuncs(L, methods, 0);
 	luaL_setfuncs(L, simlib_node_methods, 0);
 	luaL_setfuncs(L, simlib_log_methods, 0);
+	luaL_setfuncs(L, simlib_stream_methods, 0);
 	lua_pushvalue(L, -1);
 	lua_setfield(L, -2, "__index");
 	lua_pop(L, 1);

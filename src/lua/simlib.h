@@ -16,11 +16,13 @@ struct sim;
 
 extern const luaL_Reg simlib_node_methods[];
 extern const luaL_Reg simlib_log_methods[];
+extern const luaL_Reg simlib_stream_methods[];
 
 struct sim *simlib_world(lua_State *L); /* argument 1 */
 /* Arguments that must be right, or an error is raised. */
 struct addr simlib_addr(lua_State *L, int arg);
 unsigned simlib_node(lua_State *L, int arg);
+unsigned simlib_endpoint(lua_State *L, int arg);
 unsigned simlib_worker(lua_State *L, int arg, unsigned node); /* from 0 */
 void simlib_push_addr(lua_State *L, const struct addr *a);
 

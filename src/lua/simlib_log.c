@@ -19,7 +19,7 @@ static int l_packets(lua_State *L)
 }
 
 /* packet(i) -> time, from, to, bytes, fate, node (0: none), icmp or nil, and
- * the hosts it went from and to */
+ * the hosts it went from and to; the transport */
 static int l_packet(lua_State *L)
 {
 	struct sim *s = simlib_world(L);
@@ -38,7 +38,8 @@ static int l_packet(lua_State *L)
 		lua_pushnil(L);
 	lua_pushinteger(L, p.from_host);
 	lua_pushinteger(L, p.to_host);
-	return 9;
+	lua_pushstring(L, transport_name(p.transport));
+	return 10;
 }
 
 /* ---- log events ------------------------------------------------------- */

@@ -183,18 +183,19 @@ static int l_owns(lua_State *L)
 	return 1;
 }
 
-/* listener(node, ip) -> where phones find it: the first UDP listener, with the
- * machine's address for a wildcard | nil */
+/* listener(node, ip, transport) -> where phones find it: the first listener of
+ * that transport and the family of ip, with ip for a wildcard | nil */
 static int l_listener(lua_State *L)
 {
 	struct node *shared =
 	    sim_node_shared(simlib_world(L), simlib_node(L, 2));
 	struct addr ip = simlib_addr(L, 3);
+	int t = transport_parse(str_from(luaL_checkstring(L, 4)));
 
 	for (unsigned i = 0; shared && i < shared->listeners.n; i++) {
 		const struct listener *l = &shared->listeners.l[i];
 
-		if (l->transport != TRANSPORT_UDP)
+		if (l->transport != t || l->addr.family != ip.family)
 			continue;
 		if (!addr_is_any(&l->addr))
 			ip = l->addr;

@@ -1,6 +1,7 @@
 -- Packets as a call flow, one line each:
 --      0.000 alice  INVITE      -> proxy
 --      0.001 proxy  INVITE      -x a
+--      0.002 proxy  INVITE      TCP-> b
 -- Times count from the first line. `-x`: it did not arrive.
 local message = require "tandem.sim.message"
 local ipairs, math, string, table = ipairs, math, string, table
@@ -16,6 +17,7 @@ local ladder = {}
 ---@field what string method, code, or "icmp_port"
 ---@field arrived boolean
 ---@field fate string
+---@field transport string
 
 -- What is in a packet; what ICMP quotes may be cut, so no full parser here.
 local function read(bytes)
@@ -60,7 +62,7 @@ function ladder.lines(net, opts)
         to = net:name_of(packet.to, packet.to_machine),
         what = packet.icmp or what.method or what.code or "bytes",
         arrived = packet.fate == "delivered" or packet.fate == "flying",
-        fate = packet.fate,
+        fate = packet.fate, transport = packet.transport,
       }
     end
   end
@@ -75,8 +77,12 @@ function ladder.text(net, opts)
     width = math.max(width, #line.from)
   end
   for _, line in ipairs(lines) do
+    local arrow = line.arrived and "->" or "-x"
+    if line.transport ~= "udp" then
+      arrow = line.transport:upper() .. arrow
+    end
     text[#text + 1] = string.format("%10.3f %-" .. width .. "s %-11s %s %s\n",
-      line.time - start, line.from, line.what, line.arrived and "->" or "-x", line.to)
+      line.time - start, line.from, line.what, arrow, line.to)
   end
   return table.concat(text)
 end

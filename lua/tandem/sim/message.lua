@@ -229,13 +229,14 @@ end
 ---@field host string
 ---@field port integer?
 ---@field lr boolean
+---@field transport string? lower case; "tls" for sips:
 
 -- The URI of "sip:...", "<sip:...>" or "Name <sip:...>;tag=1".
 ---@param text string?
 ---@return tandem.sim.Uri?
 function message.uri(text)
   local inner = text and (text:match "<([^>]*)>" or text:match "^%s*([^;%s]+)")
-  local rest = inner and inner:match "^sips?:(.*)$"
+  local scheme, rest = (inner or ""):match "^(sips?):(.*)$"
   if not rest then
     return nil
   end
@@ -245,9 +246,11 @@ function message.uri(text)
   if not host then
     host, port = after:match "^([^:;?]*):?(%d*)"
   end
+  after = after:lower()
   return {
     text = inner, user = user, host = host, port = tonumber(port),
-    lr = after:lower():find ";lr" ~= nil,
+    lr = after:find ";lr" ~= nil,
+    transport = scheme == "sips" and "tls" or after:match ";transport=(%w+)",
   }
 end
 

@@ -1,5 +1,6 @@
 -- The network of a simulation: virtual time, endpoints, proxies, faults, and what
 -- happened.
+local address = require "tandem.sim.address"
 local ladder = require "tandem.sim.ladder"
 local message = require "tandem.sim.message"
 local node = require "tandem.sim.node"
@@ -109,14 +110,15 @@ end
 
 local function add_endpoint(self, addr, opts)
   local made = ua.new(self, addr, opts)
-  self.endpoints[made.id] = made
-  self.names[made.addr] = made.name
+  for transport in message.sorted(made.sockets) do
+    self.names[made.sockets[transport].addr] = made.name
+  end
   return made
 end
 
 -- A server: it answers what it is sent, 200 unless told otherwise.
----@param addr string "10.0.0.1:5060"
----@param opts string|table|nil its name, or { name =, proxy =, from = }
+---@param addr string "10.0.0.1:5060", "tcp:10.0.0.1", "tls:10.0.0.1:5061"
+---@param opts string|table|nil its name, or { name =, proxy =, from =, ... }
 ---@return tandem.sim.Endpoint
 function methods:uas(addr, opts)
   return add_endpoint(self, addr, opts)
@@ -124,6 +126,23 @@ end
 
 -- A phone. It answers too.
 methods.uac = methods.uas
+
+-- Where endpoints send what is for the proxy: the listener of that transport of the
+-- node net.proxy is an address of; else that address.
+function methods:proxy_for(transport, ip)
+  for _, proxy in ipairs(self.nodes) do
+    if proxy.addr == self.proxy then
+      return proxy:listener(transport, ip) or self.proxy
+    end
+  end
+  return self.proxy
+end
+
+-- The address endpoints take a host of a URI for; nil when they know none.
+function methods:ip_of_name(host)
+  host = self.hosts[host] or host
+  return address.is_ip(host) and host or nil
+end
 
 -- ---- time ----------------------------------------------------------------
 
@@ -141,7 +160,7 @@ function methods:after(seconds, fn)
   return timer
 end
 
-local function dispatch(self, kind, id, from, bytes)
+local function dispatch(self, kind, id, ...)
   if kind == "timer" then
     local timer = self.timers[id]
     self.timers[id] = nil
@@ -149,21 +168,23 @@ local function dispatch(self, kind, id, from, bytes)
       timer.fn()
     end
   elseif kind == "packet" then
-    self.endpoints[id]:deliver(from, bytes)
+    self.endpoints[id]:deliver(...)
+  elseif kind == "icmp" then
+    self.endpoints[id]:deliver_icmp(...)
   else
-    self.endpoints[id]:deliver_icmp(from, bytes)
+    self.endpoints[id]:on_stream(id, kind, ...)
   end
 end
 
 -- One event for an endpoint, or the time `until_us`: then false.
 local function step(self, until_us)
-  local kind, id, from, bytes = self.world:next(until_us)
-  if not kind then
+  local event = table.pack(self.world:next(until_us))
+  if not event[1] then
     return false
   end
   assert(not self.running, "the network runs already: not from inside a handler")
   self.running = true
-  local ok, why = pcall(dispatch, self, kind, id, from, bytes)
+  local ok, why = pcall(dispatch, self, table.unpack(event, 1, event.n))
   self.running = false
   if not ok then
     error(why, 0)
@@ -207,10 +228,7 @@ end
 -- ---- faults --------------------------------------------------------------
 
 local function ip_of(what)
-  if type(what) == "string" then
-    return (what:gsub("^([%d.]+):%d+$", "%1"):gsub("^%[(.*)%]:?%d*$", "%1"))
-  end
-  return what.ip
+  return type(what) == "string" and address.parse(what).ip or what.ip
 end
 
 -- Addresses may move, machines stay.
@@ -250,15 +268,18 @@ end
 
 -- ---- what happened -------------------------------------------------------
 
--- Every packet ever sent, oldest first: time, from, to, bytes, fate, node, icmp.
+-- Every datagram, message on a connection and ICMP error ever sent, oldest first:
+-- time, from, to, bytes, fate, transport, node, icmp.
 function methods:packets()
   local list, world = self.packet_list, self.world
   local settled = self.settled or 0
   for i = settled + 1, world:packets() do
-    local time, from, to, bytes, fate, by, icmp, from_host, to_host = world:packet(i)
+    local time, from, to, bytes, fate, by, icmp, from_host, to_host, transport =
+      world:packet(i)
     list[i] = {
       time = time / 1e6, from = from, to = to, bytes = bytes, fate = fate,
       node = by > 0 and by or nil, icmp = icmp, from_machine = from_host, to_machine = to_host,
+      transport = transport,
     }
     if settled == i - 1 and fate ~= "flying" then
       settled = i

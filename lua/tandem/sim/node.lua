@@ -1,5 +1,6 @@
 -- A proxy in a simulation: a machine with addresses and, while it runs, a process
 -- with the real core and the script.
+local address = require "tandem.sim.address"
 local message = require "tandem.sim.message"
 local error, io, ipairs, math = error, io, ipairs, math
 local package, table, tostring, type = package, table, tostring, type
@@ -104,6 +105,20 @@ local function fail(self, why)
   error(("%s\n(seed %d)"):format(why, self.net.seed), 0)
 end
 
+-- Where it is reached by a transport, from an address of the same family; nil: it does
+-- not listen there.
+---@param transport string
+---@param ip string?
+---@return string?
+function methods:listener(transport, ip)
+  local six = (ip or self.ip):find ":" ~= nil
+  for _, own in ipairs(self.opts.addrs) do
+    if (own:find ":" ~= nil) == six then
+      return self.net.world:listener(self.id, own, transport)
+    end
+  end
+end
+
 -- Starts the process again, after crash or stop.
 function methods:start()
   local ok, why = self.net.world:start(self.id, conf(self.opts))
@@ -111,7 +126,8 @@ function methods:start()
     fail(self, why)
   end
   self.net.world:power(self.machine, true)
-  self.addr = self.net.world:listener(self.id, self.ip) or self.ip .. ":5060"
+  self.addr = self:listener "udp" or self:listener "tcp" or self:listener "tls"
+    or address.parse(self.ip).addr
   since_start(self)
   return self
 end
@@ -128,8 +144,8 @@ end
 
 -- The machine goes: what it is sent vanishes without ICMP.
 function methods:power_off()
-  self.net.world:kill(self.id)
   self.net.world:power(self.machine, false)
+  self.net.world:kill(self.id)
 end
 
 -- The bytes in the script's state_dir, which outlive the process; with an argument

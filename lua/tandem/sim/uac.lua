@@ -1,5 +1,6 @@
 -- The asking half of an endpoint: client transactions (RFC 3261 section 17.1), the
 -- ACK of a 2xx along the route set (13.2.2.4), CANCEL, and requests in dialogs.
+local address = require "tandem.sim.address"
 local call = require "tandem.sim.call"
 local dialog = require "tandem.sim.dialog"
 local message = require "tandem.sim.message"
@@ -18,13 +19,19 @@ local offer = "v=0\r\no=- 1 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\n"
 
 -- ---- building ------------------------------------------------------------
 
-local function via(ua, branch)
-  return string.format("SIP/2.0/UDP %s;branch=%s;rport", ua.private or ua.addr, branch)
+local function via(ua, branch, to)
+  local transport = address.parse(to).transport
+  local socket = ua.sockets[transport]
+  if not socket then
+    error(("%s has no %s socket to reach %s"):format(ua.name, transport, to), 0)
+  end
+  return string.format("SIP/2.0/%s %s;branch=%s;rport", transport:upper(),
+    ua.private or socket.addr, branch)
 end
 
 -- A request as bytes. `fields` are the headers after Via and Max-Forwards.
-local function write(ua, method, uri, fields, body, branch, vias)
-  local all = { { "Via", vias or via(ua, branch) }, { "Max-Forwards", 70 } }
+local function write(method, uri, fields, body, vias)
+  local all = { { "Via", vias }, { "Max-Forwards", 70 } }
   for _, field in ipairs(fields) do
     if field[1]:lower() == "max-forwards" then
       all[2] = field
@@ -56,12 +63,12 @@ local function default_body(ua, method, opts, fields)
   return offer:format(ua.ip, ua.ip)
 end
 
-local function add_given(ua, method, opts, fields)
+local function add_given(ua, method, opts, fields, to)
   for _, field in ipairs(message.fields(opts.headers)) do
     fields[#fields + 1] = field
   end
   if not has(fields, "contact") and method ~= "BYE" and method ~= "CANCEL" then
-    fields[#fields + 1] = { "Contact", ua.contact }
+    fields[#fields + 1] = { "Contact", ua:contact_by(address.parse(to).transport) }
   end
 end
 
@@ -95,25 +102,42 @@ local function forget(tx)
   tx.ua.clients[tx.key] = nil
 end
 
--- Sends a request and calls on_response for what comes, on_timeout after 64*T1
--- without a final (INVITE: without any response).
+local function fail(tx, why)
+  tx.done = true
+  forget(tx)
+  tx.on_failure(why)
+end
+
+-- Sends a request and calls on_response for what comes, on_failure after 64*T1
+-- without a final (INVITE: without any response), or when nobody can be reached.
 local function start(ua, tx)
   local net = ua.net
   tx.ua, tx.interval = ua, net.t1
   tx.key = key_of(tx.branch, tx.method)
   ua.clients[tx.key] = tx
-  ua:transmit(tx.bytes, tx.to)
-  ua:after(net.t1, function()
-    retransmit(tx)
-  end)
+  tx.conn = ua:transmit(tx.bytes, tx.to)
+  if not address.parse(tx.to).transport:find "^t" then
+    ua:after(net.t1, function()
+      retransmit(tx)
+    end)
+  end
   ua:after(64 * net.t1, function()
     if not tx.done and not (tx.proceeding and tx.method == "INVITE") then
-      tx.done = true
-      forget(tx)
-      tx.on_timeout()
+      fail(tx, "timeout")
     end
   end)
   return tx
+end
+
+-- A connection could not be opened, or has been ended. What was sent on it and had
+-- no response fails (17.1.4); what had one may get the rest on another connection.
+function methods:on_connection_lost(conn)
+  for key in message.sorted(self.clients) do
+    local tx = self.clients[key]
+    if tx.conn == conn and not tx.done and not tx.proceeding then
+      fail(tx, "transport")
+    end
+  end
 end
 
 -- 17.1.1.3: the ACK for a non-2xx belongs to the transaction.
@@ -126,7 +150,7 @@ local function ack_failure(tx, response)
   fields[#fields + 1] = { "To", response:header "To" }
   fields[#fields + 1] = { "Call-ID", response.call_id }
   fields[#fields + 1] = { "CSeq", response.cseq .. " ACK" }
-  tx.ack = write(tx.ua, "ACK", tx.uri, fields, nil, tx.branch)
+  tx.ack = write("ACK", tx.uri, fields, nil, via(tx.ua, tx.branch, tx.to))
   tx.ua:transmit(tx.ack, tx.to)
 end
 
@@ -172,7 +196,7 @@ end
 
 local function hop_of(ua, uri, opts)
   if opts.proxy then
-    return opts.proxy:find ":%d+$" and opts.proxy or opts.proxy .. ":5060"
+    return ua:hop(opts.proxy)
   elseif opts.route and opts.route[1] then
     return ua:resolve(opts.route[1])
   end
@@ -195,8 +219,10 @@ local function ack_success(self, d, cseq, opts)
   for _, field in ipairs(message.fields(opts and opts.headers)) do
     fields[#fields + 1] = field
   end
-  d.ack = write(self, "ACK", d.target, fields, opts and opts.body, new_branch(self))
-  self:transmit(d.ack, self:resolve(d:hop()))
+  local to = self:resolve(d:hop(), true)
+  d.ack = write("ACK", d.target, fields, opts and opts.body,
+    via(self, new_branch(self), to))
+  self:transmit(d.ack, to)
 end
 
 local function has_token(response, header, token)
@@ -238,7 +264,7 @@ local function on_success(self, c, response)
     c.extra = c.extra + 1
   end
   if d.ack then
-    return self:transmit(d.ack, self:resolve(d:hop()))
+    return self:transmit(d.ack, self:resolve(d:hop(), true))
   elseif c.acks == false then
     return
   end
@@ -265,17 +291,18 @@ end
 
 local function launch(self, c, fields, opts, to)
   local branch = opts.branch or new_branch(self)
-  add_given(self, c.method, opts, fields)
+  add_given(self, c.method, opts, fields, to)
   local body = default_body(self, c.method, opts, fields)
   c.tx = start(self, {
     method = c.method, uri = c.uri, branch = branch, to = to, routes = opts.route,
-    acks = opts.ack, bytes = write(self, c.method, c.uri, fields, body, branch, opts.via),
+    acks = opts.ack, bytes = write(c.method, c.uri, fields, body,
+      opts.via or via(self, branch, to)),
     on_response = function(response)
       on_answer(self, c, response)
     end,
-    on_timeout = function()
+    on_failure = function(why)
       c.phase = "failed"
-      c:finish(nil, "timeout")
+      c:finish(nil, why)
     end,
   })
   return c
@@ -358,7 +385,8 @@ function methods:in_dialog(what, method, opts)
   if method == "INVITE" then
     d.ack = nil -- the next one is another
   end
-  return launch(self, c, fields, opts, opts.proxy or self:resolve(hop))
+  return launch(self, c, fields, opts, opts.proxy and self:hop(opts.proxy)
+    or self:resolve(hop, true))
 end
 
 function methods:bye(what, opts)
@@ -404,14 +432,14 @@ function methods:send_cancel(c)
   c.cancel = call.new(self, "CANCEL", { id = c.id, cseq = c.cseq, uri = c.uri })
   c.cancel.tx = start(self, {
     method = "CANCEL", uri = c.uri, branch = c.tx.branch, to = c.tx.to,
-    bytes = write(self, "CANCEL", c.uri, fields, nil, c.tx.branch, invite:header "Via"),
+    bytes = write("CANCEL", c.uri, fields, nil, invite:header "Via"),
     on_response = function(response)
       if response.code >= 200 then
         c.cancel:finish(response)
       end
     end,
-    on_timeout = function()
-      c.cancel:finish(nil, "timeout")
+    on_failure = function(why)
+      c.cancel:finish(nil, why)
     end,
   })
 end

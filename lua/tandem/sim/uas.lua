@@ -36,18 +36,23 @@ local function key_of(msg, method)
   return table.concat({ msg.branch or msg.call_id, msg.sent_by or "", method }, "|")
 end
 
--- 18.2.2 and RFC 3581: where responses go, and the top Via they carry.
+-- 18.2.2 and RFC 3581: where responses go, and the top Via they carry. On a
+-- connection that is where the request came from, and when that is gone the port of
+-- the Via.
 local function return_path(msg)
   local via = msg:list("Via")[1]
   local ip, port = msg.source:match "^(.-):(%d+)$"
   local rport = message.param(via, "rport")
+  local sent_by = via:match "^%S+%s+[^%s;]-:(%d+)" or (msg.transport == "tls" and 5061) or 5060
+  local back = msg.conn and {
+    conn = msg.conn, otherwise = ("%s:%s:%s"):format(msg.transport, ip, sent_by),
+  }
   if rport then
     via = via:gsub(";%s*rport[^;]*", ""):gsub(";%s*received=[^;]*", "")
     via = string.format("%s;rport=%s;received=%s", via, port, (ip:gsub("[%[%]]", "")))
-    return msg.source, via
+    return back or msg.source, via
   end
-  port = via:match "^%S+%s+[^%s;]-:(%d+)" or "5060"
-  return ip .. ":" .. port, via
+  return back or ("%s:%s"):format(ip, sent_by), via
 end
 
 local function new_transaction(ua, msg)
@@ -70,7 +75,9 @@ local function repeat_until(tx, bytes, limit, stop, give_up)
     elseif net.now >= ends - 1e-9 then
       return give_up and give_up()
     end
-    tx.ua:transmit(bytes, tx.to)
+    if bytes then
+      tx.ua:transmit(bytes, tx.to)
+    end
     interval = math.min(2 * interval, limit)
     tx.ua:after(math.min(interval, math.max(ends - net.now, 0)), again)
   end
@@ -119,7 +126,7 @@ local function add_usual(fields, tx, code, opts)
     fields[#fields + 1] = field
   end
   if (forms_dialog(tx, code) or tx.method == "UPDATE") and not given.contact then
-    fields[#fields + 1] = { "Contact", tx.ua.contact }
+    fields[#fields + 1] = { "Contact", tx.ua:contact_by(tx.request.transport) }
   end
   if tx.method == "REGISTER" and code == 200 and not given.contact then
     for _, contact in ipairs(tx.request:list "Contact") do
@@ -159,9 +166,11 @@ local function note_dialog(tx, code)
   end
 end
 
--- A 2xx is repeated by the endpoint itself; who never gets an ACK hangs up.
+-- A 2xx is repeated by the endpoint itself, also on a connection (13.3.1.4), another
+-- final is not (17.2.1); who never gets an ACK hangs up.
 local function await_ack(tx, bytes)
-  repeat_until(tx, bytes, tx.ua.net.t2, function()
+  local is_repeated = tx.code < 300 or not tx.request.conn
+  repeat_until(tx, is_repeated and bytes, tx.ua.net.t2, function()
     return tx.acked
   end, function()
     tx.ua.unacked = tx.ua.unacked + 1
