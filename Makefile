@@ -7,7 +7,7 @@ VERSION := 0.1.0-dev
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
 SRC_util        := addr arena buf counters digest err log map mem rand siphash str timer
 SRC_message     := chars hdr msg msg_start scan scan_uri field edit reply
-SRC_transport   := frame hop limits listener via
+SRC_transport   := dns_answer frame hop limits listener locate locate_order resolver resolver_note via
 SRC_transaction := branch key txns server client record
 SRC_proxy       := answered attempt calls calls_image cancel cookie dialog flow follow forward late load members own path places proxy request response route settings settle shared shun stateless token trying validate
 SRC_core        := core node shared
@@ -30,6 +30,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test log_test
 		   proxy_own_test proxy_icmp_test proxy_noninvite_test \
 		   proxy_places_test \
 		   proxy_life_test proxy_nomem_test proxy_path_test token_test \
+		   dns_answer_test dns_world locate_test resolver_test \
 		   frame_test listener_test load_test members_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \

@@ -41,13 +41,28 @@ struct places {
 	enum cause cause; /* CAUSE_DNS_NONE, CAUSE_DNS_TIMEOUT */
 	bool stale;       /* of answers that have run out */
 	uint32_t ttl;     /* seconds for which it is good, 0: this time only;
-			   * of a negative answer, too */
+			   * the least of what was found, or when n is 0 of
+			   * what is not there; a few when something could not
+			   * be found out; UINT32_MAX: for ever */
 	struct place at[LOCATE_MAX];
 };
 
 /* What a URI says: maddr before host, port, transport, scheme. The rest is the
  * caller's to fill in. False: no SIP URI, or a transport nobody knows. */
 bool locate_of_uri(const struct uri *uri, struct locate_ask *out_r);
+/*
+ * What is done where RFC 3263 leaves it open. Without NAPTR: SRV of each usable
+ * transport, first UDP, then TCP, and last TLS, also for a sip: URI, for
+ * whoever offers nothing else; SRV of one transport as in 4.1 when it is named.
+ * NAPTR of SIP that leads to nothing we speak ends the search. All NAPTR
+ * records that we can use are gone through, in their order, not only those of
+ * the first one (more to fall back to). Addresses of one name alternate between
+ * the families, IPv6 first, shuffled by the seed, and each has the weight of
+ * its name. A target without an address is left out. When NAPTR or SRV cannot
+ * be found out the search goes on without NAPTR, but not to A without SRV: that
+ * could be anything. An address is a place, usable or not.
+ */
+
 /* 0 when nothing has to be asked for it (an address; all in the cache; known
  * not to be there), with what was found; else ERR_STATE. ERR_NOMEM. */
 int locate_now(struct resolver *rs, const struct locate_ask *ask,

@@ -9,6 +9,26 @@
 #include <stdint.h>
 #include "util/str.h"
 
+/* What became of the look-ups of one type of DNS record: two answered from the
+ * cache, six by the answer to a question. */
+#define DNS_COUNTERS(X, id, type)                                              \
+	X(CNT_DNS_##id##_CACHED, "tandem_dns_lookups_total",                   \
+	  "type=" type ",result=cached")                                       \
+	X(CNT_DNS_##id##_STALE, "tandem_dns_lookups_total",                    \
+	  "type=" type ",result=stale")                                        \
+	X(CNT_DNS_##id##_FOUND, "tandem_dns_lookups_total",                    \
+	  "type=" type ",result=found")                                        \
+	X(CNT_DNS_##id##_NONE, "tandem_dns_lookups_total",                     \
+	  "type=" type ",result=none")                                         \
+	X(CNT_DNS_##id##_SERVFAIL, "tandem_dns_lookups_total",                 \
+	  "type=" type ",result=servfail")                                     \
+	X(CNT_DNS_##id##_MALFORMED, "tandem_dns_lookups_total",                \
+	  "type=" type ",result=malformed")                                    \
+	X(CNT_DNS_##id##_TIMEOUT, "tandem_dns_lookups_total",                  \
+	  "type=" type ",result=timeout")                                      \
+	X(CNT_DNS_##id##_UNREACHABLE, "tandem_dns_lookups_total",              \
+	  "type=" type ",result=unreachable")
+
 /* X(id, metric, label text or "") */
 #define COUNTER_LIST(X)                                                        \
 	X(CNT_RECV_REQUEST, "tandem_messages_total",                           \
@@ -64,6 +84,12 @@
 	X(CNT_ACCEPT_PAUSED, "tandem_accept_pauses_total", "")                 \
 	X(CNT_STREAM_UNSENT, "tandem_dropped_total",                           \
 	  "reason=connection_closed")                                          \
+	DNS_COUNTERS(X, A, "a")                                                \
+	DNS_COUNTERS(X, AAAA, "aaaa")                                          \
+	DNS_COUNTERS(X, SRV, "srv")                                            \
+	DNS_COUNTERS(X, NAPTR, "naptr")                                        \
+	X(CNT_DNS_DROPPED, "tandem_dns_records_dropped_total", "")             \
+	X(CNT_DNS_CACHE_FULL, "tandem_dropped_total", "reason=dns_cache_full") \
 	X(CNT_HANDOVER, "tandem_handovers_total", "")                          \
 	X(CNT_LUA_ERROR, "tandem_lua_errors_total", "")                        \
 	X(CNT_LUA_KILL_CPU, "tandem_lua_kills_total", "reason=cpu")            \
