@@ -14,6 +14,7 @@ struct core {
 	struct arena_cache *arenas;
 	struct arena *scratch;
 	struct timers *timers;
+	struct resolver *resolver;
 	struct txns txns;
 	bool has_txns;
 	struct proxy *proxy;
@@ -87,12 +88,28 @@ static void wire_log(void *ctx, const struct log_event *e)
 	c->host->log(c->host->ctx, e);
 }
 
-/* What the layers below use: they neither post nor, so far, ask DNS. */
+static void wire_query(void *ctx, struct query *q)
+{
+	struct core *c = ctx;
+
+	c->host->query(c->host->ctx, q);
+}
+
+static void wire_unquery(void *ctx, struct query *q)
+{
+	struct core *c = ctx;
+
+	c->host->unquery(c->host->ctx, q);
+}
+
+/* What the layers below use: they do not post. */
 static void init_wire(struct core *c)
 {
 	c->wire = (struct host){.ctx = c,
 				.send = wire_send,
 				.close = wire_close,
+				.query = wire_query,
+				.unquery = wire_unquery,
 				.source = wire_source,
 				.log = wire_log};
 }
@@ -121,6 +138,18 @@ static void init_txns(struct core *c)
 	c->txns.map_key = sipkey_load(key);
 }
 
+static struct resolver *make_resolver(struct core *c)
+{
+	struct resolver_conf conf = {.mem = &c->mem,
+				     .timers = c->timers,
+				     .host = &c->wire,
+				     .limits = &c->node->settings.dns,
+				     .counters = &c->counters,
+				     .rand = &c->rand};
+
+	return resolver_new(&conf);
+}
+
 static struct proxy *make_proxy(struct core *c)
 {
 	struct proxy_conf conf = {
@@ -130,6 +159,7 @@ static struct proxy *make_proxy(struct core *c)
 	    .timers = c->timers,
 	    .txns = &c->txns,
 	    .host = &c->wire,
+	    .resolver = c->resolver,
 	    .listeners = &c->node->listeners,
 	    .settings = &c->node->settings,
 	    .members = &c->node->members,
@@ -163,7 +193,9 @@ struct core *core_new(struct node *node, unsigned worker,
 	c->arenas = arena_cache_new(&c->mem);
 	c->scratch = c->arenas ? arena_new(c->arenas) : NULL;
 	c->timers = timers_new(&c->mem, now.mono);
-	if (c->scratch && c->timers) {
+	if (c->scratch && c->timers)
+		c->resolver = make_resolver(c);
+	if (c->resolver) {
 		init_txns(c);
 		if (c->has_txns)
 			c->proxy = make_proxy(c);
@@ -185,6 +217,7 @@ void core_free(struct core **cp)
 	proxy_free(&c->proxy);
 	if (c->has_txns)
 		txns_fini(&c->txns);
+	resolver_free(&c->resolver);
 	timers_free(&c->timers);
 	arena_free(&c->scratch);
 	if (c->arenas)
@@ -366,14 +399,12 @@ void core_flow_event(struct core *c, struct now now, const struct flow_event *e)
 	leave(c);
 }
 
-/* Nothing below asks DNS questions yet: every answer is a stray one. */
 void core_answer(struct core *c, struct now now, struct query *q,
 		 const struct answer *a)
 {
-	(void)q;
-	(void)a;
 	enter(c, now);
-	count(&c->counters, CNT_STRAY_ANSWER);
+	if (!resolver_on_answer(c->resolver, q, a, now))
+		count(&c->counters, CNT_STRAY_ANSWER);
 	leave(c);
 }
 
@@ -493,6 +524,11 @@ struct timers *core_timers(struct core *c)
 	return c->timers;
 }
 
+struct resolver *core_resolver(struct core *c)
+{
+	return c->resolver;
+}
+
 struct proxy *core_proxy(struct core *c)
 {
 	return c->proxy;
@@ -524,6 +560,7 @@ void core_stats(const struct core *c, struct core_stats *out_r)
 	 */
 	size_t spare = arena_cache_bytes(c->arenas) +
 		       proxy_spare_bytes(c->proxy) +
+		       resolver_spare_bytes(c->resolver) +
 		       (c->txns.servers.buckets + c->txns.clients.buckets) *
 			   sizeof(struct map_node *);
 

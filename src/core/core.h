@@ -19,7 +19,6 @@
 #include "util/timer.h"
 
 struct core;
-struct answer; /* of a DNS query; transport issue */
 
 /* What runs on top (the Lua half). */
 struct core_user {
@@ -88,6 +87,7 @@ struct mem *core_mem(struct core *c);
 struct arena *core_scratch(struct core *c);
 struct arena_cache *core_arenas(struct core *c);
 struct timers *core_timers(struct core *c);
+struct resolver *core_resolver(struct core *c);
 struct proxy *core_proxy(struct core *c);
 const struct host *core_host(const struct core *c);
 struct rand *core_rand(struct core *c);
