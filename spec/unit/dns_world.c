@@ -297,9 +297,8 @@ struct locate_ask dns_world_ask(const char *text)
 
 	CHECK(scan_uri(str_from(text), &uri));
 	CHECK(locate_of_uri(&uri, &ask));
-	ask.usable =
+	ask.usable4 = ask.usable6 =
 	    1u << TRANSPORT_UDP | 1u << TRANSPORT_TCP | 1u << TRANSPORT_TLS;
-	ask.ipv4 = ask.ipv6 = true;
 	ask.seed = 1;
 	return ask;
 }

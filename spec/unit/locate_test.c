@@ -93,21 +93,37 @@ TEST(only_what_we_can_speak)
 
 	dns_world_init(&w, full);
 	ask = dns_world_ask("sip:full.example");
-	ask.usable = 1u << TRANSPORT_UDP;
-	ask.ipv6 = false;
+	ask.usable4 = ask.usable6 = 1u << TRANSPORT_UDP;
+	ask.usable6 = 0;
 	dns_world_locate(&w, &ask);
 	CHECK_PLACES("0 udp:10.0.0.1:5070 0");
 	CHECK_INT(w.questions, 3);
 	/* It has said how it is reached, and that is nothing for us. */
 	ask = dns_world_ask("sip:tls-only.example");
-	ask.usable = 1u << TRANSPORT_UDP;
+	ask.usable4 = ask.usable6 = 1u << TRANSPORT_UDP;
 	dns_world_locate(&w, &ask);
 	CHECK_PLACES("");
 	CHECK_INT(w.found.cause, CAUSE_DNS_NONE);
 	ask = dns_world_ask("sip:a.example;transport=tls");
-	ask.usable = 1u << TRANSPORT_UDP;
+	ask.usable4 = ask.usable6 = 1u << TRANSPORT_UDP;
 	dns_world_locate(&w, &ask);
 	CHECK_INT(w.found.cause, CAUSE_DNS_NONE);
+	dns_world_fini(&w);
+}
+
+TEST(only_through_our_listeners)
+{
+	struct locate_ask ask = dns_world_ask("sip:full.example");
+	struct listeners ls = {.n = 2};
+
+	ls.l[0].transport = TRANSPORT_UDP;
+	ls.l[0].addr.family = ADDR_V4;
+	ls.l[1].transport = TRANSPORT_TCP;
+	ls.l[1].addr.family = ADDR_V6;
+	dns_world_init(&w, full);
+	locate_through(&ls, &ask);
+	dns_world_locate(&w, &ask);
+	CHECK_PLACES("0 tcp:[2001:db8::1]:5080 0, 1 udp:10.0.0.1:5070 0");
 	dns_world_fini(&w);
 }
 
@@ -152,7 +168,7 @@ TEST(without_srv_the_host_itself)
 	find("sip:b.example");
 	CHECK_PLACES("0 udp:10.0.0.2:5060 0");
 	ask = dns_world_ask("sip:b.example");
-	ask.usable = 1u << TRANSPORT_TCP;
+	ask.usable4 = ask.usable6 = 1u << TRANSPORT_TCP;
 	dns_world_locate(&w, &ask);
 	CHECK_PLACES("0 tcp:10.0.0.2:5060 0");
 	find("sip:flag-a.example");
@@ -230,7 +246,7 @@ static void count_firsts(const char *uri, unsigned first[6])
 	struct locate_ask ask = dns_world_ask(uri);
 
 	memset(first, 0, 6 * sizeof(*first));
-	ask.ipv6 = false;
+	ask.usable6 = 0;
 	dns_world_locate(&w, &ask);
 	for (ask.seed = 0; ask.seed < 10000; ask.seed++) {
 		CHECK_INT(locate_now(w.rs, &ask, w.now, &w.found), 0);
@@ -342,7 +358,7 @@ TEST(one_target_that_is_not_found_is_left_out)
 	int i;
 
 	dns_world_init(&w, full);
-	ask.ipv6 = false;
+	ask.usable6 = 0;
 	dns_world_start(&w, &ask);
 	dns_world_run(&w, 0);
 	dns_world_answer(&w, 0);
@@ -362,7 +378,7 @@ TEST(the_deadline_gives_what_there_is)
 	int i;
 
 	dns_world_init(&w, full);
-	ask.ipv6 = false;
+	ask.usable6 = 0;
 	dns_world_start(&w, &ask);
 	dns_world_run(&w, 0);
 	dns_world_answer(&w, 0);

@@ -165,8 +165,9 @@ static void add_addresses(struct walk *w, const struct at *at)
 {
 	const union dns_record *v6[DNS_RECORDS], *v4[DNS_RECORDS];
 	const struct locate_ask *ask = &w->l->ask;
-	unsigned n6 = family(w, at, DNS_AAAA, ask->ipv6, v6);
-	unsigned n4 = family(w, at, DNS_A, ask->ipv4, v4);
+	unsigned bit = 1u << at->transport;
+	unsigned n6 = family(w, at, DNS_AAAA, ask->usable6 & bit, v6);
+	unsigned n4 = family(w, at, DNS_A, ask->usable4 & bit, v4);
 
 	for (unsigned i = 0; i < n6 || i < n4; i++) {
 		if (i < n6)
@@ -241,7 +242,9 @@ static bool srv_name(const struct locate *l, int transport, char out[DNS_NAME])
 
 static bool is_usable(const struct locate *l, int transport)
 {
-	return (l->ask.usable & 1u << transport) &&
+	unsigned usable = l->ask.usable4 | l->ask.usable6;
+
+	return (usable & 1u << transport) &&
 	       (!l->ask.sips || transport == TRANSPORT_TLS);
 }
 
@@ -498,4 +501,18 @@ bool locate_of_uri(const struct uri *uri, struct locate_ask *out_r)
 		out_r->host = param;
 	}
 	return true;
+}
+
+void locate_through(const struct listeners *ls, struct locate_ask *ask)
+{
+	ask->usable4 = ask->usable6 = 0;
+	for (unsigned i = 0; i < ls->n; i++) {
+		const struct listener *l = &ls->l[i];
+		uint8_t bit = (uint8_t)(1u << l->transport);
+
+		if (l->addr.family == ADDR_V4)
+			ask->usable4 |= bit;
+		else
+			ask->usable6 |= bit;
+	}
 }

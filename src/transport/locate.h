@@ -8,6 +8,7 @@
 #define TRANSPORT_LOCATE_H
 
 #include "message/scan.h"
+#include "transport/listener.h"
 #include "transport/resolver.h"
 
 enum {
@@ -20,9 +21,9 @@ struct locate_ask {
 	uint16_t port;   /* 0: none was given */
 	int transport;   /* enum transport; -1: none was given */
 	bool sips;       /* nothing but TLS */
-	uint8_t usable;  /* transports we can send by: 1 << enum transport */
-	bool ipv4, ipv6; /* families we can send by */
-	uint64_t seed;   /* orders equal choices: a hash of the Call-ID */
+	/* transports we can send by: 1 << enum transport */
+	uint8_t usable4, usable6;
+	uint64_t seed; /* orders equal choices: a hash of the Call-ID */
 };
 
 /* One address to send to. */
@@ -50,6 +51,9 @@ struct places {
 /* What a URI says: maddr before host, port, transport, scheme. The rest is the
  * caller's to fill in. False: no SIP URI, or a transport nobody knows. */
 bool locate_of_uri(const struct uri *uri, struct locate_ask *out_r);
+/* The transports and families of our listeners are what can be used. */
+void locate_through(const struct listeners *ls, struct locate_ask *ask);
+
 /*
  * What is done where RFC 3263 leaves it open. Without NAPTR: SRV of each usable
  * transport, first UDP, then TCP, and last TLS, also for a sip: URI, for
