@@ -1,9 +1,11 @@
 -- The network of a simulation: virtual time, endpoints, proxies, faults, and what
 -- happened.
 local address = require "tandem.sim.address"
+local dns = require "tandem.sim.dns"
 local ladder = require "tandem.sim.ladder"
 local message = require "tandem.sim.message"
 local node = require "tandem.sim.node"
+local resolver = require "tandem.sim.resolver"
 local simcore = require "tandem.simcore"
 local ua = require "tandem.sim.ua"
 local assert, error, ipairs, math, pcall, string, table, type =
@@ -35,6 +37,7 @@ end
 
 local world_options = {
   seed = true, start = true, link = true, hosts = true, t1 = true, t2 = true,
+  dns = true,
 }
 local node_options = {
   script = true, source = true, files = true, addr = true, workers = true,
@@ -59,7 +62,8 @@ function net.new(opts)
   check_options(opts, world_options, node_options)
   local seed = opts.seed or 1
   local self = message.class({
-    seed = seed, world = simcore.new(seed, opts.start and to_us(opts.start)),
+    seed = seed, name_server = resolver.new(opts.dns),
+    world = simcore.new(seed, opts.start and to_us(opts.start)),
     hosts = opts.hosts or {}, t1 = opts.t1 or 0.5, t2 = opts.t2 or 4,
     endpoints = {}, timers = {}, nodes = {}, tags = {}, names = {},
     packet_list = {}, event_list = {}, log_list = {}, sent = {}, sent_up_to = 0,
@@ -141,7 +145,7 @@ end
 -- The address endpoints take a host of a URI for; nil when they know none.
 function methods:ip_of_name(host)
   host = self.hosts[host] or host
-  return address.is_ip(host) and host or nil
+  return address.is_ip(host) and host or dns.address(self.name_server.zone, host)
 end
 
 -- ---- time ----------------------------------------------------------------
@@ -167,6 +171,8 @@ local function dispatch(self, kind, id, ...)
     if timer.fn then
       timer.fn()
     end
+  elseif kind == "query" then
+    self.name_server:on_query(self.world, self.now, id, ...)
   elseif kind == "packet" then
     self.endpoints[id]:deliver(...)
   elseif kind == "icmp" then
@@ -264,6 +270,27 @@ function methods:heal(a, b)
   end
   self.world:cut(machine(a), machine(b), false)
   self.world:cut(machine(b), machine(a), false)
+end
+
+-- What DNS says of a name from now on (see dns.lua); nil: it does not exist. Caches
+-- keep what they have.
+---@param name string
+---@param records string|table|nil
+function methods:dns(name, records)
+  dns.set(self.name_server.zone, name, records)
+end
+
+-- How the resolver is from now on: "ok"; "slow", answering after so many seconds;
+-- "silent"; "refuse", nobody listens there; "servfail"; "garbage".
+---@param mode string
+---@param seconds number?
+function methods:resolver(mode, seconds)
+  self.name_server:set_mode(mode, seconds)
+end
+
+-- The questions it was asked: name, type, time, node.
+function methods:queries()
+  return self.name_server.asked
 end
 
 -- ---- what happened -------------------------------------------------------
