@@ -46,20 +46,19 @@ end
 ---@param streak integer
 ---@param why string
 ---@param who string
----@return boolean changed something that others should know
 function address.set(server, place, to, streak, why, who)
   local from = place.health
   if from == to and place.streak == streak then
-    return false
+    return
   end
   place.health, place.streak, place.ends = to, streak, nil
+  server.untold = true
   if from ~= to then
     core.event(to == "down" and "warn" or "info", "address.health", {
       { "pool", server.pool.name }, { "server", server.name }, { "address", place.addr },
       { "from", from }, { "to", to }, { "reason", why }, { "who", who },
     })
   end
-  return true
 end
 
 -- What was said of the server goes for all its addresses.
@@ -68,13 +67,10 @@ end
 ---@param why string
 ---@param who string
 function address.set_all(server, to, why, who)
-  local changed = false
   for _, place in ipairs(#server.places > 1 and server.places or {}) do
-    changed = address.set(server, place, to, 0, why, who) or changed
+    address.set(server, place, to, 0, why, who)
   end
-  if changed then
-    places.publish(server)
-  end
+  places.tell(server)
 end
 
 -- Is there another one to turn to? The last is not given up: whether the server is,
@@ -95,15 +91,12 @@ end
 ---@param server table
 ---@param now number
 function address.expire(server, now)
-  local changed = false
   for _, place in ipairs(server.places) do
     if place.ends and place.ends <= now then
-      changed = address.set(server, place, "unknown", 0, "hold ended", "timer") or changed
+      address.set(server, place, "unknown", 0, "hold ended", "timer")
     end
   end
-  if changed then
-    places.publish(server)
-  end
+  places.tell(server)
 end
 
 -- So it does when it is over.

@@ -17,10 +17,10 @@ local least = 1 -- seconds between two look-ups, whatever DNS says
 
 local function found(server, list, is_first, now)
   local change = places.update(server, list)
-  if change then
-    health.addresses(server, change, now)
+  if server.untold then
+    health.addresses(server, change ~= nil and change.is_other, now)
     check.retarget(server, now)
-    places.publish(server)
+    places.tell(server)
   end
   if change or is_first then
     core.event("info", "server.resolved", {

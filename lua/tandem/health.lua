@@ -111,9 +111,8 @@ function health.check(server, place, good, why, now)
   local to
   to, streak = health.step(from, streak, good, conf.fall, conf.rise)
   if place then
-    if address.set(server, place, to, streak, why, "check") then
-      places.publish(server)
-    end
+    address.set(server, place, to, streak, why, "check")
+    places.tell(server)
     to, streak = address.best(server)
   end
   set(server, to, streak, why, "check", now)
@@ -122,10 +121,10 @@ end
 
 -- Its name leads elsewhere now (places.update).
 ---@param server table
----@param change { is_other: boolean }
+---@param is_other boolean it has none of its addresses of before
 ---@param now number
-function health.addresses(server, change, now)
-  if change.is_other then
+function health.addresses(server, is_other, now)
+  if is_other then
     server.facts:set("failures", 0)
     server.evidence = server.evidence + 1
   end
@@ -230,7 +229,7 @@ link.command("address", function(server, args, now)
     place.ends = now + server.pool.passive.hold
     address.arm(server, now)
   end
-  places.publish(server)
+  places.tell(server)
   if server.pool.on_update then
     server.pool.on_update(server.pool, now) -- somebody is to be asked now
   end

@@ -40,7 +40,10 @@ local function tend()
   each_server(function(server)
     orders.tend(server, now)
     ahead.tend(server, now)
-    address.expire(server, now)
+    if server.untold then
+      check.retarget(server, now)
+    end
+    address.expire(server, now) -- and tells
     asking.start(server)
   end)
   for _, pool in ipairs(registry.pools) do

@@ -158,6 +158,7 @@ function places.update(server, list)
     return nil
   end
   replace(server, now)
+  server.untold = true
   return { is_other = kept == 0 and #before > 0 }
 end
 
@@ -197,15 +198,19 @@ local function keep(server)
   store():set(server.full, core.json_encode { at = server.at, list = plain(server) })
 end
 
--- What worker 0 knows becomes what all know.
+-- What worker 0 knows becomes what all know, if it is new: `untold`.
 ---@param server table
-function places.publish(server)
+function places.tell(server)
+  if not server.untold then
+    return
+  end
   keep(server)
   apply(server)
   local message = core.json_encode { server.full, server.at, plain(server) }
   for worker = 1, core.workers() - 1 do
     core.post(worker, topic, message)
   end
+  server.untold = false -- not before all that may fail for want of memory
 end
 
 link.receiver(topic, function(message)
@@ -250,11 +255,10 @@ function places.load(server)
   return false
 end
 
--- Tells the core what was loaded. A core knows by itself the one address that a script
--- says, but not that another was there in the generation before.
+-- Tells the core what was loaded. What the script says it knows, but for the health.
 ---@param server table
 function places.start(server)
-  if server.is_named or #server.places > 1 or core.generation() > 1 then
+  if server.is_named or #server.places > 1 then
     apply(server)
   end
   if core.worker() == 0 then

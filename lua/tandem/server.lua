@@ -206,7 +206,7 @@ function server.new(options, pool, index)
     on_trial = setmetatable({ facts = facts }, on_trial),
     record = nil, -- what is remembered (record.lua); in worker 0
     evidence = 0, -- a check that began under an older number says nothing
-    at = at, is_named = is_named, places = list, -- places.lua's
+    at = at, is_named = is_named, places = list, untold = false, -- places.lua's
     probes = {}, -- check.lua's
     rows = {}, -- passive.lua's
     is_held_back = false, -- by a failback hold whose end nobody has told of yet

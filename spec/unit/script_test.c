@@ -8,6 +8,7 @@
 #include <string.h>
 #include "lua/script.h"
 #include "lua/vm.h"
+#include "proxy/places.h"
 #include "support/unit.h"
 
 enum { SENT_MAX = 64, TEXT_MAX = 4096 };
@@ -917,6 +918,98 @@ TEST(what_repeats_itself_does_not_stop_the_clock)
 	close_world(&w);
 }
 
+/* ---- where servers are ---- */
+
+static const struct server_places *places_of(struct world *w)
+{
+	const struct member *m =
+	    members_by_name(&core_node(w->core)->members, STR("pbx/a"));
+
+	CHECK(m != NULL);
+	return proxy_places(core_proxy(w->core), m);
+}
+
+TEST(places_of_the_script_are_in_order)
+{
+	static struct world w;
+	const struct server_places *s;
+
+	open_world(&w, "core.member('pbx', 'a', { addr = {"
+		       " '10.0.0.1:5070;transport=tcp', '[2001:db8::1]' } })\n"
+		       "core.after(0, function() end)\n");
+	s = places_of(&w);
+	CHECK_INT(s->n, 2);
+	CHECK_INT(s->at[0].transport, TRANSPORT_TCP);
+	CHECK_INT(s->at[0].addr.port, 5070);
+	CHECK_INT(s->at[0].rank, 0);
+	CHECK_INT(s->at[1].transport, TRANSPORT_UDP);
+	CHECK_INT(s->at[1].addr.port, 5060);
+	CHECK_INT(s->at[1].rank, 1);
+	close_world(&w);
+}
+
+/* With none an own request ends at once; else it goes to the first that is not
+ * down. */
+TEST(places_are_told_while_it_runs)
+{
+	static struct world w;
+	const struct server_places *s;
+
+	open_world(&w, "local pbx = core.member('pbx', 'a', { addr = {} })\n"
+		       "local function ask()\n"
+		       " return core.request { method = 'OPTIONS',"
+		       "  uri = 'sip:pbx', facts = pbx, timeout = 1 }\nend\n"
+		       "core.after(0, function()\n"
+		       " local r, e, d = ask()\n"
+		       " assert(not r and e == 'transport')\n"
+		       " assert(d.cause == 'dns_none')\n"
+		       " assert(pbx:place {"
+		       "  { addr = '10.0.0.3:5060', rank = 0, down = true },"
+		       "  { addr = '10.0.0.2:5060', rank = 7, weight = 9 },"
+		       "  { addr = '10.0.0.1:5060', rank = 2 } } == true)\n"
+		       " assert(ask().code == 200)\n"
+		       "end)\n");
+	run(&w, MILLIS(10));
+	s = places_of(&w);
+	CHECK_INT(s->n, 3);
+	CHECK(s->at[0].is_down && !s->at[1].is_down);
+	CHECK_INT(s->at[1].rank, 7);
+	CHECK_INT(s->at[1].weight, 9);
+	CHECK(is_last(&w, "OPTIONS sip:pbx SIP/2.0\r\n"));
+	answer(&w, 200, "");
+	run(&w, SECONDS(1));
+	CHECK_INT(w.errors, 0);
+	close_world(&w);
+}
+
+TEST(places_are_addresses)
+{
+	static struct world w;
+
+	open_world(
+	    &w, "local pbx = core.member('pbx', 'a', { addr = '10.0.0.1' })\n"
+		"core.after(0, function()\n"
+		" local function wrong(list)\n"
+		"  assert(not pcall(pbx.place, pbx, list))\n"
+		" end\n"
+		" wrong(nil); wrong { 1 }; wrong { {} }\n"
+		" wrong { { addr = 'pbx.example.com' } }\n"
+		" wrong { { addr = '10.0.0.1;transport=sctp' } }\n"
+		" wrong { { addr = '10.0.0.1', rank = 65536 } }\n"
+		" wrong { { addr = '10.0.0.1', weight = -1 } }\n"
+		" local many = {}\n"
+		" for i = 1, 17 do many[i] = { addr = '10.0.0.' .. i } end\n"
+		" wrong(many)\n"
+		" many[17] = nil\n"
+		" assert(pbx:place(many))\n"
+		"end)\n"
+		"assert(not pcall(pbx.place, pbx, {}))\n");
+	run(&w, MILLIS(10));
+	CHECK_INT(places_of(&w)->n, 16);
+	CHECK_INT(w.errors, 0);
+	close_world(&w);
+}
+
 /* ---- when memory runs out ---- */
 
 static const char story[] =
@@ -932,6 +1025,8 @@ static const char story[] =
     " if res then res:_forward() else req:_reply(480) end\n"
     "end)\n"
     "core.start(function() core.every(0.3, function()\n"
+    " pbx:place { { addr = '10.0.0.1:5060' }, { addr = '10.0.0.2:5060',"
+    "  rank = 1 } }\n"
     " core.request { method = 'OPTIONS', uri = 'sip:10.0.0.1',"
     "  timeout = 0.1 }\n"
     "end) end)";
