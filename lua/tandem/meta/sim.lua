@@ -15,7 +15,8 @@ local sim = {}
 ---@field files table<string, string>? data files and modules, found before the disk
 ---@field link tandem.sim.Link? of all hosts: net:link { ... }
 ---@field start number? wall time at 0, seconds since 1970; 2026-01-01T00:00:00Z
----@field hosts table<string, string>? host name to IP, for the endpoints
+---@field hosts table<string, string>? host name to IP, for the endpoints only
+---@field dns table<string, tandem.sim.Records>? what names mean
 ---@field key string? 16 bytes shared by the nodes of a cluster
 ---@field name string? in call flows; "proxy"
 ---@field listen string? a node without a script: "udp:0.0.0.0:5060"
@@ -40,7 +41,49 @@ function sim.parse(bytes) end
 ---@field duplicate number? 0 to 1
 ---@field reorder number? 0 to 1: held back up to 20 ms, others may overtake
 ---@field mtu integer? bytes; a longer datagram comes back as too_big
+---@field chunk integer? bytes on a connection arrive in pieces of so many; 0: as sent
+---@field cut integer? a connection is reset when so many bytes have arrived; 0: never
 ---@field oneway boolean? only from a to b
+
+-- One record; its fields say of what type it is.
+---@class tandem.sim.Record
+---@field address string? A or AAAA; a plain string is the same
+---@field target string? SRV; "." is no service
+---@field port integer? 5060
+---@field priority integer? 0
+---@field weight integer? 0
+---@field service string? NAPTR: "SIP+D2U"
+---@field replacement string?
+---@field order integer? 0
+---@field preference integer? 0
+---@field flags string? "s"
+---@field regexp string?
+---@field cname string? CNAME
+---@field ttl integer? seconds; 60
+
+---@class tandem.sim.RecordList
+---@field [integer] string|tandem.sim.Record
+---@field ttl integer? of those that have none
+---@field negative integer? seconds for which one may know that there is nothing; 60
+---@field fail "servfail"|"refused"|"silent"|"garbage"|nil
+
+---@alias tandem.sim.Records string|tandem.sim.RecordList
+
+-- What an endpoint shows when TLS is spoken.
+---@class tandem.sim.Tls
+---@field names string[]? "sip:example.com", "example.com"; none: whatever it is asked for
+---@field expired boolean?
+---@field issuer string? whom nobody knows; "self"
+---@field wants_client boolean?
+
+---@class tandem.sim.EndpointOptions
+---@field name string?
+---@field proxy string? where its requests go: "10.0.0.100", "tcp:10.0.0.100:5060"
+---@field from string? its URI
+---@field transports string[]? "udp", "tcp", "tls": all of them on one address
+---@field listen boolean? false: nobody can connect to it
+---@field private string? its address behind a NAT
+---@field tls tandem.sim.Tls?
 
 ---@alias tandem.sim.Machine tandem.sim.Endpoint|tandem.sim.Node|string
 
@@ -54,13 +97,13 @@ function sim.parse(bytes) end
 ---@field logs string[] the same as an operator sees them
 local net = {}
 
----@param addr string "10.0.0.1:5060"; the port may be missing
----@param opts string|{ name: string?, proxy: string?, from: string?, private: string? }|nil
+---@param addr string "10.0.0.1:5060", "tcp:10.0.0.1", "tls:..."; the port may be missing
+---@param opts string|tandem.sim.EndpointOptions|nil
 ---@return tandem.sim.Endpoint
 function net:uas(addr, opts) end
 
 ---@param addr string
----@param opts string|{ name: string?, proxy: string?, from: string?, private: string? }|nil
+---@param opts string|tandem.sim.EndpointOptions|nil
 ---@return tandem.sim.Endpoint
 function net:uac(addr, opts) end
 
@@ -98,6 +141,19 @@ function net:partition(a, b, opts) end
 ---@param b tandem.sim.Machine?
 function net:heal(a, b) end
 
+-- What DNS says of a name from now on; nil: it does not exist.
+---@param name string
+---@param records tandem.sim.Records?
+function net:dns(name, records) end
+
+---@param mode "ok"|"slow"|"silent"|"refuse"|"servfail"|"garbage"
+---@param seconds number? "slow": until it answers
+function net:resolver(mode, seconds) end
+
+-- What the resolver was asked.
+---@return { name: string, type: string, time: number, node: integer }[]
+function net:queries() end
+
 ---@param event string
 ---@param match table? field to value, or to a function of it
 ---@return integer
@@ -119,7 +175,8 @@ function net:reload(what) end
 ---@param bytes string? nil: the file is gone
 function net:write(name, bytes) end
 
--- time, from, to, bytes, fate, node, icmp of every packet.
+-- time, from, to, bytes, fate, transport, node, icmp of every datagram, message on a
+-- connection and ICMP error.
 ---@return table[]
 function net:packets() end
 
@@ -146,6 +203,12 @@ function node:crash() end
 function node:stop() end
 function node:start() end
 function node:power_off() end
+
+-- Where it is reached by a transport, from an address of the same family as ip.
+---@param transport "udp"|"tcp"|"tls"
+---@param ip string?
+---@return string?
+function node:listener(transport, ip) end
 
 ---@param ip string
 function node:take(ip) end
@@ -198,6 +261,8 @@ function node:fail_alloc(n, opts) end
 ---@field received tandem.sim.Message[] with time and source
 ---@field garbage table[] what was no SIP message: bytes, why, time
 ---@field icmp table[] errors that came back: from, quoted, time
+---@field ended table[] connections others ended: time, peer, transport, cause, text
+---@field keepalives integer answers to its pings
 ---@field unacked integer finals of its INVITE transactions that nobody acknowledged
 local endpoint = {}
 
@@ -232,7 +297,9 @@ function endpoint:ring(after) end
 
 -- Hears, does not answer.
 function endpoint:silence() end
--- ICMP port unreachable.
+-- The same, and takes neither connections nor what is sent on one.
+function endpoint:stall() end
+-- ICMP port unreachable; connections are reset.
 function endpoint:refuse() end
 -- The same, and its calls are forgotten.
 function endpoint:crash() end
@@ -250,6 +317,32 @@ function endpoint:share_dialogs(other) end
 ---@param bytes string
 ---@param to string? address; the proxy
 function endpoint:send(bytes, to) end
+
+-- Those that are open, oldest first.
+---@return tandem.sim.Connection[]
+function endpoint:connections() end
+
+-- Opens another one and sends nothing.
+---@param to string? address; the proxy
+---@return tandem.sim.Connection
+function endpoint:connect(to) end
+
+-- Sends bytes on its connection to the proxy, in pieces of n, so many seconds apart.
+---@param bytes string
+---@param n integer?
+---@param every number?
+---@return tandem.sim.Connection
+function endpoint:raw(bytes, n, every) end
+
+-- A keep-alive on that connection.
+function endpoint:ping() end
+-- Ends its connections after what was sent on them.
+function endpoint:close() end
+-- Resets them.
+function endpoint:reset() end
+
+---@param tls tandem.sim.Tls
+function endpoint:identity(tls) end
 
 ---@param seconds number
 ---@param fn fun()
@@ -319,6 +412,24 @@ function endpoint:ack(call, opts) end
 ---@param call tandem.sim.Call
 function endpoint:cancel(call) end
 
+---@class tandem.sim.Connection
+---@field peer string
+---@field transport "tcp"|"tls"
+---@field accepted boolean? the peer opened it
+---@field state "opening"|"up"|"closed"
+---@field cause string? of its end
+local connection = {}
+
+---@param bytes string
+---@param n integer? bytes in each piece
+---@param every number? seconds between them
+---@return tandem.sim.Connection self
+function connection:send(bytes, n, every) end
+
+function connection:ping() end
+function connection:close() end
+function connection:reset() end
+
 ---@class tandem.sim.Call
 ---@field id string Call-ID
 ---@field method string
@@ -326,7 +437,7 @@ function endpoint:cancel(call) end
 ---@field from_tag string
 ---@field code integer? of the final response
 ---@field reason string?
----@field error "timeout"|nil no response came
+---@field error "timeout"|"transport"|nil no response came
 ---@field done boolean
 ---@field state "calling"|"ringing"|"up"|"failed"|"ended"
 ---@field headers table<string, string> of the final response
@@ -357,6 +468,7 @@ function call:ladder() end
 ---@field bytes string
 ---@field time number when it came
 ---@field source string from where
+---@field transport "udp"|"tcp"|"tls"
 ---@field call_id string
 ---@field cseq integer
 ---@field cseq_method string
