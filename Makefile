@@ -9,7 +9,7 @@ SRC_util        := addr arena buf counters digest err log map mem rand siphash s
 SRC_message     := chars hdr msg msg_start scan scan_uri field edit reply
 SRC_transport   := dns_answer frame hop limits listener locate locate_order resolver resolver_note via
 SRC_transaction := branch key txns server client record
-SRC_proxy       := answered attempt calls calls_image cancel cookie dialog flow follow forward late load members own path places proxy request response route settings settle shared shun stateless token trying validate
+SRC_proxy       := answered attempt calls calls_image cancel cookie dialog flow follow forward late launch load members own path places proxy request response route settings settle shared shun stateless token trying validate way
 SRC_core        := core node shared
 SRC_lua         := base box env limit load order oslib sched small strlib strmatch strpat tablib vm \
 		   bind_core bind_counter bind_header bind_join bind_json bind_member \
@@ -28,7 +28,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test log_test
 		   proxy_world proxy_late_test proxy_cancel_test proxy_limits_test \
 		   proxy_fork_test proxy_forward_test proxy_route_test proxy_stateless_test \
 		   proxy_own_test proxy_icmp_test proxy_noninvite_test \
-		   proxy_places_test \
+		   proxy_places_test proxy_addresses_test \
 		   proxy_life_test proxy_nomem_test proxy_path_test token_test \
 		   dns_answer_test dns_world locate_test resolver_test \
 		   frame_test listener_test load_test members_test via_test branch_test server_match_test \

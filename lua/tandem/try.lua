@@ -43,7 +43,7 @@ function try.limits(opts, pool)
     progress_timeout = opts.progress_timeout or theirs.progress_timeout
       or defaults.progress_timeout,
     ring_timeout = opts.ring_timeout or theirs.ring_timeout or defaults.ring_timeout,
-    on_response = opts.on_response, resources = opts.resources,
+    on_response = opts.on_response, resources = opts.resources, key = opts.key,
   }
 end
 

@@ -82,6 +82,25 @@ static void ringing(struct pw *w)
 	pw_ack(w, "z9hG4bKabc", "x");
 }
 
+/* A server with two addresses, the first of which is dead. */
+static void moved(struct pw *w)
+{
+	struct member *m = members_by_name(&w->node->members, STR("a/3"));
+
+	m->places.n = 2;
+	CHECK(addr_parse(STR(SERVER1), &m->places.at[0].addr));
+	CHECK(addr_parse(STR(SERVER2), &m->places.at[1].addr));
+	m->places.at[1].rank = 1;
+	w->plan.server[0] = "@a/3";
+	w->plan.server[1] = NULL;
+	pw_give(w, ALICE, pw_invite());
+	if (pw_find(w, SERVER1, "INVITE"))
+		pw_icmp(w, SERVER1, "INVITE", CAUSE_ICMP_PORT);
+	answer(w, SERVER2, "INVITE", "180 Ringing");
+	answer(w, SERVER2, "INVITE", "486 Busy Here");
+	pw_ack(w, "z9hG4bKabc", "u2");
+}
+
 static void others(struct pw *w)
 {
 	pw_give(w, ALICE, pw_request((struct pw_req){.method = "REGISTER"}));
@@ -238,6 +257,11 @@ TEST(nomem_answered_call)
 TEST(nomem_failover)
 {
 	sweep(failover);
+}
+
+TEST(nomem_moved)
+{
+	sweep(moved);
 }
 
 TEST(nomem_silence)

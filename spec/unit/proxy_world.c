@@ -75,13 +75,13 @@ static size_t targets_of(struct pw *w, struct target *t, size_t n)
 		const char *s = w->plan.server[w->next++];
 
 		memset(&t[i], 0, sizeof(t[i]));
+		if (*s == '@') {
+			t[i].member =
+			    members_by_name(&w->node->members, str_from(s + 1));
+			continue;
+		}
 		if (strncmp(s, "sip:", 4) == 0) {
-			struct uri u;
-
-			t[i].uri = str_from(s);
-			CHECK(scan_uri(t[i].uri, &u) &&
-			      addr_parse_ip(u.host, &t[i].hop.addr));
-			t[i].hop.addr.port = u.port ? u.port : 5060;
+			t[i].uri = t[i].next = str_from(s);
 			continue;
 		}
 		if (strncmp(s, "tcp:", 4) == 0) {
@@ -200,6 +200,7 @@ static void on_attempt(void *ctx, struct request *r, const struct outcome *o,
 		buf_put(&b, str_from(cause_text(o->cause)));
 	buf_char(&b, ' ');
 	w->told[n + b.n] = '\0';
+	w->moved += o->moved;
 }
 
 static void on_free(void *ctx, struct request *r)

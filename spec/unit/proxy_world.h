@@ -33,7 +33,8 @@ struct pw_sent {
 
 /* What the policy does with the next request. */
 struct pw_plan {
-	const char *server[8]; /* "10.0.0.1:5060", or a SIP URI */
+	const char *server[8]; /* "10.0.0.1:5060", a SIP URI, or
+				* "@a/1": wherever that server is */
 	struct try_opts opts;
 	bool fork;     /* all of them at once */
 	bool pause;    /* after a failure, wait for pw_wake() */
@@ -73,6 +74,7 @@ struct pw {
 	unsigned asked, outcomes, freed, watched;
 	struct outcome last;
 	char told[1024]; /* on_attempt: "10.0.0.1:486 10.0.0.2:silent " */
+	unsigned moved;  /* of these, how many said that the try goes on */
 	int code;        /* of the last outcome, or 0 */
 	struct own *own;
 	unsigned own_ends;

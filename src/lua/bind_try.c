@@ -34,14 +34,6 @@ static bool parse_place(struct str text, struct hop *hop)
 	return true;
 }
 
-/* False: the host of the URI is a name, and there is no DNS yet. */
-static bool hop_of(struct str text, struct hop *hop)
-{
-	struct uri u;
-
-	return scan_uri(text, &u) && hop_of_uri(&u, hop);
-}
-
 /* With a Path the next hop is where that leads first (16.6 step 7). */
 static bool hop_of_path(lua_State *L, const struct call *c, struct target *t)
 {
@@ -106,7 +98,7 @@ static bool read_sibling(lua_State *L, int at, const struct call *c,
 	return request_sibling(c->r, to, t) == 0;
 }
 
-/* Reads the target at the top. False: it cannot be reached without DNS. */
+/* Reads the target at the top. False: there is no way to it. */
 static bool read_target(lua_State *L, const struct call *c, struct target *t)
 {
 	int at = lua_gettop(L);
@@ -125,19 +117,16 @@ static bool read_target(lua_State *L, const struct call *c, struct target *t)
 		vm_raise(L, "req:try: '%s' is no address", place.p);
 	if (lua_getfield(L, at, "facts") != LUA_TNIL) {
 		t->member = facts_member(L, -1);
-		if (!place.p && t->member->places.n > 0) {
-			t->hop.addr = t->member->places.at[0].addr;
-			t->hop.transport = t->member->places.at[0].transport;
-		}
 	} else if (!t->uri.p) {
 		vm_raise(L, "req:try: a target needs facts or a uri");
 	} else {
 		check_reach(L, c, t->uri);
 	}
 	lua_pop(L, 1);
-	if (t->hop.addr.family != ADDR_NONE)
+	if (t->member || t->hop.addr.family != ADDR_NONE)
 		return true;
-	return t->route.p ? hop_of_path(L, c, t) : hop_of(t->uri, &t->hop);
+	t->next = t->uri;
+	return t->route.p ? hop_of_path(L, c, t) : true;
 }
 
 static size_t read_targets(lua_State *L, int idx, const struct call *c,
@@ -205,6 +194,12 @@ static struct try_opts read_opts(lua_State *L, int idx, struct call *c)
 		opts.retransmits = (int)luaL_checkinteger(L, -1);
 		if (opts.retransmits < 0 || opts.retransmits > 10)
 			vm_raise(L, "req:try: retransmits: 0 to 10");
+	}
+	lua_pop(L, 1);
+	if (lua_getfield(L, idx, "key") == LUA_TSTRING) {
+		struct str key = script_str(L, -1);
+
+		opts.seed = siphash24(c->s->node->key, key.p, key.n);
 	}
 	lua_pop(L, 1);
 	set_watch(L, idx, c, &opts);

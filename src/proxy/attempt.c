@@ -5,17 +5,13 @@
 #include <string.h>
 #include "proxy/context.h"
 
-static void on_limit(struct timer *t, struct now now);
-static void on_timer_c(struct timer *t, struct now now);
-
 static void stop_timers(struct attempt *a)
 {
 	timer_stop(a->req->proxy->c.timers, &a->limit);
 	timer_stop(a->req->proxy->c.timers, &a->timer_c);
 }
 
-static void arm_limit(struct attempt *a, enum limit kind, int64_t us,
-		      struct now now)
+void attempt_arm(struct attempt *a, enum limit kind, int64_t us, struct now now)
 {
 	struct timers *ts = a->req->proxy->c.timers;
 
@@ -24,189 +20,6 @@ static void arm_limit(struct attempt *a, enum limit kind, int64_t us,
 		timer_arm(ts, &a->limit, tick_add(now.mono, us));
 	else
 		timer_stop(ts, &a->limit);
-}
-
-/* Semantics 5: when retransmission n + 1 would be sent; the same time on
- * reliable transports. Non-INVITE intervals stop growing at T2. */
-static int64_t retransmits_time(const struct request *r, int n)
-{
-	const struct txn_times *times = &r->proxy->c.settings->times;
-	int64_t interval = times->t1, sum = 0;
-
-	for (int i = 0; i <= n && sum < 64 * times->t1; i++) {
-		sum += interval;
-		interval *= 2;
-		if (r->msg.method_id != METHOD_INVITE && interval > times->t2)
-			interval = times->t2;
-	}
-	return sum;
-}
-
-/* ---- what it counts at its server ---- */
-
-/* The first request of a dialog or a request outside of one. */
-static bool is_initial(const struct request *r)
-{
-	return r->key.to_tag.n == 0;
-}
-
-static void add_open(struct attempt *a, int64_t n)
-{
-	struct member *m = a->target.member;
-
-	atomic_fetch_add(&m->fact[FACT_INFLIGHT], n);
-	if (a->req->msg.method_id == METHOD_INVITE)
-		atomic_fetch_add(&m->fact[FACT_SETUP], n);
-}
-
-/* Without Record-Route its BYE would not pass here. */
-struct member *attempt_call_member(const struct attempt *a)
-{
-	struct member *m = a->target.member;
-
-	return m && m->record_route && is_initial(a->req) &&
-		       a->req->msg.method_id == METHOD_INVITE
-		   ? m
-		   : NULL;
-}
-
-static void attempt_count(struct attempt *a, struct now now)
-{
-	struct member *m = a->target.member;
-
-	if (!m || !is_initial(a->req))
-		return;
-	a->counted = true;
-	add_open(a, 1);
-	if (a->req->msg.method_id != METHOD_INVITE) {
-		a->target.units = 0; /* only calls take resources */
-		return;
-	}
-	load_begin(&m->load, now.mono);
-	load_take(&m->load, a->target.units);
-}
-
-void attempt_uncount(struct attempt *a)
-{
-	if (!a->counted)
-		return;
-	a->counted = false;
-	add_open(a, -1);
-	load_give(&a->target.member->load, a->target.units);
-}
-
-/* ---- */
-
-static struct attempt *attempt_new(struct request *r, const struct target *t,
-				   struct now now)
-{
-	struct attempt *a = arena_zalloc(r->arena, sizeof(*a));
-
-	if (!a)
-		return NULL;
-	a->owner.kind = OWNER_ATTEMPT;
-	a->req = r;
-	a->target = *t;
-	a->target.uri = t->uri.p ? arena_str(r->arena, t->uri) : STR_NONE;
-	a->target.host = t->host.p ? arena_str(r->arena, t->host) : STR_NONE;
-	a->target.route = t->route.p ? arena_str(r->arena, t->route) : STR_NONE;
-	a->target.top_route =
-	    t->top_route.p ? arena_str(r->arena, t->top_route) : STR_NONE;
-	a->number = ++r->n_attempts;
-	a->group = r->group;
-	a->opts = r->opts;
-	a->started = now.mono;
-	timer_init(&a->limit, on_limit);
-	timer_init(&a->timer_c, on_timer_c);
-	list_append(&r->attempts, &a->link);
-	return a;
-}
-
-/* It could not even be sent. */
-static void fail_unsent(struct attempt *a, enum cause cause)
-{
-	a->failed = OUTCOME_TRANSPORT;
-	a->cause = cause;
-}
-
-/* How long to wait for any response. For INVITE never longer than Timer B,
- * which ends the transaction: given up a moment earlier it becomes a stub, and
- * a 2xx to the last retransmission is still met (semantics 2). */
-static int64_t silence_limit(const struct attempt *a)
-{
-	const struct request *r = a->req;
-	int64_t timer_b = 64 * r->proxy->c.settings->times.t1;
-	int64_t us = a->opts.retransmits >= 0
-			 ? retransmits_time(r, a->opts.retransmits)
-			 : a->opts.timeout;
-
-	if (r->msg.method_id == METHOD_INVITE && (us <= 0 || us > timer_b))
-		return timer_b;
-	return us;
-}
-
-/* RFC 5393 5.3.3: the header is there from the first fork on. False: there is
- * no breadth left for this branch, and 440 is what it gets. */
-static bool take_breadth(struct attempt *a, size_t i, size_t n)
-{
-	struct request *r = a->req;
-	uint32_t breadth = forward_breadth(r, i, n);
-
-	if (n > 1 || msg_find(&r->msg, STR("Max-Breadth")))
-		a->breadth = breadth;
-	if (breadth)
-		return true;
-	a->res = response_local(r, a, 440, STR_NONE);
-	return false;
-}
-
-void attempt_start(struct request *r, const struct target *t, size_t i,
-		   size_t n, struct now now)
-{
-	struct proxy *p = r->proxy;
-	struct attempt *a = attempt_new(r, t, now);
-	struct str bytes;
-	int err;
-
-	if (!a) {
-		count(p->c.counters, CNT_NOMEM);
-		return;
-	}
-	if (!take_breadth(a, i, n))
-		return;
-	if (!t->flow && !forward_choose_source(p, &r->from, &a->target.hop)) {
-		fail_unsent(a, CAUSE_NO_SOURCE);
-		return;
-	}
-	err = forward_write(r, a, &bytes);
-	if (err) {
-		if (err == ERR_NOMEM)
-			count(p->c.counters, CNT_NOMEM);
-		fail_unsent(a,
-			    err == ERR_LIMIT ? CAUSE_TOO_BIG : CAUSE_NO_SOURCE);
-		return;
-	}
-	/* Armed before Timer B, so that in one millisecond it comes first. */
-	arm_limit(a, LIMIT_TIMEOUT, silence_limit(a), now);
-	a->client =
-	    client_new(p->c.txns, r->server, &a->owner, r->msg.method_id,
-		       &a->target.hop, a->branch, bytes, now);
-	if (!a->client) {
-		count(p->c.counters, CNT_NOMEM);
-		timer_stop(p->c.timers, &a->limit);
-		fail_unsent(a, CAUSE_NO_SOURCE);
-		return;
-	}
-	a->open = true;
-	r->n_open++;
-	attempt_count(a, now);
-	a->client->peer = attempt_call_member(a);
-	a->client->cost = a->target.units;
-	trying_on_attempt(r, now);
-	/* step 11: Timer C */
-	if (r->msg.method_id == METHOD_INVITE)
-		timer_arm(p->c.timers, &a->timer_c,
-			  tick_add(now.mono, p->c.settings->timer_c));
 }
 
 struct attempt *attempt_by_branch(struct request *r, const char *branch)
@@ -220,7 +33,7 @@ struct attempt *attempt_by_branch(struct request *r, const char *branch)
 	return NULL;
 }
 
-static void report(struct attempt *a, struct now now)
+static void report(struct attempt *a, bool moved, struct now now)
 {
 	const struct policy *policy = a->req->proxy->policy;
 	struct outcome o = {
@@ -231,19 +44,19 @@ static void report(struct attempt *a, struct now now)
 	    .transport = a->target.hop.transport,
 	    .member = a->target.member,
 	    .provisional = a->got_1xx,
+	    .moved = moved,
 	};
 
 	if (policy && policy->on_attempt && o.kind != OUTCOME_NONE)
 		policy->on_attempt(policy->ctx, a->req, &o, a->took, now);
 }
 
-void attempt_end(struct attempt *a, bool give_up, struct str reason,
-		 struct now now)
+/* All that its end means here; nobody is told. */
+static void close(struct attempt *a, bool give_up, struct str reason,
+		  struct now now)
 {
 	struct client *c = a->client;
 
-	if (!a->open)
-		return;
 	a->open = false;
 	a->req->n_open--;
 	attempt_uncount(a);
@@ -253,11 +66,19 @@ void attempt_end(struct attempt *a, bool give_up, struct str reason,
 		a->client = NULL;
 		client_abandon(c, reason, now);
 	}
-	report(a, now);
+}
+
+void attempt_end(struct attempt *a, bool give_up, struct str reason,
+		 struct now now)
+{
+	if (!a->open)
+		return;
+	close(a, give_up, reason, now);
+	report(a, false, now);
 }
 
 /* Semantics 5: what each limit means. */
-static void on_limit(struct timer *t, struct now now)
+void attempt_on_limit(struct timer *t, struct now now)
 {
 	struct attempt *a = container_of(t, struct attempt, limit);
 	struct request *r = a->req;
@@ -272,13 +93,14 @@ static void on_limit(struct timer *t, struct now now)
 		a->failed = OUTCOME_TIMEOUT;
 		a->cause = a->limit_kind == LIMIT_TIMEOUT ? CAUSE_SILENT
 							  : CAUSE_NO_PROGRESS;
+		launch_note(a, now);
 		attempt_end(a, true, STR_NONE, now);
 	}
 	group_check(r, now);
 }
 
 /* 16.8: a branch that rings for ever is as good as a 408. */
-static void on_timer_c(struct timer *t, struct now now)
+void attempt_on_timer_c(struct timer *t, struct now now)
 {
 	struct attempt *a = container_of(t, struct attempt, timer_c);
 	struct request *r = a->req;
@@ -322,11 +144,11 @@ static void on_provisional(struct attempt *a, struct msg *m, struct now now)
 	trying_on_response(r, now);
 	if (!rings) {
 		if (first && !r->decided)
-			arm_limit(a, LIMIT_PROGRESS, a->opts.progress, now);
+			attempt_arm(a, LIMIT_PROGRESS, a->opts.progress, now);
 		return;
 	}
 	if (!a->ringing && !r->decided)
-		arm_limit(a, LIMIT_RING, a->opts.ring, now);
+		attempt_arm(a, LIMIT_RING, a->opts.ring, now);
 	a->ringing = true;
 	timer_arm(r->proxy->c.timers, &a->timer_c,
 		  tick_add(now.mono, r->proxy->c.settings->timer_c));
@@ -339,6 +161,7 @@ void attempt_on_response(struct attempt *a, struct client *c, struct msg *m,
 {
 	struct request *r = a->req;
 
+	launch_heard(a);
 	if (m->status < 200) {
 		if (a->open)
 			on_provisional(a, m, now);
@@ -369,8 +192,8 @@ void attempt_on_response(struct attempt *a, struct client *c, struct msg *m,
 void attempt_await_repeat(struct attempt *a, struct now now)
 {
 	if (a->open && !a->req->cancelled)
-		arm_limit(a, LIMIT_TIMEOUT,
-			  2 * a->req->proxy->c.settings->times.t2, now);
+		attempt_arm(a, LIMIT_TIMEOUT,
+			    2 * a->req->proxy->c.settings->times.t2, now);
 }
 
 void attempt_cancel(struct attempt *a, struct str reason, struct now now)
@@ -391,7 +214,9 @@ void attempt_on_failure(struct attempt *a, enum cause cause, struct now now)
 		a->failed =
 		    cause == CAUSE_SILENT ? OUTCOME_TIMEOUT : OUTCOME_TRANSPORT;
 		a->cause = cause;
-		attempt_end(a, false, STR_NONE, now);
+		launch_note(a, now);
+		close(a, false, STR_NONE, now);
+		report(a, launch_again(a, now), now);
 	}
 	group_check(r, now);
 }

@@ -11,6 +11,7 @@
 #include "proxy/proxy.h"
 #include "proxy/route.h"
 #include "proxy/shun.h"
+#include "proxy/way.h"
 #include "transport/via.h"
 #include "util/err.h"
 #include "util/rand.h"
@@ -29,13 +30,15 @@ struct attempt {
 	struct owner owner;
 	struct list link; /* request.attempts */
 	struct request *req;
-	struct client *client; /* NULL: given up, or ended */
-	struct target target;
+	struct client *client;    /* NULL: given up, or ended */
+	struct target target;     /* `hop`: this attempt's address */
+	struct way *way;          /* shared by those of one target; or NULL */
 	char branch[BRANCH_LEN];  /* finds the attempt of a stub */
 	uint32_t number;          /* from 1 */
 	uint32_t group;           /* which try or fork it belongs to */
 	uint32_t breadth;         /* Max-Breadth it leaves with; 0: no header */
 	bool open;                /* no final, not given up */
+	bool for_size;            /* by TCP for no other reason */
 	bool counted;             /* among the facts of its member */
 	bool got_1xx, ringing;    /* any 1xx; a 101-199 */
 	struct response *res;     /* final, real or local */
@@ -66,6 +69,7 @@ struct request {
 	struct edits edits;
 	struct list attempts;
 	uint32_t n_attempts, n_open, group;
+	uint32_t n_tries; /* targets; each may have several addresses */
 	struct try_opts opts;
 	struct outcome outcome;
 	struct response *answer; /* the 2xx that decided it, or NULL */
@@ -75,6 +79,7 @@ struct request {
 	bool follow;             /* request_follow_route drives it */
 	bool verb, done;         /* a verb was used; the policy has ended */
 	bool decided, cancelled;
+	bool told_sips; /* that it asks for TLS where there is none */
 	bool final_sent, dropped;
 	int code;      /* of the last final sent, 0: none */
 	int64_t took;  /* until the first, microseconds */
@@ -119,8 +124,11 @@ void request_let_go(struct request *r);
 /* request.c: at its end */
 void request_log(struct request *r, struct now now);
 
-/* follow.c: the outcome of a request that just follows its route (16.5). */
+/* follow.c */
+/* The outcome of a request that just follows its route (16.5). */
 void follow_outcome(struct request *r, struct now now);
+/* The server at the address that its route leads to, or NULL. */
+struct member *follow_member(struct request *r, const struct addr *a);
 
 /* validate.c: RFC 3261 16.3. A response code (with reason and extra header
  * lines), or 0 when the request may go on. */
@@ -150,6 +158,8 @@ bool forward_choose_source(struct proxy *p, const struct hop *from,
 bool forward_use_listener(struct proxy *p, unsigned listener, struct hop *hop);
 /* Writes the request for an attempt; 0 or ERR_*. Fills att->branch. */
 int forward_write(struct request *r, struct attempt *att, struct str *out_r);
+/* The Request-URI it leaves with is a sips one. */
+bool forward_is_sips(const struct request *r, const struct attempt *att);
 /* 16.6 step 6, for a next hop without lr: `next` becomes the Request-URI, and
  * `uri` the last Route. 0 or ERR_*. */
 int forward_strictly(struct edits *e, struct str uri, struct str next);
@@ -189,10 +199,22 @@ int shared_move_ack(struct proxy *p, const struct msg_key *key,
 		    struct target *out_r);
 void shared_fini(struct proxy *p);
 
-/* attempt.c */
+/* launch.c */
 /* One of `n` branches at a time, the i-th. */
-void attempt_start(struct request *r, const struct target *t, size_t i,
-		   size_t n, struct now now);
+void launch(struct request *r, const struct target *t, size_t i, size_t n,
+	    struct now now);
+/* The attempt has failed, and is closed: is its target tried at another
+ * address? */
+bool launch_again(struct attempt *before, struct now now);
+/* What its end, or a response, says of the address. */
+void launch_note(struct attempt *a, struct now now);
+void launch_heard(struct attempt *a);
+
+/* attempt.c */
+void attempt_arm(struct attempt *a, enum limit kind, int64_t us,
+		 struct now now);
+void attempt_on_limit(struct timer *t, struct now now);
+void attempt_on_timer_c(struct timer *t, struct now now);
 void attempt_on_response(struct attempt *a, struct client *c, struct msg *m,
 			 struct now now);
 void attempt_on_failure(struct attempt *a, enum cause cause, struct now now);

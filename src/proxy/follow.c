@@ -25,7 +25,7 @@ static bool next_hop(struct request *r, struct uri *uri_r)
 }
 
 /* A server may be in two pools: it is the one that the dialog belongs to. */
-static struct member *member_at(struct request *r, const struct addr *a)
+struct member *follow_member(struct request *r, const struct addr *a)
 {
 	struct member *m = route_member(r->proxy, &r->route);
 
@@ -41,13 +41,13 @@ int request_by_route(struct request *r, struct target *out_r)
 
 	if (t.flow) {
 		t.hop = r->route.flow;
-	} else if (!ok || !hop_of_uri(&uri, &t.hop)) {
-		return ERR_NOTFOUND;
+	} else if (!ok || !uri.is_sip) {
+		return ERR_SYNTAX;
 	} else if (!r->route.next_is_route &&
 		   listener_is_ours(r->proxy->c.listeners, &uri)) {
 		return ERR_STATE;
 	} else {
-		t.member = member_at(r, &t.hop.addr);
+		t.next = r->route.next;
 	}
 	*out_r = t;
 	return 0;
@@ -64,11 +64,6 @@ void request_follow_route(struct request *r, struct now now)
 	if (!err) {
 		request_try(r, &t, 1, &opts, now);
 		return;
-	}
-	if (err == ERR_NOTFOUND) {
-		/* A name: looked up once the proxy speaks DNS. */
-		reply.code = 500;
-		reply.reason = STR("Next Hop Needs DNS");
 	}
 	request_reply(r, &reply, now);
 	request_done(r, now);

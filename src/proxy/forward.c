@@ -74,6 +74,16 @@ uint32_t forward_breadth(const struct request *r, size_t i, size_t n)
 	return all / (uint32_t)n + (i < all % n);
 }
 
+bool forward_is_sips(const struct request *r, const struct attempt *att)
+{
+	struct str uri = r->edits.uri.p ? r->edits.uri : r->msg.uri;
+	struct uri u;
+
+	if (att->target.uri.p)
+		uri = att->target.uri;
+	return scan_uri(uri, &u) && u.is_sips;
+}
+
 /* Step 3. */
 static int count_down(struct request *r, struct edits *e)
 {

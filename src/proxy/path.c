@@ -21,17 +21,6 @@ static bool makes_dialog(const struct request *r)
 	}
 }
 
-/* The Request-URI it leaves with, as far as its scheme goes. */
-static bool leaves_as_sips(const struct request *r, const struct attempt *att)
-{
-	struct str uri = r->edits.uri.p ? r->edits.uri : r->msg.uri;
-	struct uri u;
-
-	if (att->target.uri.p)
-		uri = att->target.uri;
-	return scan_uri(uri, &u) && u.is_sips;
-}
-
 /* A token for the flow to this hop. */
 static void write_token(struct proxy *p, const struct hop *hop,
 			enum token_side side, struct buf *b)
@@ -156,7 +145,7 @@ static int add_record_route(struct request *r, const struct attempt *att,
 			 : COOKIE_NONE,
 		     m ? m->id : 0);
 	in.cookie = out.cookie = (struct str){cookie, COOKIE_LEN};
-	in.sips = out.sips = leaves_as_sips(r, att);
+	in.sips = out.sips = forward_is_sips(r, att);
 	if (att->target.flow)
 		out.token = TOKEN_CALLEE;
 	else if (is_from_phone(r, to))
@@ -265,10 +254,7 @@ int request_path(struct request *r, struct target *t)
 			break;
 		}
 	}
-	if (t->flow)
-		return 0;
-	return (t->route.p || scan_uri(t->uri, &uri)) &&
-		       hop_of_uri(&uri, &t->hop)
-		   ? 0
-		   : ERR_NOTFOUND;
+	if (!t->flow)
+		t->next = t->route.p ? uri.text : t->uri;
+	return 0;
 }

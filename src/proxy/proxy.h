@@ -23,7 +23,7 @@ struct request;
 
 enum {
 	PROXY_MAX_FORK = 8,
-	/* Branches of one request, in parallel or one after the other: a script
+	/* Targets of one request, in parallel or one after the other: a script
 	 * that tries until somebody answers must come to an end. */
 	PROXY_MAX_ATTEMPTS = 64
 };
@@ -70,7 +70,10 @@ struct outcome {
 
 /* Where one branch goes. Slices are copied. */
 struct target {
-	struct hop hop;   /* listener is chosen by the core */
+	/* Its address; listener is chosen by the core. Without one: where
+	 * `member` is, or else what `next` leads to. */
+	struct hop hop;
+	struct str next;  /* URI of the next hop, or STR_NONE */
 	bool flow;        /* ... but not here: it goes out as `hop` says */
 	bool by_route;    /* along the route set (request_by_route) */
 	bool for_sibling; /* of the server it belongs to (request_sibling) */
@@ -92,6 +95,7 @@ struct try_opts {
 			   * the next is due; -1: no limit. Works on reliable
 			   * transports too, as the same time */
 	bool watch;       /* call policy.on_response */
+	uint64_t seed;    /* orders equal addresses; 0: of the Call-ID */
 };
 
 struct policy {
@@ -216,13 +220,12 @@ struct response *response_better(struct response *a, struct response *b);
 bool request_answered(const struct request *r);
 
 /* Where its Route and Request-URI say (semantics 15), or the flow of a phone's
- * token. 0, ERR_NOTFOUND when that is a name (there are no look-ups yet), or
- * ERR_STATE when it is this proxy. */
+ * token. 0, ERR_SYNTAX: that is no URI to send to, or ERR_STATE: it is this
+ * proxy. */
 int request_by_route(struct request *r, struct target *out_r);
 /* 16.6 steps 6 and 7: where a target with `uri` and the Path values in `route`
  * goes first. Values of ours are taken off, and a token among them is the flow
- * to a phone. 0, ERR_SYNTAX, or ERR_NOTFOUND: it is a name, or that flow is
- * gone. */
+ * to a phone. 0, ERR_SYNTAX, or ERR_NOTFOUND: that flow is gone. */
 int request_path(struct request *r, struct target *t);
 /* Semantics 16: the server whose dialogs others share, when the request belongs
  * to one of its dialogs and goes towards it; else NULL. */

@@ -117,7 +117,7 @@ void request_write_tried(const struct request *r, struct buf *out)
 static bool is_routine(const struct request *r)
 {
 	return r->follow ||
-	       (r->kind == REQUEST_SHARED_DIALOG && r->n_attempts < 2);
+	       (r->kind == REQUEST_SHARED_DIALOG && r->n_tries < 2);
 }
 
 /* One line per request; those of routine only for debugging. */
@@ -178,9 +178,10 @@ int request_try(struct request *r, const struct target *t, size_t n,
 	if (r->done || r->try_open || r->outcome_ready ||
 	    (r->verb && !r->decided))
 		return ERR_STATE;
-	if (!r->decided && r->n_attempts + n > PROXY_MAX_ATTEMPTS)
+	if (!r->decided && r->n_tries + n > PROXY_MAX_ATTEMPTS)
 		return ERR_LIMIT;
 	r->group++;
+	r->n_tries += (uint32_t)n;
 	r->opts = *opts;
 	r->try_open = true;
 	memset(&r->outcome, 0, sizeof(r->outcome));
@@ -189,7 +190,7 @@ int request_try(struct request *r, const struct target *t, size_t n,
 		return 0;
 	}
 	for (size_t i = 0; i < n; i++)
-		attempt_start(r, &t[i], i, n, now);
+		launch(r, &t[i], i, n, now);
 	if (r->n_open == 0)
 		outcome_set(r);
 	return 0;

@@ -1,0 +1,439 @@
+/*
+ * How an attempt leaves (RFC 3261 16.6 steps 7 to 11): for which address of its
+ * target, by which transport, from which address of ours. One that fails fast
+ * is followed by another attempt at the next address, within the time that the
+ * try has left; silence uses that up (semantics 12).
+ */
+#include "proxy/context.h"
+
+/* ---- what it counts at its server ---- */
+
+/* The first request of a dialog or a request outside of one. */
+static bool is_initial(const struct request *r)
+{
+	return r->key.to_tag.n == 0;
+}
+
+static void add_open(struct attempt *a, int64_t n)
+{
+	struct member *m = a->target.member;
+
+	atomic_fetch_add(&m->fact[FACT_INFLIGHT], n);
+	if (a->req->msg.method_id == METHOD_INVITE)
+		atomic_fetch_add(&m->fact[FACT_SETUP], n);
+}
+
+/* Without Record-Route its BYE would not pass here. */
+struct member *attempt_call_member(const struct attempt *a)
+{
+	struct member *m = a->target.member;
+
+	return m && m->record_route && is_initial(a->req) &&
+		       a->req->msg.method_id == METHOD_INVITE
+		   ? m
+		   : NULL;
+}
+
+static void attempt_count(struct attempt *a, bool first, struct now now)
+{
+	struct member *m = a->target.member;
+
+	if (!m || !is_initial(a->req))
+		return;
+	a->counted = true;
+	add_open(a, 1);
+	if (a->req->msg.method_id != METHOD_INVITE) {
+		a->target.units = 0; /* only calls take resources */
+		return;
+	}
+	if (first)
+		load_begin(&m->load, now.mono);
+	load_take(&m->load, a->target.units);
+}
+
+void attempt_uncount(struct attempt *a)
+{
+	if (!a->counted)
+		return;
+	a->counted = false;
+	add_open(a, -1);
+	load_give(&a->target.member->load, a->target.units);
+}
+
+/* ---- */
+
+static struct attempt *attempt_new(struct request *r, const struct target *t,
+				   struct now now)
+{
+	struct attempt *a = arena_zalloc(r->arena, sizeof(*a));
+
+	if (!a) {
+		count(r->proxy->c.counters, CNT_NOMEM);
+		return NULL;
+	}
+	a->owner.kind = OWNER_ATTEMPT;
+	a->req = r;
+	a->target = *t;
+	a->number = ++r->n_attempts;
+	a->group = r->group;
+	a->opts = r->opts;
+	a->started = now.mono;
+	timer_init(&a->limit, attempt_on_limit);
+	timer_init(&a->timer_c, attempt_on_timer_c);
+	list_append(&r->attempts, &a->link);
+	return a;
+}
+
+/* The target's slices move into the arena of the request. */
+static void keep_target(struct attempt *a)
+{
+	struct target *t = &a->target;
+	struct str *field[] = {&t->uri, &t->host, &t->route, &t->top_route,
+			       &t->next};
+
+	for (size_t i = 0; i < ARRAY_LEN(field); i++)
+		if (field[i]->p)
+			*field[i] = arena_str(a->req->arena, *field[i]);
+}
+
+/* It could not even be sent. */
+static void fail_unsent(struct attempt *a, enum cause cause)
+{
+	a->failed = OUTCOME_TRANSPORT;
+	a->cause = cause;
+}
+
+/* ---- time ---- */
+
+/* Semantics 5: when retransmission n + 1 would be sent; the same time on
+ * reliable transports. Non-INVITE intervals stop growing at T2. */
+static int64_t retransmits_time(const struct request *r, int n)
+{
+	const struct txn_times *times = &r->proxy->c.settings->times;
+	int64_t interval = times->t1, sum = 0;
+
+	for (int i = 0; i <= n && sum < 64 * times->t1; i++) {
+		sum += interval;
+		interval *= 2;
+		if (r->msg.method_id != METHOD_INVITE && interval > times->t2)
+			interval = times->t2;
+	}
+	return sum;
+}
+
+/* How long to wait for any response, wherever. For INVITE never longer than
+ * Timer B, which ends the transaction: given up a moment earlier it becomes a
+ * stub, and a 2xx to the last retransmission is still met (semantics 2). */
+static int64_t silence_limit(const struct attempt *a)
+{
+	const struct request *r = a->req;
+	int64_t timer_b = 64 * r->proxy->c.settings->times.t1;
+	int64_t us = a->opts.retransmits >= 0
+			 ? retransmits_time(r, a->opts.retransmits)
+			 : a->opts.timeout;
+
+	if (r->msg.method_id == METHOD_INVITE && (us <= 0 || us > timer_b))
+		return timer_b;
+	return us;
+}
+
+/* What is left of it; 0: there is no limit, less: nothing is left. */
+static int64_t time_left(const struct attempt *a, struct now now)
+{
+	int64_t us = silence_limit(a);
+
+	if (us > 0) {
+		us -= tick_diff(now.mono, a->way->began);
+		if (us <= 0)
+			us = -1;
+	}
+	return us;
+}
+
+/* ---- what is known of addresses ---- */
+
+void launch_heard(struct attempt *a)
+{
+	if (a->way && a->way->n > 1)
+		shun_end(&a->req->proxy->shunned, SHUN_SILENT, &a->target.hop);
+}
+
+void launch_note(struct attempt *a, struct now now)
+{
+	if (a->way && a->way->n > 1 && !a->got_1xx &&
+	    (a->cause == CAUSE_SILENT || a->cause == CAUSE_CONNECT_TIMEOUT))
+		shun_add(&a->req->proxy->shunned, SHUN_SILENT, &a->target.hop,
+			 now.mono);
+}
+
+/* ---- leaving ---- */
+
+/* RFC 3261 26.2.2, RFC 5630 3: what asks for sips goes by TLS or not at all.
+ * True: it may go. */
+static bool is_safe(struct attempt *a)
+{
+	struct request *r = a->req;
+	const struct host *host = r->proxy->c.host;
+	struct log_field f[] = {LOGF_STR("method", r->msg.method),
+				LOGF_STR("call_id", r->key.call_id),
+				LOGF_ADDR("to", &a->target.hop.addr)};
+	struct log_event e = {LOG_WARN, "sips.insecure", f, ARRAY_LEN(f)};
+
+	if (a->target.hop.transport == TRANSPORT_TLS || !forward_is_sips(r, a))
+		return true;
+	if (!r->told_sips)
+		host->log(host->ctx, &e);
+	r->told_sips = true;
+	return false;
+}
+
+/* 18.1.1: the hop by TCP, for a request that is too big for UDP, unless who
+ * named the target chose UDP, or the peer is known not to take TCP. */
+static bool by_tcp(const struct attempt *a, struct now now, struct hop *hop_r)
+{
+	struct proxy *p = a->req->proxy;
+
+	*hop_r = a->target.hop;
+	hop_r->transport = TRANSPORT_TCP;
+	return a->target.hop.transport == TRANSPORT_UDP && !a->target.flow &&
+	       !a->way->fixed && p->c.settings->udp_max &&
+	       !shun_has(&p->shunned, SHUN_NO_TCP, hop_r, now.mono) &&
+	       forward_choose_source(p, &a->req->from, hop_r);
+}
+
+static int write(struct attempt *a, struct now now, struct str *bytes_r)
+{
+	size_t udp_max = a->req->proxy->c.settings->udp_max;
+	struct hop hop;
+	int err = forward_write(a->req, a, bytes_r);
+
+	if (err || !(bytes_r->n > udp_max || a->way->by_tcp) ||
+	    !by_tcp(a, now, &hop))
+		return err;
+	a->target.hop = hop;
+	a->for_size = true;
+	return forward_write(a->req, a, bytes_r);
+}
+
+/* 0, or why it cannot: nothing was sent. */
+static enum cause leave(struct attempt *a, struct now now)
+{
+	struct request *r = a->req;
+	struct proxy *p = r->proxy;
+	struct str bytes;
+	int err;
+
+	if (!a->target.flow &&
+	    !forward_choose_source(p, &r->from, &a->target.hop))
+		return CAUSE_NO_SOURCE;
+	if (!is_safe(a))
+		return CAUSE_NO_SOURCE;
+	err = write(a, now, &bytes);
+	if (err) {
+		if (err == ERR_NOMEM)
+			count(p->c.counters, CNT_NOMEM);
+		return err == ERR_LIMIT ? CAUSE_TOO_BIG : CAUSE_NO_SOURCE;
+	}
+	/* Armed before Timer B, so that in one millisecond it comes first. */
+	attempt_arm(a, LIMIT_TIMEOUT, time_left(a, now), now);
+	a->client =
+	    client_new(p->c.txns, r->server, &a->owner, r->msg.method_id,
+		       &a->target.hop, a->branch, bytes, now);
+	if (!a->client) {
+		count(p->c.counters, CNT_NOMEM);
+		timer_stop(p->c.timers, &a->limit);
+		return CAUSE_NO_SOURCE;
+	}
+	return CAUSE_NONE;
+}
+
+/* It is under way. */
+static void account(struct attempt *a, bool first, struct now now)
+{
+	struct request *r = a->req;
+	struct proxy *p = r->proxy;
+
+	a->open = true;
+	r->n_open++;
+	attempt_count(a, first, now);
+	a->client->peer = attempt_call_member(a);
+	a->client->cost = a->target.units;
+	trying_on_attempt(r, now);
+	/* step 11: Timer C */
+	if (r->msg.method_id == METHOD_INVITE)
+		timer_arm(p->c.timers, &a->timer_c,
+			  tick_add(now.mono, p->c.settings->timer_c));
+}
+
+/* Says that this way is closed, and not that the server has spoken. */
+static bool is_fast(enum cause cause)
+{
+	switch (cause) {
+	case CAUSE_ICMP_PORT:
+	case CAUSE_ICMP_HOST:
+	case CAUSE_ICMP_NET:
+	case CAUSE_REFUSED:
+	case CAUSE_CONNECT_TIMEOUT:
+	case CAUSE_RESET:
+	case CAUSE_CLOSED:
+	case CAUSE_TLS_IDENTITY:
+	case CAUSE_TLS_HANDSHAKE:
+	case CAUSE_NO_SOURCE:
+	case CAUSE_TOO_BIG:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * The same address again by the other transport: UDP when TCP was only for the
+ * size and does not work (18.1.1), TCP when it was too big for UDP after all.
+ */
+static void step_back(struct attempt *a, struct now now)
+{
+	struct hop hop;
+
+	if (a->for_size && a->cause != CAUSE_NO_SOURCE) {
+		shun_add(&a->req->proxy->shunned, SHUN_NO_TCP, &a->target.hop,
+			 now.mono);
+		a->way->next--;
+	} else if (a->cause == CAUSE_TOO_BIG && by_tcp(a, now, &hop)) {
+		a->way->by_tcp = true;
+		a->way->next--;
+	}
+}
+
+static bool may_go_on(struct attempt *a, struct now now)
+{
+	const struct request *r = a->req;
+
+	if (!is_fast(a->cause) || a->got_1xx)
+		return false;
+	a->way->by_tcp = false;
+	step_back(a, now);
+	return a->way->next < a->way->n && !r->decided && !r->final_sent &&
+	       !r->dropped && time_left(a, now) >= 0;
+}
+
+/* The same target again, for another address. */
+static struct attempt *repeat(const struct attempt *before, struct now now)
+{
+	struct attempt *a = attempt_new(before->req, &before->target, now);
+
+	if (!a)
+		return NULL;
+	a->group = before->group;
+	a->opts = before->opts;
+	a->breadth = before->breadth;
+	a->way = before->way;
+	return a;
+}
+
+/* To the next address for which it can leave. False: there is none. */
+static bool go(struct attempt *a, bool first, struct now now)
+{
+	for (;;) {
+		enum cause cause;
+
+		a->target.hop = a->way->hop[a->way->next++];
+		cause = leave(a, now);
+		if (cause == CAUSE_NONE) {
+			account(a, first, now);
+			return true;
+		}
+		fail_unsent(a, cause);
+		if (!may_go_on(a, now))
+			return false;
+		a = repeat(a, now);
+		if (!a)
+			return false;
+	}
+}
+
+bool launch_again(struct attempt *before, struct now now)
+{
+	struct attempt *a = may_go_on(before, now) ? repeat(before, now) : NULL;
+
+	return a && go(a, false, now);
+}
+
+/* RFC 5393 5.3.3: the header is there from the first fork on. False: there is
+ * no breadth left for this branch, and 440 is what it gets. */
+static bool take_breadth(struct attempt *a, size_t i, size_t n)
+{
+	struct request *r = a->req;
+	uint32_t breadth = forward_breadth(r, i, n);
+
+	if (n > 1 || msg_find(&r->msg, STR("Max-Breadth")))
+		a->breadth = breadth;
+	if (breadth)
+		return true;
+	a->res = response_local(r, a, 440, STR_NONE);
+	return false;
+}
+
+/* 0, ERR_NOTFOUND: no address is known, ERR_NOMEM. */
+static int find_way(struct attempt *a, struct way *way, struct now now)
+{
+	struct request *r = a->req;
+	struct target *t = &a->target;
+	uint64_t seed = a->opts.seed;
+	int err;
+
+	if (!seed)
+		seed = siphash24(r->proxy->c.key, r->key.call_id.p,
+				 r->key.call_id.n);
+	if (t->hop.addr.family != ADDR_NONE) {
+		if (t->member)
+			way_identify(t->member, &t->hop);
+		err = way_of_hop(r->arena, &t->hop, way);
+		way->fixed = !t->member || t->member->fixed_transport;
+		return err;
+	}
+	if (t->member)
+		return way_of_member(r->proxy, t->member, seed, r->arena,
+				     now.mono, way);
+	return way_of_uri(r->arena, t->next, way);
+}
+
+/* Where its route leads there is a server of ours: what becomes of the request
+ * says something about it. */
+static void name_server(struct attempt *a)
+{
+	struct way *way = a->way;
+	struct member *m = follow_member(a->req, &way->hop[0].addr);
+
+	a->target.member = m;
+	for (unsigned i = 0; m && i < way->n; i++)
+		way_identify(m, &way->hop[i]);
+}
+
+void launch(struct request *r, const struct target *t, size_t i, size_t n,
+	    struct now now)
+{
+	struct attempt *a = attempt_new(r, t, now);
+	struct way way, *kept;
+	int err;
+
+	if (!a)
+		return;
+	keep_target(a);
+	if (!take_breadth(a, i, n))
+		return;
+	err = find_way(a, &way, now);
+	kept = err ? NULL : arena_alloc(r->arena, sizeof(*kept));
+	if (!kept) {
+		if (err != ERR_NOTFOUND)
+			count(r->proxy->c.counters, CNT_NOMEM);
+		fail_unsent(a, err == ERR_NOTFOUND ? CAUSE_DNS_NONE
+						   : CAUSE_NO_SOURCE);
+		return;
+	}
+	a->way = kept;
+	*kept = way;
+	kept->began = now.mono;
+	if (t->by_route && !t->member)
+		name_server(a);
+	go(a, true, now);
+}

@@ -1,0 +1,39 @@
+/*
+ * The way to one target: the addresses at which it can be reached, in the order
+ * in which they are tried (semantics 12), and how far we are. Of a server they
+ * are known ahead (places.h); of a URI they are what RFC 3263 finds for it.
+ *
+ * First those whose checks do not fail and that were not silent lately, by
+ * rank, equal ranks by weight (RFC 2782) with a seed, so that two nodes choose
+ * alike. Nothing is left out: the others come last.
+ */
+#ifndef PROXY_WAY_H
+#define PROXY_WAY_H
+
+#include "proxy/members.h"
+#include "transport/locate.h"
+#include "util/tick.h"
+
+struct proxy;
+
+struct way {
+	struct hop *hop; /* in an arena; listener and source are open yet */
+	unsigned n, next;
+	bool fixed;  /* the transport was chosen by who named the target */
+	bool by_tcp; /* the next one, although it says UDP: that was too big */
+	tick_t began;
+};
+
+/* How a connection to this server is opened, and whom it has to show. The name
+ * is the member's. */
+void way_identify(const struct member *m, struct hop *hop);
+/* One address, as it is. ERR_NOMEM. */
+int way_of_hop(struct arena *a, const struct hop *hop, struct way *out_r);
+/* ERR_NOTFOUND: none is known (now). ERR_NOMEM. */
+int way_of_member(const struct proxy *p, const struct member *m, uint64_t seed,
+		  struct arena *a, tick_t now, struct way *out_r);
+
+/* Of a URI. ERR_NOTFOUND: it is none of ours to follow, or a name. */
+int way_of_uri(struct arena *a, struct str uri, struct way *out_r);
+
+#endif
