@@ -7,7 +7,7 @@ VERSION := 0.1.0-dev
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
 SRC_util        := addr arena buf counters digest err log map mem rand siphash str timer
 SRC_message     := chars hdr msg msg_start scan scan_uri field edit reply
-SRC_transport   := dns_answer frame hop limits listener locate locate_order resolver resolver_note via
+SRC_transport   := dns_answer flows flows_accept flows_log flows_read flows_send frame hop limits listener locate locate_order resolver resolver_note via
 SRC_transaction := branch key txns server client record
 SRC_proxy       := answered attempt calls calls_image cancel cookie dialog flow follow forward late launch load members own path places proxy request response route settings settle shared shun stateless token trying validate way
 SRC_core        := core node shared

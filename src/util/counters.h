@@ -80,6 +80,50 @@
 	X(CNT_ICMP_MATCHED, "tandem_icmp_total", "result=matched")             \
 	X(CNT_ICMP_STRAY, "tandem_icmp_total", "result=stray")                 \
 	X(CNT_SEND_ERROR, "tandem_send_errors_total", "")                      \
+	X(CNT_FLOW_OPENED, "tandem_connections_total", "direction=out")        \
+	X(CNT_FLOW_ACCEPTED, "tandem_connections_total", "direction=in")       \
+	X(CNT_FLOW_REFUSED_SOURCE, "tandem_connections_refused_total",         \
+	  "reason=per_source")                                                 \
+	X(CNT_FLOW_REFUSED_ALL, "tandem_connections_refused_total",            \
+	  "reason=connections")                                                \
+	X(CNT_FLOW_REFUSED_TLS, "tandem_connections_refused_total",            \
+	  "reason=tls")                                                        \
+	X(CNT_FLOW_FAIL_REFUSED, "tandem_connect_failures_total",              \
+	  "cause=refused")                                                     \
+	X(CNT_FLOW_FAIL_TIMEOUT, "tandem_connect_failures_total",              \
+	  "cause=connect_timeout")                                             \
+	X(CNT_FLOW_FAIL_NO_SOURCE, "tandem_connect_failures_total",            \
+	  "cause=no_source")                                                   \
+	X(CNT_FLOW_FAIL_IDENTITY, "tandem_connect_failures_total",             \
+	  "cause=tls_identity")                                                \
+	X(CNT_FLOW_FAIL_HANDSHAKE, "tandem_connect_failures_total",            \
+	  "cause=tls_handshake")                                               \
+	X(CNT_FLOW_FAIL_OTHER, "tandem_connect_failures_total", "cause=other") \
+	X(CNT_FLOW_END_CLOSED, "tandem_connections_closed_total",              \
+	  "reason=closed")                                                     \
+	X(CNT_FLOW_END_RESET, "tandem_connections_closed_total",               \
+	  "reason=reset")                                                      \
+	X(CNT_FLOW_END_HEADER, "tandem_connections_closed_total",              \
+	  "reason=header_timeout")                                             \
+	X(CNT_FLOW_END_IDLE, "tandem_connections_closed_total", "reason=idle") \
+	X(CNT_FLOW_END_FRAMING, "tandem_connections_closed_total",             \
+	  "reason=framing")                                                    \
+	X(CNT_FLOW_END_FLOOD, "tandem_connections_closed_total",               \
+	  "reason=flood")                                                      \
+	X(CNT_FLOW_END_STOPPED, "tandem_connections_closed_total",             \
+	  "reason=stopped")                                                    \
+	X(CNT_FLOW_PONG, "tandem_pongs_total", "")                             \
+	X(CNT_FLOW_STRAY, "tandem_dropped_total", "reason=stray_piece")        \
+	X(CNT_FRAME_NOT_SIP, "tandem_framing_errors_total", "reason=not_sip")  \
+	X(CNT_FRAME_NO_LENGTH, "tandem_framing_errors_total",                  \
+	  "reason=no_length")                                                  \
+	X(CNT_FRAME_BAD_LENGTH, "tandem_framing_errors_total",                 \
+	  "reason=bad_length")                                                 \
+	X(CNT_FRAME_BARE_LF, "tandem_framing_errors_total", "reason=bare_lf")  \
+	X(CNT_FRAME_TOO_BIG, "tandem_framing_errors_total", "reason=too_big")  \
+	X(CNT_UNSENT_REQUEST, "tandem_unsent_total", "kind=request")           \
+	X(CNT_UNSENT_RESPONSE, "tandem_unsent_total", "kind=response")         \
+	X(CNT_UNSENT_STRAY, "tandem_unsent_total", "kind=other")               \
 	X(CNT_STRAY_ANSWER, "tandem_dropped_total", "reason=stray_answer")     \
 	X(CNT_ACCEPT_PAUSED, "tandem_accept_pauses_total", "")                 \
 	X(CNT_STREAM_UNSENT, "tandem_dropped_total",                           \
