@@ -9,8 +9,8 @@ SRC_util        := addr arena buf counters digest err log map mem rand siphash s
 SRC_message     := chars hdr msg msg_start scan scan_uri field edit reply
 SRC_transport   := dns_answer flows flows_accept flows_log flows_read flows_send frame hop limits listener locate locate_order resolver resolver_note via
 SRC_transaction := branch key txns server client record
-SRC_proxy       := answered attempt calls calls_image cancel cookie dialog flow follow forward late launch load members own path places proxy request response route settings settle shared shun stateless token trying validate way
-SRC_core        := core node shared
+SRC_proxy       := answered attempt calls calls_image cancel cookie dialog flow follow forward late launch load members own path places proxy request response route settings settle shared shun stateless token trying undelivered validate way
+SRC_core        := core node shared wire
 SRC_lua         := base box env limit load order oslib sched small strlib strmatch strpat tablib vm \
 		   bind_core bind_counter bind_header bind_join bind_json bind_member \
 		   bind_own bind_request bind_response bind_ruri bind_shared \

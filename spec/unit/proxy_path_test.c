@@ -8,8 +8,6 @@
 #include "proxy/token.h"
 #include "proxy_world.h"
 
-enum { CONN = 77 };
-
 /* Listeners for UDP and TCP, a pool with Path at 10.0.0.1, which is called. */
 static struct pw *node(void)
 {
@@ -27,12 +25,7 @@ static struct pw *node(void)
 /* From ALICE over her TCP connection. */
 static void give_tcp(struct pw *w, const char *text)
 {
-	struct hop hop = {
-	    .transport = TRANSPORT_TCP, .listener = 1, .conn = CONN};
-
-	addr_parse(STR(ALICE), &hop.addr);
-	hop.local = w->node->listeners.l[1].addr;
-	core_receive(w->core[0], w->now, &hop, str_from(text));
+	pw_give_via(w, 1, TRANSPORT_TCP, ALICE, text);
 }
 
 static const char *tcp_request(const char *method)
@@ -80,7 +73,7 @@ TEST(path_leads_back_over_the_connection)
 
 	pw_give(w, SERVER1, invite_by(registered(w)));
 	s = EXPECT(w, ALICE, "INVITE sip:phone@192.168.1.2 SIP");
-	CHECK_INT(s->to.conn, CONN);
+	CHECK(s->to.conn == pw_conn(1, ALICE));
 	CHECK_INT(s->to.transport, TRANSPORT_TCP);
 	CHECK_INT(s->to.listener, 1);
 	HAS(s, "Via: SIP/2.0/TCP 10.0.0.100:5060;");
@@ -102,6 +95,32 @@ TEST(path_over_a_connection_that_has_ended_is_430)
 	pw_give(w, SERVER1, invite_by(registered(w)));
 	EXPECT(w, ALICE, "INVITE");
 	pw_icmp(w, ALICE, "INVITE", CAUSE_CLOSED);
+	EXPECT(w, SERVER1, "SIP/2.0 430 Flow Failed");
+	CHECK_INT(pw_count(w, CNT_FLOW_GONE), 1);
+	pw_close(w);
+}
+
+TEST(path_over_a_connection_known_to_be_gone_is_430_at_once)
+{
+	struct pw *w = node();
+	const char *route = registered(w);
+
+	pw_down(w, pw_conn(1, ALICE), CAUSE_RESET);
+	pw_give(w, SERVER1, invite_by(route));
+	EXPECT(w, SERVER1, "SIP/2.0 430 Flow Failed");
+	QUIET(w);
+	CHECK_INT(pw_count(w, CNT_FLOW_GONE), 1);
+	pw_close(w);
+}
+
+/* The INVITE was on its way when the connection broke. */
+TEST(path_over_a_connection_that_breaks_is_430)
+{
+	struct pw *w = node();
+
+	pw_give(w, SERVER1, invite_by(registered(w)));
+	EXPECT(w, ALICE, "INVITE");
+	pw_down(w, pw_conn(1, ALICE), CAUSE_RESET);
 	EXPECT(w, SERVER1, "SIP/2.0 430 Flow Failed");
 	CHECK_INT(pw_count(w, CNT_FLOW_GONE), 1);
 	pw_close(w);

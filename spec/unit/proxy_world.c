@@ -35,6 +35,20 @@ static void fake_send(void *ctx, const struct hop *to, struct str bytes)
 	snprintf(s->text, sizeof(s->text), "%.*s", STR_FMT(bytes));
 }
 
+static void fake_open(void *ctx, const struct hop *flow)
+{
+	struct pw *w = ((struct pw_host *)ctx)->w;
+
+	CHECK(w->opens < ARRAY_LEN(w->opened));
+	w->opened[w->opens++] = *flow;
+}
+
+static void fake_close(void *ctx, const struct hop *flow)
+{
+	(void)ctx;
+	(void)flow;
+}
+
 static bool fake_source(void *ctx, unsigned listener, const struct addr *to,
 			struct addr *out_r)
 {
@@ -266,6 +280,8 @@ struct pw *pw_open(unsigned workers)
 		w->ctx[i] = (struct pw_host){w, i};
 		w->host[i] = (struct host){.ctx = &w->ctx[i],
 					   .send = fake_send,
+					   .open = fake_open,
+					   .close = fake_close,
 					   .source = fake_source,
 					   .post = fake_post,
 					   .log = fake_log};
@@ -328,11 +344,23 @@ static struct core *due_first(struct pw *w, tick_t *at_r)
 	return first;
 }
 
+static void connect_opened(struct pw *w)
+{
+	while (!w->stalled && w->ups < w->opens) {
+		struct flow_event up = {.kind = FLOW_UP,
+					.peer = w->opened[w->ups++]};
+
+		core_flow_event(w->core[conn_worker(up.peer.conn)], w->now,
+				&up);
+	}
+}
+
 void pw_run(struct pw *w, int64_t us)
 {
 	tick_t end = tick_add(w->now.mono, us), at;
 	struct core *c;
 
+	connect_opened(w);
 	while ((c = due_first(w, &at)) && !tick_before(end, at)) {
 		if (tick_before(w->now.mono, at))
 			w->now.mono = at;
@@ -343,6 +371,7 @@ void pw_run(struct pw *w, int64_t us)
 
 void pw_settle(struct pw *w)
 {
+	connect_opened(w);
 	for (unsigned i = 0; i < PW_WORKERS && w->core[i]; i++)
 		core_expire(w->core[i], w->now);
 }
@@ -364,6 +393,34 @@ uint64_t pw_count(struct pw *w, enum counter c)
 	return n;
 }
 
+uint64_t pw_conn(unsigned listener, const char *from)
+{
+	struct addr a;
+	uint64_t ip;
+
+	addr_parse(str_from(from), &a);
+	memcpy(&ip, a.ip, sizeof(ip));
+	return conn_make(0, true,
+			 ip * 0x9e3779b97f4a7c15 + a.port * 64u + listener);
+}
+
+void pw_down(struct pw *w, uint64_t conn, enum cause cause)
+{
+	struct flow_event e = {
+	    .kind = FLOW_DOWN, .cause = cause, .peer = {.conn = conn}};
+
+	core_flow_event(w->core[conn_worker(conn)], w->now, &e);
+}
+
+static void accept_from(struct pw *w, struct hop *hop, const char *from)
+{
+	struct flow_event e = {.kind = FLOW_UP, .accepted = true};
+
+	hop->conn = pw_conn(hop->listener, from);
+	e.peer = *hop;
+	core_flow_event(w->core[0], w->now, &e);
+}
+
 void pw_give_via(struct pw *w, unsigned listener, enum transport t,
 		 const char *from, const char *text)
 {
@@ -373,6 +430,8 @@ void pw_give_via(struct pw *w, unsigned listener, enum transport t,
 
 	addr_parse(str_from(from), &hop.addr);
 	hop.local = w->node->listeners.l[listener].addr;
+	if (transport_reliable(t))
+		accept_from(w, &hop, from);
 	core_receive(w->core[0], w->now, &hop,
 		     (struct str){copy, strlen(copy)});
 	free(copy);

@@ -65,6 +65,9 @@ struct pw {
 	size_t n;                /* sent */
 	size_t seen;             /* by EXPECT */
 	size_t base[PW_WORKERS]; /* bytes of an idle core */
+	struct hop opened[32];   /* the connections that were asked for */
+	size_t opens, ups;       /* and those that are up by now: pw_run */
+	bool stalled;            /* none comes up any more */
 	bool no_source;
 	unsigned away; /* bit i: the address of listener i is not ours now */
 	struct pw_plan plan;
@@ -96,7 +99,8 @@ struct member *pw_member(struct pw *w, const char *name, const char *addr);
 
 /* Arrives from that address, at worker 0. */
 void pw_give(struct pw *w, const char *from, const char *text);
-/* The same with a transport, for listener 1 and up. */
+/* The same with a transport, for listener 1 and up: on a stream, on the one
+ * connection from there, which is accepted first. */
 void pw_give_via(struct pw *w, unsigned listener, enum transport t,
 		 const char *from, const char *text);
 uint64_t pw_count(struct pw *w, enum counter c);
@@ -117,6 +121,10 @@ struct pw_req {
 	const char *body;
 };
 const char *pw_request(struct pw_req q);
+
+/* Its number, and the end of any. */
+uint64_t pw_conn(unsigned listener, const char *from);
+void pw_down(struct pw *w, uint64_t conn, enum cause cause);
 
 /* The last thing sent to that address that starts so; NULL: none. */
 const struct pw_sent *pw_find(struct pw *w, const char *to, const char *starts);

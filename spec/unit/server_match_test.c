@@ -230,6 +230,7 @@ TEST(the_hop_is_copied)
 {
 	char name[] = "phone.example.org";
 	struct hop hop = hop_to(TRANSPORT_TLS, "10.0.0.9:5061");
+	struct flow_event up = {.kind = FLOW_UP, .accepted = true};
 	struct msg_key key;
 	struct world w;
 	struct server *s;
@@ -238,6 +239,8 @@ TEST(the_hop_is_copied)
 	world_init(&w);
 	hop.tls_name = name;
 	hop.conn = 5;
+	up.peer = hop;
+	flows_on_event(w.flows, &up, w.now);
 	CHECK_INT(
 	    msg_index(&m, w.scratch, request_text(&w, "INVITE", UP_VIA, NULL)),
 	    MSG_OK);

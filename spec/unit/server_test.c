@@ -90,10 +90,10 @@ static int do_event(struct world *w, struct server *s, enum event e)
 {
 	switch (e) {
 	case RETRANS:
-		server_on_request(s, s->method, w->now);
+		server_on_request(s, s->method, &s->from, w->now);
 		return 0;
 	case ACK:
-		server_on_request(s, METHOD_ACK, w->now);
+		server_on_request(s, METHOD_ACK, &s->from, w->now);
 		return 0;
 	case R180:
 		return world_respond(w, s, 180);

@@ -52,7 +52,7 @@ static void on_failure(void *ctx, struct client *c, enum cause cause,
 
 	CHECK_INT(now.mono.us, w->now.mono.us);
 	CHECK(c->owner != NULL);
-	CHECK_INT(c->state, CLIENT_TERMINATED);
+	CHECK(c->state == CLIENT_TERMINATED || c->hop.transport);
 	snprintf(word, sizeof(word), "f%s", cause_text(cause));
 	tell(w, word, c, c->up);
 }
@@ -90,6 +90,59 @@ static void on_client_end(void *ctx, struct client *c)
 	tell(ctx, "c", c, c->up);
 }
 
+static void on_open(void *ctx, const struct hop *flow)
+{
+	struct world *w = ctx;
+
+	CHECK(w->opens < sizeof(w->opened) / sizeof(w->opened[0]));
+	w->opened[w->opens++] = *flow;
+}
+
+static void on_close(void *ctx, const struct hop *flow)
+{
+	(void)ctx;
+	(void)flow;
+}
+
+static void on_log(void *ctx, const struct log_event *e)
+{
+	(void)ctx;
+	(void)e;
+}
+
+static void on_unsent(void *ctx, const struct flow_event *e, struct now now)
+{
+	struct world *w = ctx;
+
+	(void)now;
+	w->unsent = e->cause;
+}
+
+static void open_flows(struct world *w)
+{
+	static const struct listeners listeners = {.n = 0};
+	struct flows_conf conf = {.mem = &w->mem,
+				  .timers = w->timers,
+				  .host = &w->host,
+				  .listeners = &listeners,
+				  .limits = &w->limits,
+				  .counters = &w->counters,
+				  .rand = &w->rand,
+				  .now = &w->now,
+				  .workers = 1,
+				  .user = {.ctx = w, .on_unsent = on_unsent}};
+
+	w->host = (struct host){.ctx = w,
+				.send = on_send,
+				.open = on_open,
+				.close = on_close,
+				.log = on_log};
+	stream_limits_init(&w->limits);
+	rand_seed(&w->rand, 1);
+	w->flows = flows_new(&conf);
+	CHECK(w->flows != NULL);
+}
+
 void world_init(struct world *w)
 {
 	memset(w, 0, sizeof(*w));
@@ -98,11 +151,11 @@ void world_init(struct world *w)
 	w->cache = arena_cache_new(&w->mem);
 	w->scratch = arena_new(w->cache);
 	w->timers = timers_new(&w->mem, w->now.mono);
-	w->host = (struct host){.ctx = w, .send = on_send};
+	open_flows(w);
 	w->t = (struct txns){
 	    .scratch = w->scratch,
 	    .timers = w->timers,
-	    .host = &w->host,
+	    .flows = w->flows,
 	    .counters = &w->counters,
 	    .times = {T1, T2, T4},
 	    .key = {1, 2},
@@ -117,11 +170,14 @@ void world_init(struct world *w)
 
 void world_fini(struct world *w)
 {
+	flows_close_all(w->flows, w->now);
+	world_run(w, w->now.mono.us - START);
 	CHECK_INT(w->t.n_servers, 0);
 	CHECK_INT(w->t.n_clients, 0);
 	CHECK_INT(timers_count(w->timers), 0);
 	CHECK_INT(world_bytes(w), 0);
 	txns_fini(&w->t);
+	flows_free(&w->flows);
 	timers_free(&w->timers);
 	arena_free(&w->scratch);
 	arena_cache_free(&w->cache);
@@ -134,11 +190,32 @@ size_t world_bytes(struct world *w)
 	return w->mem.bytes - arena_cache_bytes(w->cache) - w->baseline;
 }
 
+static void world_connect(struct world *w)
+{
+	while (!w->stalled && w->ups < w->opens) {
+		struct flow_event up = {.kind = FLOW_UP,
+					.peer = w->opened[w->ups++]};
+
+		flows_on_event(w->flows, &up, w->now);
+	}
+}
+
+void world_down(struct world *w, uint64_t conn, enum cause cause)
+{
+	struct flow_event down = {
+	    .kind = FLOW_DOWN, .cause = cause, .peer = {.conn = conn}};
+
+	world_connect(w);
+	arena_reset(w->scratch);
+	flows_on_event(w->flows, &down, w->now);
+}
+
 void world_run(struct world *w, int64_t us)
 {
 	tick_t until = {START + us};
 	tick_t next;
 
+	world_connect(w);
 	while (next = timers_next(w->timers), !tick_before(until, next)) {
 		w->now.mono = next;
 		arena_reset(w->scratch);
@@ -211,16 +288,29 @@ struct server *world_match_cancel(struct world *w, struct str text)
 	return server_find_cancelled(&w->t, &m, &key, &from);
 }
 
+static struct hop hop_from(struct world *w, enum transport t)
+{
+	struct flow_event up = {.kind = FLOW_UP, .accepted = true};
+
+	up.peer = hop_to(t, "10.0.0.9:5060");
+	if (!transport_reliable(t))
+		return up.peer;
+	up.peer.conn = CONN;
+	if (!flows_may_have(w->flows, CONN))
+		flows_on_event(w->flows, &up, w->now);
+	return up.peer;
+}
+
 struct server *world_receive(struct world *w, struct str text, enum transport t)
 {
-	struct hop from = hop_to(t, "10.0.0.9:5060");
+	struct hop from = hop_from(w, t);
 	struct server *s = world_match(w, text);
 	struct msg_key key;
 	struct msg m;
 
 	parse(w, text, &m, &key);
 	if (s)
-		server_on_request(s, m.method_id, w->now);
+		server_on_request(s, m.method_id, &from, w->now);
 	else if (m.method_id != METHOD_ACK)
 		s = server_new(&w->t, &m, &key, &from);
 	return s;

@@ -8,6 +8,7 @@
 
 #include "support/unit.h"
 #include "transaction/txn.h"
+#include "util/rand.h"
 
 #define T1 MILLIS(500)
 #define T2 SECONDS(4)
@@ -31,6 +32,13 @@ struct world {
 	struct timers *timers;
 	struct counters counters;
 	struct host host;
+	struct stream_limits limits;
+	struct rand rand;
+	struct flows *flows;
+	struct hop opened[8]; /* the connections that were asked for */
+	size_t opens, ups;    /* and those that are up by now: world_run */
+	bool stalled;         /* none comes up any more */
+	enum cause unsent;    /* of the last message that came back */
 	struct txns t;
 	struct now now;
 	struct sent sent[96];
@@ -46,6 +54,8 @@ struct world {
 	int owner;          /* &owner is an owner */
 };
 
+enum { CONN = 3 };
+
 void world_init(struct world *w);
 /* Checks that nothing is left but the idle world. */
 void world_fini(struct world *w);
@@ -60,7 +70,7 @@ void world_clear(struct world *w);
 struct hop hop_to(enum transport t, const char *addr);
 
 /* A request from 10.0.0.9, printf style in `text`; the transaction that matched
- * or was made. */
+ * or was made. Over TCP and TLS it comes on an accepted connection, CONN. */
 struct str request_text(struct world *w, const char *method, const char *via,
 			const char *to_tag);
 struct server *world_receive(struct world *w, struct str text,
@@ -78,6 +88,8 @@ struct client *world_client(struct world *w, struct server *up, char digit,
 bool world_answer(struct world *w, char digit, const char *method, int code);
 /* It can be matched. */
 bool world_has(struct world *w, char digit, const char *method);
+/* The end of a connection. */
+void world_down(struct world *w, uint64_t conn, enum cause cause);
 
 /* Checks that `n` messages beginning with `start` were sent at these times in
  * milliseconds, and nothing else. */

@@ -1,124 +1,41 @@
-#include "core/core.h"
+#include "core/core_int.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include "proxy/calls_image.h"
 
-struct core {
-	struct node *node;
-	unsigned worker;
-	const struct host *host;
-	struct host wire; /* the host, with our send in front of its own */
-	struct mem mem;
-	struct arena_cache *arenas;
-	struct arena *scratch;
-	struct timers *timers;
-	struct resolver *resolver;
-	struct txns txns;
-	bool has_txns;
-	struct proxy *proxy;
-	struct counters counters;
-	struct rand rand;
-	struct core_user *user; /* the present one, or NULL */
-	struct list users;      /* and those before it, oldest first */
-	bool busy;              /* an entry is running: none may start */
-	struct now now;         /* of that entry */
-};
-
-/* ---- the message log ---- */
-
-static void trace(struct core *c, const char *dir, const struct hop *peer,
-		  struct str bytes)
-{
-	struct str line = str_sub(bytes, 0, str_find(bytes, '\r'));
-	struct str call_id = STR_NONE, cseq = STR_NONE;
-	bool failed = arena_failed(c->scratch);
-	struct msg m;
-	struct msg_key key;
-
-	if (msg_index(&m, c->scratch, bytes) == MSG_OK &&
-	    msg_key(&m, &key) == MSG_OK) {
-		call_id = key.call_id;
-		cseq = msg_hdr_value(&m, msg_first(&m, HDR_CSEQ));
-	}
-	{
-		struct log_field f[] = {
-		    LOGF_STR("dir", str_from(dir)),
-		    LOGF_ADDR("peer", &peer->addr), LOGF_STR("line", line),
-		    LOGF_STR("cseq", cseq), LOGF_STR("call_id", call_id)};
-		struct log_event e = {LOG_DEBUG, "sip.message", f,
-				      ARRAY_LEN(f)};
-
-		c->host->log(c->host->ctx, &e);
-	}
-	/* a line that could not be written must not cost a message */
-	if (!failed)
-		arena_clear_failed(c->scratch);
-}
-
-static void wire_send(void *ctx, const struct hop *to, struct str bytes)
-{
-	struct core *c = ctx;
-
-	if (c->node->trace)
-		trace(c, "out", to, bytes);
-	c->host->send(c->host->ctx, to, bytes);
-}
-
-static void wire_close(void *ctx, const struct hop *flow)
-{
-	struct core *c = ctx;
-
-	c->host->close(c->host->ctx, flow);
-}
-
-static bool wire_source(void *ctx, unsigned listener, const struct addr *to,
-			struct addr *out_r)
-{
-	struct core *c = ctx;
-
-	return c->host->source(c->host->ctx, listener, to, out_r);
-}
-
-static void wire_log(void *ctx, const struct log_event *e)
-{
-	struct core *c = ctx;
-
-	c->host->log(c->host->ctx, e);
-}
-
-static void wire_query(void *ctx, struct query *q)
-{
-	struct core *c = ctx;
-
-	c->host->query(c->host->ctx, q);
-}
-
-static void wire_unquery(void *ctx, struct query *q)
-{
-	struct core *c = ctx;
-
-	c->host->unquery(c->host->ctx, q);
-}
-
-/* What the layers below use: they do not post. */
-static void init_wire(struct core *c)
-{
-	c->wire = (struct host){.ctx = c,
-				.send = wire_send,
-				.close = wire_close,
-				.query = wire_query,
-				.unquery = wire_unquery,
-				.source = wire_source,
-				.log = wire_log};
-}
+static void on_message(void *ctx, const struct hop *from, struct str bytes,
+		       struct now now);
+static void on_garbage(void *ctx, const struct hop *from, struct str bytes,
+		       int code, struct str reason, struct now now);
+static void on_unsent(void *ctx, const struct flow_event *e, struct now now);
 
 void core_on_settings(struct core *c)
 {
 	c->txns.times = c->node->settings.times;
 	if (c->proxy)
 		proxy_calls(c->proxy)->c.t1 = c->txns.times.t1;
+}
+
+static struct flows *make_flows(struct core *c)
+{
+	struct flows_conf conf = {
+	    .mem = &c->mem,
+	    .timers = c->timers,
+	    .host = &c->net,
+	    .listeners = &c->node->listeners,
+	    .limits = &c->node->settings.streams,
+	    .counters = &c->counters,
+	    .rand = &c->rand,
+	    .map_key = c->txns.map_key,
+	    .now = &c->now,
+	    .worker = c->worker,
+	    .workers = c->node->workers,
+	    .user = {c, on_message, on_garbage, on_unsent},
+	};
+
+	return flows_new(&conf);
 }
 
 static void init_txns(struct core *c)
@@ -128,14 +45,17 @@ static void init_txns(struct core *c)
 
 	memcpy(key, &k0, 8);
 	memcpy(key + 8, &k1, 8);
+	c->txns.map_key = sipkey_load(key);
+	c->flows = make_flows(c);
+	if (!c->flows)
+		return;
 	c->has_txns = txns_init(&c->txns, &c->mem) == 0;
 	c->txns.scratch = c->scratch;
 	c->txns.timers = c->timers;
-	c->txns.host = &c->wire;
+	c->txns.flows = c->flows;
 	c->txns.counters = &c->counters;
 	core_on_settings(c);
 	c->txns.key = c->node->key;
-	c->txns.map_key = sipkey_load(key);
 }
 
 static struct resolver *make_resolver(struct core *c)
@@ -187,7 +107,7 @@ struct core *core_new(struct node *node, unsigned worker,
 	c->node = node;
 	c->worker = worker;
 	c->host = host;
-	init_wire(c);
+	wire_init(c);
 	list_init(&c->users);
 	c->now = now;
 	c->arenas = arena_cache_new(&c->mem);
@@ -217,6 +137,7 @@ void core_free(struct core **cp)
 	proxy_free(&c->proxy);
 	if (c->has_txns)
 		txns_fini(&c->txns);
+	flows_free(&c->flows);
 	resolver_free(&c->resolver);
 	timers_free(&c->timers);
 	arena_free(&c->scratch);
@@ -274,7 +195,7 @@ static bool drain(struct core *c)
 }
 
 /* Outcomes make coroutines ready, coroutines make outcomes. */
-static void leave(struct core *c)
+static void work(struct core *c)
 {
 	bool any = true;
 
@@ -284,6 +205,11 @@ static void leave(struct core *c)
 	}
 	arena_reset(c->scratch);
 	arena_clear_failed(c->scratch);
+}
+
+static void leave(struct core *c)
+{
+	work(c);
 	c->busy = false;
 }
 
@@ -349,7 +275,7 @@ static void receive(struct core *c, const struct hop *from, struct str bytes)
 	if (hand_over(c, from, bytes, key.call_id))
 		return;
 	if (c->node->trace)
-		trace(c, "in", from, m.raw);
+		wire_trace(c, "in", from, m.raw);
 	if (m.is_request)
 		proxy_on_request(c->proxy, &m, &key, MSG_OK, from, c->now);
 	else
@@ -360,8 +286,41 @@ void core_receive(struct core *c, struct now now, const struct hop *from,
 		  struct str bytes)
 {
 	enter(c, now);
-	receive(c, from, bytes);
+	if (transport_reliable((enum transport)from->transport))
+		flows_receive(c->flows, from, bytes, now);
+	else
+		receive(c, from, bytes);
 	leave(c);
+}
+
+/* One of a piece may be one of many: each is worked off like an entry. */
+static void on_message(void *ctx, const struct hop *from, struct str bytes,
+		       struct now now)
+{
+	struct core *c = ctx;
+
+	(void)now;
+	receive(c, from, bytes);
+	work(c);
+}
+
+/* The stream ends with it; who can be told why is told (18.3). */
+static void on_garbage(void *ctx, const struct hop *from, struct str bytes,
+		       int code, struct str reason, struct now now)
+{
+	struct core *c = ctx;
+	struct msg m;
+	struct msg_key key;
+
+	memset(&key, 0, sizeof(key));
+	msg_index(&m, c->scratch, bytes);
+	if (code && m.is_request && reply_can_answer(&m)) {
+		msg_key(&m, &key); /* what the answer needs */
+		if (key.via.host.p)
+			proxy_refuse(c->proxy, &m, &key, from, code, reason,
+				     now);
+	}
+	work(c);
 }
 
 /* The worker of a quoted request is in its branch: find our cookie. */
@@ -380,22 +339,34 @@ static int worker_of_quoted(const struct core *c, struct str quoted)
 	return (int)(b.h8 % c->node->workers);
 }
 
+/* What could not be sent, to the worker whose request it is. */
+static void flow_error(struct core *c, const struct flow_event *e)
+{
+	int worker = worker_of_quoted(c, e->quoted);
+	struct post post = {.kind = POST_FLOW,
+			    .from = e->peer,
+			    .bytes = e->quoted,
+			    .cause = (int)e->cause};
+
+	if (worker < 0 || (unsigned)worker == c->worker)
+		proxy_on_flow_event(c->proxy, e, c->now);
+	else
+		c->host->post(c->host->ctx, (unsigned)worker, &post);
+}
+
+static void on_unsent(void *ctx, const struct flow_event *e, struct now now)
+{
+	(void)now;
+	flow_error(ctx, e);
+}
+
 void core_flow_event(struct core *c, struct now now, const struct flow_event *e)
 {
-	int worker =
-	    e->kind == FLOW_ERROR ? worker_of_quoted(c, e->quoted) : -1;
-
 	enter(c, now);
-	if (worker >= 0 && (unsigned)worker != c->worker) {
-		struct post post = {.kind = POST_FLOW,
-				    .from = e->peer,
-				    .bytes = e->quoted,
-				    .cause = (int)e->cause};
-
-		c->host->post(c->host->ctx, (unsigned)worker, &post);
-	} else {
-		proxy_on_flow_event(c->proxy, e, now);
-	}
+	if (e->kind == FLOW_ERROR)
+		flow_error(c, e);
+	else
+		flows_on_event(c->flows, e, now);
 	leave(c);
 }
 
@@ -424,7 +395,10 @@ void core_post(struct core *c, struct now now, const struct post *msg)
 		proxy_on_flow_event(c->proxy, &e, now);
 		break;
 	case POST_SEND:
+		flows_on_post_send(c->flows, msg);
+		break;
 	case POST_DOWN:
+		flows_on_post_down(c->flows, msg, now);
 		break;
 	case POST_SCRIPT:
 		if (c->user)
@@ -478,6 +452,13 @@ int core_restore_calls(struct core *c, struct now now, struct str bytes)
 				     &bytes, c->worker, c->node->workers, now);
 	leave(c);
 	return err;
+}
+
+void core_close_flows(struct core *c, struct now now)
+{
+	enter(c, now);
+	flows_close_all(c->flows, now);
+	leave(c);
 }
 
 void core_forget_calls(struct core *c, struct now now)
@@ -561,6 +542,7 @@ void core_stats(const struct core *c, struct core_stats *out_r)
 	size_t spare = arena_cache_bytes(c->arenas) +
 		       proxy_spare_bytes(c->proxy) +
 		       resolver_spare_bytes(c->resolver) +
+		       flows_spare_bytes(c->flows) +
 		       (c->txns.servers.buckets + c->txns.clients.buckets) *
 			   sizeof(struct map_node *);
 
@@ -569,5 +551,6 @@ void core_stats(const struct core *c, struct core_stats *out_r)
 	out_r->clients = c->txns.n_clients;
 	out_r->requests = proxy_requests(c->proxy);
 	out_r->timers = timers_count(c->timers);
+	out_r->flows = flows_count(c->flows);
 	out_r->calls = proxy_calls(c->proxy)->n_up;
 }

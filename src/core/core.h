@@ -54,7 +54,7 @@ struct core_user *core_user(const struct core *c);
 /* The node's settings have changed. */
 void core_on_settings(struct core *c);
 
-/* A datagram or (later) a framed message. Bytes are borrowed. */
+/* A datagram, or a piece of a stream as it came. Bytes are borrowed. */
 void core_receive(struct core *c, struct now now, const struct hop *from,
 		  struct str bytes);
 void core_flow_event(struct core *c, struct now now,
@@ -72,6 +72,8 @@ bool core_calls_changed(const struct core *c);
  * process with its key. 0; ERR_SYNTAX: something in it is damaged, ERR_NOMEM;
  * what came before that was restored. */
 int core_restore_calls(struct core *c, struct now now, struct str bytes);
+/* Closes every connection, as if the peers had: for specs that do not. */
+void core_close_flows(struct core *c, struct now now);
 /* Forgets the calls that are up, as if nobody had ever made them: for specs
  * that do not hang up. */
 void core_forget_calls(struct core *c, struct now now);
@@ -99,6 +101,7 @@ struct core_stats {
 	size_t bytes; /* of the core's heap, spare arena chunks excluded */
 	size_t servers, clients, requests, timers;
 	size_t calls; /* that are up (proxy/calls.h) */
+	size_t flows; /* connections, also those being opened */
 };
 void core_stats(const struct core *c, struct core_stats *out_r);
 

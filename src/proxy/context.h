@@ -107,6 +107,8 @@ struct proxy {
 	struct map answers; /* 2xx of ours that wait for an ACK */
 	struct map moved;   /* who answered an INVITE (shared.c) */
 	struct list owns;   /* struct own */
+	struct list undelivered;
+	size_t n_undelivered;
 	size_t n_requests;
 	int64_t reply_tokens; /* of stateless error replies */
 	tick_t reply_refill;
@@ -277,6 +279,12 @@ void cancel_on_request(struct proxy *p, struct msg *m,
 		       struct now now);
 void cancel_check(struct request *r, struct now now);
 void cancel_stop(struct request *r);
+
+/* undelivered.c */
+/* A response of ours that was not written to its connection. */
+void undelivered_response(struct proxy *p, const struct flow_event *e,
+			  struct now now);
+void undelivered_fini(struct proxy *p);
 
 /* late.c: answers nobody waits for any more */
 void late_on_response(struct proxy *p, struct client *c, struct msg *m,

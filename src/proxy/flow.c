@@ -34,6 +34,36 @@ static bool is_icmp(enum cause cause)
 	       cause == CAUSE_ICMP_NET;
 }
 
+/* ICMP says nothing but what is on the wire: only its own branch, seen by
+ * nobody off the path, makes it believable; and it must be about where we sent
+ * it. One about an INVITE that was answered since is about an earlier copy. */
+static void on_icmp(struct proxy *p, struct client *c,
+		    const struct flow_event *e, struct now now)
+{
+	if (!c || !addr_ip_eq(&c->hop.addr, &e->peer.addr) ||
+	    (c->invite && c->got_1xx && is_icmp(e->cause))) {
+		count(p->c.counters, CNT_ICMP_STRAY);
+		return;
+	}
+	count(p->c.counters, CNT_ICMP_MATCHED);
+	client_on_error(c, e->cause, now);
+}
+
+/* A whole message of ours that was not written to its connection. */
+static void on_unsent(struct proxy *p, struct client *c,
+		      const struct flow_event *e, struct now now)
+{
+	if (c) {
+		count(p->c.counters, CNT_UNSENT_REQUEST);
+		client_on_error(c, e->cause, now);
+	} else if (str_starts(e->quoted, STR("SIP/2.0 "))) {
+		count(p->c.counters, CNT_UNSENT_RESPONSE);
+		undelivered_response(p, e, now);
+	} else {
+		count(p->c.counters, CNT_UNSENT_STRAY);
+	}
+}
+
 void proxy_on_flow_event(struct proxy *p, const struct flow_event *e,
 			 struct now now)
 {
@@ -47,14 +77,8 @@ void proxy_on_flow_event(struct proxy *p, const struct flow_event *e,
 	    via_is_ours(p->c.listeners, &via))
 		c = client_find(p->c.txns, via.branch, method_id(method),
 				method);
-	/* Only its own branch, seen by nobody off the path, makes an ICMP
-	 * message believable; and it must be about where we sent it. One about
-	 * an INVITE that was answered since is about an earlier copy. */
-	if (!c || !addr_ip_eq(&c->hop.addr, &e->peer.addr) ||
-	    (c->invite && c->got_1xx && is_icmp(e->cause))) {
-		count(p->c.counters, CNT_ICMP_STRAY);
-		return;
-	}
-	count(p->c.counters, CNT_ICMP_MATCHED);
-	client_on_error(c, e->cause, now);
+	if (transport_reliable((enum transport)e->peer.transport))
+		on_unsent(p, c, e, now);
+	else
+		on_icmp(p, c, e, now);
 }

@@ -205,6 +205,8 @@ int path_flow(struct proxy *p, const struct token *t, const struct uri *uri,
 
 	if (listener_is_our_addr(ls, tp, &t->peer))
 		return ERR_STATE;
+	if (t->conn && !flows_may_have(p->c.txns->flows, t->conn))
+		return ERR_NOTFOUND;
 	if (l < 0) {
 		/* A public name may belong to another machine by now, whose
 		 * addresses are others. */

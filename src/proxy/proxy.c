@@ -140,6 +140,7 @@ struct proxy *proxy_new(const struct proxy_conf *conf)
 	list_init(&p->requests);
 	list_init(&p->ready);
 	list_init(&p->owns);
+	list_init(&p->undelivered);
 	p->reply_tokens = 1000;
 	field_init();
 	p->c.txns->user = (struct txn_user){
@@ -168,6 +169,7 @@ void proxy_free(struct proxy **pp)
 		arena_free(&a);
 	}
 	answered_fini(p);
+	undelivered_fini(p);
 	shared_fini(p);
 	calls_fini(&p->calls);
 	places_fini(p);
@@ -386,6 +388,15 @@ static void new_request(struct proxy *p, struct msg *m,
 	dispatch(r, now);
 }
 
+void proxy_refuse(struct proxy *p, struct msg *m, const struct msg_key *key,
+		  const struct hop *from, int code, struct str reason,
+		  struct now now)
+{
+	count(p->c.counters, CNT_RECV_REQUEST);
+	count(p->c.counters, CNT_BAD_REQUEST);
+	stateless_reply(p, m, key, from, code, reason, STR_NONE, now);
+}
+
 void proxy_on_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 		      enum msg_bad bad, const struct hop *from, struct now now)
 {
@@ -401,7 +412,7 @@ void proxy_on_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 	}
 	s = server_find(p->c.txns, m, key, from);
 	if (s)
-		server_on_request(s, m->method_id, now);
+		server_on_request(s, m->method_id, from, now);
 	else if (m->method_id == METHOD_ACK)
 		stateless_ack(p, m, key, from, now);
 	else if (m->method_id == METHOD_CANCEL)

@@ -157,6 +157,10 @@ void proxy_drop_policy(struct proxy *p, const struct policy *policy);
  * in the core's scratch arena. */
 void proxy_on_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 		      enum msg_bad bad, const struct hop *from, struct now now);
+/* Answers a request with an error of our own and keeps no state of it. */
+void proxy_refuse(struct proxy *p, struct msg *m, const struct msg_key *key,
+		  const struct hop *from, int code, struct str reason,
+		  struct now now);
 void proxy_on_response(struct proxy *p, struct msg *m,
 		       const struct msg_key *key, const struct hop *from,
 		       struct now now);

@@ -5,6 +5,8 @@
 
 static void on_retransmit(struct timer *timer, struct now now);
 static void on_end(struct timer *timer, struct now now);
+static void on_flow_down(struct flow_link *l, enum cause cause, bool sent,
+			 struct now now);
 
 /* ---- matching (RFC 3261 17.1.3) ---- */
 
@@ -98,10 +100,21 @@ static struct client *create(struct txns *t, enum method method,
 	c->txns = t;
 	timer_init(&c->retransmit, on_retransmit);
 	timer_init(&c->end, on_end);
+	c->pinned = hop->conn != 0;
+	c->flow.on_down = on_flow_down;
 	map_add(&t->clients, &c->node,
 		hash_branch(t, (struct str){branch, BRANCH_LEN}));
 	t->n_clients++;
 	return c;
+}
+
+static void send(struct client *c)
+{
+	struct txns *t = c->txns;
+
+	c->hop.conn = txns_send(t, &c->hop, c->image, CNT_SENT_REQUEST);
+	c->sends++;
+	flows_link(t->flows, &c->flow, c->hop.conn);
 }
 
 /* Sends the request, timers A or E, B or F (17.1.1.2, 17.1.2.2). */
@@ -109,8 +122,7 @@ static void start(struct client *c, struct now now)
 {
 	struct txns *t = c->txns;
 
-	txns_send(t, &c->hop, c->image, CNT_SENT_REQUEST);
-	c->sends = 1;
+	send(c);
 	c->interval = t->times.t1;
 	if (!is_reliable(c))
 		retransmit_after(c, c->interval, now);
@@ -145,6 +157,7 @@ static void retire(struct client *c)
 	map_remove(&t->clients, &c->node);
 	timer_stop(t->timers, &c->retransmit);
 	timer_stop(t->timers, &c->end);
+	flows_unlink(&c->flow);
 }
 
 /* No final: timers B and F, transport errors. */
@@ -171,11 +184,53 @@ static void on_end(struct timer *timer, struct now now)
 	client_bury(c);
 }
 
+/* A CANCEL that found its connection closed, or perished with it, may go over
+ * another, once: what rings would ring on. */
+static void cancel_again(struct client *c)
+{
+	if (!is_reliable(c) || c->pinned || c->sends > 1)
+		return;
+	c->hop.conn = 0;
+	count(c->txns->counters, CNT_RETRANS_OUT);
+	send(c);
+}
+
 void client_on_error(struct client *c, enum cause cause, struct now now)
 {
+	if (c->state > CLIENT_PROCEEDING)
+		return;
 	/* A stub goes on: an earlier copy of the request may have arrived. */
-	if (c->owner && c->state <= CLIENT_PROCEEDING)
+	if (c->owner)
 		fail(c, cause, now);
+	else if (c->method == METHOD_CANCEL)
+		cancel_again(c);
+}
+
+/* It may have arrived: who waits is told, but a late answer is still met. */
+static void lose(struct client *c, enum cause cause, struct now now)
+{
+	struct txns *t = c->txns;
+
+	t->user.on_failure(t->user.ctx, c, cause, now);
+	client_abandon(c, STR_NONE, now);
+}
+
+/* The connection that was used has ended. Without any response that is a
+ * failure; after a 1xx the final comes over one that the server opens
+ * (18.2.2), and what has to be said yet goes over one of ours. */
+static void on_flow_down(struct flow_link *l, enum cause cause, bool sent,
+			 struct now now)
+{
+	struct client *c = container_of(l, struct client, flow);
+
+	if (!c->pinned)
+		c->hop.conn = 0;
+	if (c->state > CLIENT_PROCEEDING)
+		return;
+	if (!sent || c->method == METHOD_CANCEL)
+		client_on_error(c, cause, now);
+	else if (c->owner && c->state == CLIENT_CALLING)
+		lose(c, cause, now);
 }
 
 /* ---- CANCEL (9.1) ---- */
@@ -265,9 +320,8 @@ static void repeat(struct client *c, struct now now)
 	if (!may_repeat(c))
 		return; /* given up meanwhile */
 	if (go) {
-		c->sends++;
 		count(t->counters, CNT_RETRANS_OUT);
-		txns_send(t, &c->hop, c->image, CNT_SENT_REQUEST);
+		send(c);
 	}
 	c->interval *= 2;
 	if (!c->invite &&

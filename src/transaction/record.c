@@ -89,7 +89,8 @@ static void make_ack(struct client *c, const struct msg *response)
 		count(t->counters, CNT_NOMEM);
 		return;
 	}
-	txns_send(t, &c->hop, buf_str(&b), CNT_SENT_REQUEST);
+	/* By the way of its INVITE (17.1.1.3), while there is one. */
+	c->hop.conn = txns_send(t, &c->hop, buf_str(&b), CNT_SENT_REQUEST);
 	if (owned_set(t->mem, &c->image, buf_str(&b)) < 0)
 		return;
 	c->image_is_ack = true;

@@ -96,6 +96,7 @@ static void retire(struct server *s)
 	map_remove(&t->servers, &s->node);
 	timer_stop(t->timers, &s->retransmit);
 	timer_stop(t->timers, &s->end);
+	flows_unlink(&s->flow);
 	owned_free(t->mem, &s->last);
 }
 
@@ -164,6 +165,7 @@ struct server *server_new(struct txns *t, const struct msg *m,
 	list_init(&s->clients);
 	timer_init(&s->retransmit, on_retransmit);
 	timer_init(&s->end, on_end);
+	flows_link(t->flows, &s->flow, from->conn);
 	map_add(&t->servers, &s->node, server_key_hash(&k, t->map_key));
 	t->n_servers++;
 	return s;
@@ -199,8 +201,31 @@ static void on_ack(struct server *s, struct now now)
 	end_after(s, is_reliable(s) ? 0 : t->times.t4, now); /* timer I */
 }
 
-void server_on_request(struct server *s, enum method method, struct now now)
+static bool same_peer(const struct hop *a, const struct hop *b)
 {
+	return a->transport == b->transport && addr_ip_eq(&a->addr, &b->addr) &&
+	       (a->tls_name && b->tls_name
+		    ? strcmp(a->tls_name, b->tls_name) == 0
+		    : a->tls_name == b->tls_name);
+}
+
+/* Nobody repeats a request on a stream but on a new one. */
+static void follow_peer(struct server *s, const struct hop *from)
+{
+	const char *name = s->from.tls_name;
+
+	if (!from->conn || from->conn == s->from.conn ||
+	    !same_peer(from, &s->from))
+		return;
+	s->from = *from;
+	s->from.tls_name = name; /* the same text, and ours */
+	flows_link(s->txns->flows, &s->flow, from->conn);
+}
+
+void server_on_request(struct server *s, enum method method,
+		       const struct hop *from, struct now now)
+{
+	follow_peer(s, from);
 	if (method == METHOD_ACK) {
 		on_ack(s, now);
 		return;

@@ -25,8 +25,7 @@
 
 #include "message/scan.h"
 #include "transaction/branch.h"
-#include "transport/host.h"
-#include "transport/listener.h"
+#include "transport/flows.h"
 #include "util/counters.h"
 #include "util/list.h"
 #include "util/map.h"
@@ -62,6 +61,7 @@ struct server {
 	enum method method;
 	bool invite;
 	struct hop from;         /* responses go there (18.2.2, RFC 3581) */
+	struct flow_link flow;   /* of a connection: it must not fall silent */
 	struct str key;          /* owned: the text matching compares */
 	uint64_t id;             /* keyed hash of the key; the same on every
 				  * node with the key */
@@ -84,7 +84,9 @@ struct client {
 	bool got_1xx; /* any provisional, 100 too */
 	bool cancel_wanted, cancel_sent;
 	bool abandoned; /* given up by its user: a stub once unowned */
-	struct hop hop;
+	bool pinned;    /* its hop named a connection: no other will do */
+	struct hop hop; /* with the connection it has used */
+	struct flow_link flow; /* of that connection, while an answer is due */
 	char branch[BRANCH_LEN];
 	struct str image; /* owned: the request as sent; later what
 			   * CANCEL and ACK need; later the ACK */
@@ -116,9 +118,11 @@ struct txn_user {
 	 * live until the call returns. ACKs of non-2xx are sent already. */
 	void (*on_response)(void *ctx, struct client *c, struct msg *m,
 			    const struct msg_key *key, struct now now);
-	/* No final in time (timer B, F), or the hop could not be reached; only
-	 * while owned. CAUSE_SILENT for the timers. The transaction is
-	 * terminated when the call returns. */
+	/* No final in time (timer B, F), the hop could not be reached, or its
+	 * connection ended before any response; only while owned. CAUSE_SILENT
+	 * for the timers. When the call returns the owner is let go: the
+	 * transaction has ended, or, when the peer may have the request, it is
+	 * a stub. */
 	void (*on_failure)(void *ctx, struct client *c, enum cause cause,
 			   struct now now);
 	/* A retransmission is about to be sent for the (sends)th time; only
@@ -137,7 +141,7 @@ struct txns {
 	struct mem *mem;
 	struct arena *scratch; /* borrowed; reset by the core per input */
 	struct timers *timers;
-	const struct host *host;
+	struct flows *flows;
 	struct counters *counters;
 	struct txn_times times;
 	struct sipkey key;     /* node key: ids, branches */
@@ -149,9 +153,9 @@ struct txns {
 
 int txns_init(struct txns *t, struct mem *m); /* others set by the caller */
 void txns_fini(struct txns *t); /* frees everything at once, no callbacks */
-/* host->send, counted: CNT_SENT_REQUEST or CNT_SENT_RESPONSE. */
-void txns_send(struct txns *t, const struct hop *to, struct str bytes,
-	       enum counter kind);
+/* flows_send, counted: CNT_SENT_REQUEST or CNT_SENT_RESPONSE. */
+uint64_t txns_send(struct txns *t, const struct hop *to, struct str bytes,
+		   enum counter kind);
 
 /* ---- server side ---- */
 
@@ -168,8 +172,11 @@ struct server *server_find_cancelled(struct txns *t, const struct msg *m,
 /* Creates one for a new request; NULL when memory ran out. */
 struct server *server_new(struct txns *t, const struct msg *m,
 			  const struct msg_key *key, const struct hop *from);
-/* Gives the matched transaction a retransmission or an ACK. */
-void server_on_request(struct server *s, enum method method, struct now now);
+/* Gives the matched transaction a retransmission or an ACK. One that comes over
+ * another connection than the first, from the same machine, says where the
+ * responses go from now on: its sender has lost the old one. */
+void server_on_request(struct server *s, enum method method,
+		       const struct hop *from, struct now now);
 /* Sends a response and moves the machine. A 2xx to INVITE may be sent any
  * number of times, in every state; any other final once (later ones give
  * ERR_STATE). For non-INVITE, 408 and anything after 64*T1 are the caller's

@@ -47,6 +47,7 @@ static void client_discard(struct client *c)
 	c->owner = NULL;
 	timer_stop(c->txns->timers, &c->retransmit);
 	timer_stop(c->txns->timers, &c->end);
+	flows_unlink(&c->flow);
 	list_remove(&c->up_link);
 	if (up && up->state == SERVER_TERMINATED && list_empty(&up->clients)) {
 		up->owner = NULL;
@@ -60,6 +61,7 @@ static void server_discard(struct server *s)
 	s->owner = NULL;
 	timer_stop(s->txns->timers, &s->retransmit);
 	timer_stop(s->txns->timers, &s->end);
+	flows_unlink(&s->flow);
 	server_free(s);
 }
 
@@ -85,11 +87,11 @@ void txns_fini(struct txns *t)
 	map_fini(&t->servers);
 }
 
-void txns_send(struct txns *t, const struct hop *to, struct str bytes,
-	       enum counter kind)
+uint64_t txns_send(struct txns *t, const struct hop *to, struct str bytes,
+		   enum counter kind)
 {
 	count(t->counters, kind);
-	t->host->send(t->host->ctx, to, bytes);
+	return flows_send(t->flows, to, bytes);
 }
 
 void server_settle(struct server *s)

@@ -10,7 +10,7 @@ static uint64_t hash_conn(const struct flows *fs, uint64_t conn)
 {
 	struct siphash h;
 
-	siphash_init(&h, fs->map_key);
+	siphash_init(&h, fs->c.map_key);
 	siphash_u64(&h, conn);
 	return siphash_end(&h);
 }
@@ -19,7 +19,7 @@ static uint64_t hash_peer(const struct flows *fs, const struct hop *hop)
 {
 	struct siphash h;
 
-	siphash_init(&h, fs->map_key);
+	siphash_init(&h, fs->c.map_key);
 	siphash_u64(&h, hop->transport);
 	siphash_addr(&h, &hop->addr);
 	return siphash_end(&h);
@@ -328,7 +328,6 @@ static int init_maps(struct flows *fs)
 struct flows *flows_new(const struct flows_conf *conf)
 {
 	struct flows *fs = mem_zalloc(conf->mem, sizeof(*fs));
-	uint8_t key[16];
 
 	if (!fs)
 		return NULL;
@@ -337,9 +336,6 @@ struct flows *flows_new(const struct flows_conf *conf)
 		mem_free(conf->mem, fs);
 		return NULL;
 	}
-	for (size_t i = 0; i < sizeof(key); i++)
-		key[i] = (uint8_t)rand_u64(conf->rand);
-	fs->map_key = sipkey_load(key);
 	list_init(&fs->all);
 	list_init(&fs->late);
 	list_init(&fs->unsent);

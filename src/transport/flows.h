@@ -31,6 +31,7 @@
 #include "util/list.h"
 #include "util/mem.h"
 #include "util/rand.h"
+#include "util/siphash.h"
 #include "util/timer.h"
 
 struct flows;
@@ -57,7 +58,8 @@ struct flows_conf {
 	const struct listeners *listeners;
 	const struct stream_limits *limits; /* may change */
 	struct counters *counters;
-	struct rand *rand;
+	struct rand *rand;     /* of the connections' numbers */
+	struct sipkey map_key; /* of this core */
 	const struct now *now; /* of the entry that is running */
 	unsigned worker, workers;
 	struct flow_user user;

@@ -10,7 +10,7 @@ static uint64_t hash_ip(const struct flows *fs, const struct addr *a)
 	struct siphash h;
 
 	ip.port = 0;
-	siphash_init(&h, fs->map_key);
+	siphash_init(&h, fs->c.map_key);
 	siphash_addr(&h, &ip);
 	return siphash_end(&h);
 }

@@ -7,7 +7,6 @@
 #include "transport/flows.h"
 #include "transport/frame.h"
 #include "util/map.h"
-#include "util/siphash.h"
 
 enum flow_state {
 	FLOW_OPENING,
@@ -78,7 +77,6 @@ struct flow_lines {
 
 struct flows {
 	struct flows_conf c;
-	struct sipkey map_key;
 	struct map by_conn, by_peer, sources;
 	struct list all;
 	size_t n; /* in it */

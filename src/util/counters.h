@@ -124,6 +124,7 @@
 	X(CNT_UNSENT_REQUEST, "tandem_unsent_total", "kind=request")           \
 	X(CNT_UNSENT_RESPONSE, "tandem_unsent_total", "kind=response")         \
 	X(CNT_UNSENT_STRAY, "tandem_unsent_total", "kind=other")               \
+	X(CNT_UNDELIVERED, "tandem_undelivered_responses_total", "")           \
 	X(CNT_STRAY_ANSWER, "tandem_dropped_total", "reason=stray_answer")     \
 	X(CNT_ACCEPT_PAUSED, "tandem_accept_pauses_total", "")                 \
 	X(CNT_STREAM_UNSENT, "tandem_dropped_total",                           \

@@ -1,0 +1,40 @@
+/*
+ * Private to the files of the core: its parts, and the wire between them and
+ * the host.
+ */
+#ifndef CORE_CORE_INT_H
+#define CORE_CORE_INT_H
+
+#include "core/core.h"
+#include "transport/flows.h"
+
+struct core {
+	struct node *node;
+	unsigned worker;
+	const struct host *host;
+	/* The host as the layers above the connections see it, and as the
+	 * connections do. */
+	struct host wire, net;
+	struct mem mem;
+	struct arena_cache *arenas;
+	struct arena *scratch;
+	struct timers *timers;
+	struct resolver *resolver;
+	struct flows *flows;
+	struct txns txns;
+	bool has_txns;
+	struct proxy *proxy;
+	struct counters counters;
+	struct rand rand;
+	struct core_user *user; /* the present one, or NULL */
+	struct list users;      /* and those before it, oldest first */
+	bool busy;              /* an entry is running: none may start */
+	struct now now;         /* of that entry */
+};
+
+void wire_init(struct core *c);
+/* One line in the message log. */
+void wire_trace(struct core *c, const char *dir, const struct hop *peer,
+		struct str bytes);
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * The wire: between the layers and the connections, and between those and the
+ * host. What passes to the host is in the message log.
+ */
+#include "core/core_int.h"
+
+void wire_trace(struct core *c, const char *dir, const struct hop *peer,
+		struct str bytes)
+{
+	struct str line = str_sub(bytes, 0, str_find(bytes, '\r'));
+	struct str call_id = STR_NONE, cseq = STR_NONE;
+	bool failed = arena_failed(c->scratch);
+	struct msg m;
+	struct msg_key key;
+
+	if (msg_index(&m, c->scratch, bytes) == MSG_OK &&
+	    msg_key(&m, &key) == MSG_OK) {
+		call_id = key.call_id;
+		cseq = msg_hdr_value(&m, msg_first(&m, HDR_CSEQ));
+	}
+	{
+		struct log_field f[] = {
+		    LOGF_STR("dir", str_from(dir)),
+		    LOGF_ADDR("peer", &peer->addr), LOGF_STR("line", line),
+		    LOGF_STR("cseq", cseq), LOGF_STR("call_id", call_id)};
+		struct log_event e = {LOG_DEBUG, "sip.message", f,
+				      ARRAY_LEN(f)};
+
+		c->host->log(c->host->ctx, &e);
+	}
+	/* a line that could not be written must not cost a message */
+	if (!failed)
+		arena_clear_failed(c->scratch);
+}
+
+/* ---- what transactions, the proxy and the resolver use ---- */
+
+static void wire_send(void *ctx, const struct hop *to, struct str bytes)
+{
+	struct core *c = ctx;
+
+	flows_send(c->flows, to, bytes);
+}
+
+static bool wire_source(void *ctx, unsigned listener, const struct addr *to,
+			struct addr *out_r)
+{
+	struct core *c = ctx;
+
+	return c->host->source(c->host->ctx, listener, to, out_r);
+}
+
+static void wire_log(void *ctx, const struct log_event *e)
+{
+	struct core *c = ctx;
+
+	c->host->log(c->host->ctx, e);
+}
+
+static void wire_query(void *ctx, struct query *q)
+{
+	struct core *c = ctx;
+
+	c->host->query(c->host->ctx, q);
+}
+
+static void wire_unquery(void *ctx, struct query *q)
+{
+	struct core *c = ctx;
+
+	c->host->unquery(c->host->ctx, q);
+}
+
+/* ---- what the connections use ---- */
+
+static void net_send(void *ctx, const struct hop *to, struct str bytes)
+{
+	struct core *c = ctx;
+
+	if (c->node->trace)
+		wire_trace(c, "out", to, bytes);
+	c->host->send(c->host->ctx, to, bytes);
+}
+
+static void net_open(void *ctx, const struct hop *flow)
+{
+	struct core *c = ctx;
+
+	if (c->host->open)
+		c->host->open(c->host->ctx, flow);
+}
+
+static void net_close(void *ctx, const struct hop *flow)
+{
+	struct core *c = ctx;
+
+	c->host->close(c->host->ctx, flow);
+}
+
+static void net_post(void *ctx, unsigned worker, const struct post *msg)
+{
+	struct core *c = ctx;
+
+	c->host->post(c->host->ctx, worker, msg);
+}
+
+void wire_init(struct core *c)
+{
+	c->wire = (struct host){.ctx = c,
+				.send = wire_send,
+				.query = wire_query,
+				.unquery = wire_unquery,
+				.source = wire_source,
+				.log = wire_log};
+	c->net = (struct host){.ctx = c,
+			       .send = net_send,
+			       .open = net_open,
+			       .close = net_close,
+			       .post = net_post,
+			       .log = wire_log};
+}
