@@ -84,10 +84,14 @@ void sim_conn_watch(struct sim *s, struct end *e, int64_t at)
 
 /* ---- sending ---------------------------------------------------------- */
 
+/* The last of them is when the sender gives up. */
 static void try_later(struct sim *s, struct end *from, struct seg *seg)
 {
-	int64_t first = seg->kind == SEG_SYN ? SECONDS(1) : MILLIS(200);
-	int64_t at = s->now + (first << (seg->tries < 8 ? seg->tries : 8));
+	bool syn = seg->kind == SEG_SYN;
+	int64_t first = syn ? SECONDS(1) : MILLIS(200);
+	int64_t most = syn ? SECONDS(4) : SECONDS(1);
+	int64_t wait = first << (seg->tries < 8 ? seg->tries : 8);
+	int64_t at = s->now + (wait < most ? wait : most);
 	int64_t ends = seg->sent + USER_TIMEOUT;
 
 	seg->tries++;

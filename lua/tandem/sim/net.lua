@@ -497,9 +497,9 @@ local function check_errors(self, expected, list)
 end
 
 -- Ends the simulation: stops checks and script timers, forgets the calls that nobody
--- hung up, lets what absorbs run out, and fails when anything is left, a server still
--- counts something or a script failed. opts: errors = how many
--- script errors the test meant to cause.
+-- hung up, closes the connections of endpoints, lets what absorbs run out, and fails
+-- when anything is left, a server still counts something or a script failed. opts:
+-- errors = how many script errors the test meant to cause.
 function methods:finish(opts)
   if self.finished then
     return
@@ -507,6 +507,9 @@ function methods:finish(opts)
   self.finished, self.running = true, false
   for _, proxy in ipairs(self.nodes) do
     proxy:quiesce()
+  end
+  for _, endpoint in ipairs(self.endpoints) do
+    endpoint:close()
   end
   settle(self)
   local list = problems(self)
