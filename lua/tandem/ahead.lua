@@ -13,9 +13,9 @@ local ahead = {}
 
 local first_retry, last_retry = 2, 30 -- seconds; doubled from one to the other
 local grace = 60 -- longer than any look-up; then its task has died
-local least = 1 -- seconds between two look-ups, whatever DNS says
+local least, most = 1, 86400 -- seconds between two look-ups, whatever DNS says
 
-local function found(server, list, is_first, now)
+local function found(server, list, ttl, is_first, now)
   local change = places.update(server, list)
   if server.untold then
     health.addresses(server, change ~= nil and change.is_other, now)
@@ -25,7 +25,7 @@ local function found(server, list, is_first, now)
   if change or is_first then
     core.event("info", "server.resolved", {
       { "pool", server.pool.name }, { "server", server.name }, { "uri", server.uri },
-      { "addresses", table.concat(places.addresses(server.places), ",") }, { "ttl", list.ttl },
+      { "addresses", table.concat(places.addresses(server.places), ",") }, { "ttl", ttl },
     })
   end
 end
@@ -64,14 +64,17 @@ function look(server)
   local list, why = core.locate(server.uri)
   if state.stopped then
     return
-  elseif list then
-    found(server, list, state.failures ~= 0 and not list.stale, core.now())
   end
-  if not list or list.stale then
+  local ttl = list and math.floor(math.min(math.max(list.ttl, least), most))
+  local is_lost = not list or list.stale
+  if list then
+    found(server, list, ttl, state.failures > 0 and not is_lost, core.now())
+  end
+  if is_lost then
     arm(server, lost(server, why or "stale"))
   else
     state.failures = 0
-    arm(server, math.max(list.ttl, least))
+    arm(server, ttl)
   end
 end
 

@@ -226,7 +226,7 @@ link.command("address", function(server, args, now)
     set(server, to, streak, why, "calls", now)
     watch.update(server.pool, why, now)
   else
-    place.ends = now + server.pool.passive.hold
+    place.ends = core.seconds(core.us(now + server.pool.passive.hold)) -- as exact as the timer
     address.arm(server, now)
   end
   places.tell(server)
