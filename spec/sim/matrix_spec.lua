@@ -3,7 +3,7 @@
 local sim = require "support.sim"
 local ipairs, table = ipairs, table
 
-local transports = { "udp" }
+local transports = { "udp", "tcp", "tls" }
 local hosts = {
   ["4"] = { proxy = "10.0.0.100", server = "10.0.0.1", phone = "192.0.2.7" },
   ["6"] = { proxy = "[2001:db8::100]", server = "[2001:db8::1]", phone = "[2001:db8:1::7]" },
