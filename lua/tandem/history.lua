@@ -39,4 +39,9 @@ function history.add(server, change)
   store():set(server.full, nil)
 end
 
+---@param full string
+function history.erase(full)
+  store():set(full, nil)
+end
+
 return history

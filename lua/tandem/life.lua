@@ -6,6 +6,7 @@ local asking = require "tandem.asking"
 local changes = require "tandem.changes"
 local check = require "tandem.check"
 local declare = require "tandem.declare"
+local discover = require "tandem.discover"
 local events = require "tandem.events"
 local health = require "tandem.health"
 local holds = require "tandem.holds"
@@ -46,6 +47,7 @@ local function tend()
     address.expire(server, now) -- and tells
     asking.start(server)
   end)
+  discover.tend(now)
   for _, pool in ipairs(registry.pools) do
     holds.expire(pool, now)
     pool.watched = nil -- look, although nothing has changed
@@ -62,6 +64,7 @@ local function take_charge(now)
     check.start(server, now)
     ahead.start(server)
   end)
+  discover.start()
   tending = core.every(tend_interval, tend)
   if core.generation() > 1 then
     events.emit { event = "config.reload" }
@@ -92,6 +95,7 @@ end
 -- When it fails, the generation before stays: so what cannot be taken back comes last.
 function life.start()
   local is_first = core.worker() == 0
+  discover.load()
   if is_first then
     record.begin()
     take_charge(core.now())
@@ -109,6 +113,7 @@ end
 
 function life.stop()
   link.stop()
+  discover.stop()
   if tending then
     tending:cancel()
   end

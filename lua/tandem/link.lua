@@ -34,7 +34,9 @@ function link.send(name, server, args)
   if core.phase() == "load" then
     misuse("the state of server '%s' cannot change while the script loads", server.full)
   elseif running and core.worker() == 0 then
-    commands[name](server, args, core.now())
+    if registry.server(server.full) == server then -- else it has left
+      commands[name](server, args, core.now())
+    end
   else
     core.post(0, topic, core.json_encode { name, server.full, args })
   end

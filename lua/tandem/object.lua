@@ -2,7 +2,8 @@
 -- What is behind a handle is a plain table, its state; only our modules see it.
 local misuse = require "tandem.misuse"
 local suggest = require "tandem.suggest"
-local ipairs, pairs, setmetatable, table = ipairs, pairs, setmetatable, table
+local getmetatable, ipairs, pairs = getmetatable, ipairs, pairs
+local setmetatable, table = setmetatable, table
 local tostring, type = tostring, type
 
 local _ENV = nil
@@ -29,10 +30,17 @@ function object.class(name, methods, fields)
   local class = { methods = methods, fields = fields }
   local states, bound = {}, {}
 
+  local function gone()
+    misuse("this %s is not there any more", name)
+  end
+
   local function bind(key)
     bound[key] = function(handle, ...)
       local state = states[handle]
       if not state then
+        if getmetatable(handle) == "tandem." .. name then
+          gone()
+        end
         misuse("%s:%s(...): call it with a colon", name, key)
       end
       return methods[key](state, ...)
@@ -47,7 +55,7 @@ function object.class(name, methods, fields)
 
   function meta.__index(handle, key)
     if fields[key] then
-      return fields[key](states[handle])
+      return fields[key](states[handle] or gone())
     elseif methods[key] then
       return bound[key] or bind(key)
     end
@@ -60,7 +68,8 @@ function object.class(name, methods, fields)
   end
 
   function meta.__tostring(handle)
-    return ("%s %s"):format(name, states[handle].full)
+    local state = states[handle]
+    return ("%s %s"):format(name, state and state.full or "(gone)")
   end
 
   -- Makes the handle of a state; state.full is its name, state.handle is set.
@@ -69,6 +78,11 @@ function object.class(name, methods, fields)
     states[handle] = state
     state.handle = handle
     return handle
+  end
+
+  -- What is not there any more: its handle is of no use then.
+  function class.forget(state)
+    states[state.handle] = nil
   end
 
   -- The state behind a handle, nil for any other value.

@@ -219,7 +219,42 @@ options.server = record {
   check = schema.off_or(options.server_check),
 }
 
+-- { "sip:trunk.example.com", stale = 3600 }: names, and how they are looked up.
+local names = schema.list(options.uri, { min = 1, max = 8 })
+local how_to_discover = record {
+  stale = default(seconds(), 3600),
+  max = default(integer { min = 1, max = 64 }, 16),
+  rewrite = word { "host", "uri" },
+}
+local discover = {
+  check = function(value, path)
+    if type(value) ~= "table" then
+      return how_to_discover.check(value, path)
+    end
+    local list, named = {}, {}
+    for key, item in pairs(value) do
+      local part = math.type(key) == "integer" and list or named
+      part[key] = item
+    end
+    local ok, out = how_to_discover.check(named, path)
+    if not ok then
+      return false, out
+    end
+    ok, list = names.check(list, path)
+    if not ok then
+      return false, list
+    end
+    out.names = list
+    return true, out
+  end,
+}
+
 local default_check = schema.validate("", options.check, {})
+
+-- Without checks the hold alone ends a passive fall.
+local function needs_no_hold(out, check)
+  return check or not out.passive or out.passive.hold > 0
+end
 
 -- Every server gets the checks that are its own; or what is wrong with them.
 local function complete_checks(out)
@@ -228,12 +263,15 @@ local function complete_checks(out)
   out.check = merged
   if wrong then
     return "check: " .. wrong
+  elseif out.discover and not needs_no_hold(out, merged) then
+    return "passive.hold: more than 0 expected: nothing else keeps a server away "
+      .. "that has no checks"
   end
-  for i, item in ipairs(out.servers) do
+  for i, item in ipairs(out.servers or {}) do
     item.check, wrong = check_options.merge(of_pool, item.check, default_check)
     if wrong then
       return ("servers[%d].check: %s"):format(i, wrong)
-    elseif not item.check and out.passive and out.passive.hold == 0 then
+    elseif not needs_no_hold(out, item.check) then
       return ("passive.hold: more than 0 expected: nothing else keeps '%s' away, "
         .. "which has no checks"):format(item.name)
     end
@@ -245,9 +283,18 @@ local function counts_calls(server)
   return (server.max_calls and "max_calls") or (server.resources and "resources")
 end
 
+-- Declared or found, not both.
+local function choose_source(out)
+  if (out.servers == nil) == (out.discover == nil) then
+    return out.servers and "servers and discover exclude each other" or "'servers' is missing"
+  end
+  out.policy = out.policy or (out.discover and "weighted" or "ordered")
+end
+
 options.pool = record({
-  servers = required(schema.list(options.server)),
-  policy = default(policy, "ordered"),
+  servers = schema.list(options.server),
+  discover = discover,
+  policy = policy,
   check = default(schema.off_or(options.check), {}),
   passive = default(schema.off_or(options.passive), {}),
   failback = default(failback, {}),
@@ -262,13 +309,16 @@ options.pool = record({
   slow_start = duration,
   max_duration = default(seconds { min = 1 }, 12 * 3600),
 }, function(out)
-  if out.path and not out.record_route then
+  local wrong = choose_source(out)
+  if wrong then
+    return wrong
+  elseif out.path and not out.record_route then
     return "path needs record_route: calls of its phones have to come through here"
   elseif out.shared_dialogs and not out.record_route then
     return "shared_dialogs needs record_route: calls have to come through here"
   end
   local seen = {}
-  for i, item in ipairs(out.servers) do
+  for i, item in ipairs(out.servers or {}) do
     if seen[item.name] then
       return ("servers[%d]: there is a server '%s' already"):format(i, item.name)
     elseif not out.record_route and counts_calls(item) then

@@ -258,12 +258,18 @@ end
 -- Tells the core what was loaded. What the script says it knows, but for the health.
 ---@param server table
 function places.start(server)
-  if server.is_named or #server.places > 1 then
+  if server.is_named or server.is_found or #server.places > 1 then
     apply(server)
   end
   if core.worker() == 0 then
     keep(server)
   end
+end
+
+-- Nobody is called like that any more.
+---@param full string
+function places.erase(full)
+  store():set(full, nil)
 end
 
 return places

@@ -131,8 +131,8 @@ local function policy_of(conf, name)
 end
 
 -- A check may only leave from a listener of ours, wherever in the script that is.
-local function check_socket(name, item)
-  local socket = item.check and item.check.socket
+local function check_socket(name, check)
+  local socket = check and check.socket
   if not socket then
     return
   end
@@ -148,6 +148,39 @@ local function check_socket(name, item)
   end)
 end
 
+-- These are its servers now.
+---@param self table
+---@param servers table[]
+function pool.arrange(self, servers)
+  local handles = {}
+  self.servers, self.by_name = servers, {}
+  for i, item in ipairs(servers) do
+    item.index, handles[i] = i, item.handle
+    self.by_name[item.name] = item
+  end
+  self.view = frozen(handles)
+  self.tiers = by_tier(servers, self.policy.by_name)
+  self.resources = limits.known(servers)
+  self.limited = limits.any(servers)
+  self.first_tier = self.tiers[1] and self.tiers[1].number
+  self.seen, self.summary = nil, nil -- view.lua's and state.lua's
+end
+
+-- Room for those that DNS names and for those that have left it.
+local function make_room(self)
+  local most = self.discover.max
+  core.room(self.name, 2 * most, server.traits(self))
+end
+
+local function declared_servers(self, list)
+  local servers = {}
+  for i, item in ipairs(list) do
+    check_socket(self.name, item.check)
+    servers[i] = server.new(item, self)
+  end
+  return servers
+end
+
 -- Makes the state of a pool of its checked options.
 ---@param name string
 ---@param conf table
@@ -161,22 +194,13 @@ function pool.new(name, conf)
     policy = policy_of(conf, name), slow_start = conf.slow_start,
     max_duration = conf.max_duration,
     is_ordered = conf.policy == "ordered", -- then the first server is the one to go back to
-    servers = {}, by_name = {},
-    seen = nil, -- view.lua's
+    discover = conf.discover,
   }
-  local handles = {}
-  for i, item in ipairs(conf.servers) do
-    check_socket(name, item)
-    local made = server.new(item, self, i)
-    self.servers[i] = made
-    self.by_name[made.name] = made
-    handles[i] = made.handle
+  if self.discover then
+    check_socket(name, conf.check)
+    make_room(self)
   end
-  self.view = frozen(handles)
-  self.tiers = by_tier(self.servers, self.policy.by_name)
-  self.resources = limits.known(self.servers)
-  self.limited = limits.any(self.servers)
-  self.first_tier = self.tiers[1] and self.tiers[1].number
+  pool.arrange(self, declared_servers(self, conf.servers or {}))
   class.new(self)
   return self
 end

@@ -73,7 +73,7 @@ end
 local function parties(server, conf)
   if conf.method ~= "REGISTER" then
     local to = place(conf.to, server)
-    return to or server.uri, from_of(server, conf), to
+    return to or server.known_as, from_of(server, conf), to
   end
   local to = place(conf.to or conf.from, server)
     or ("sip:%s@%s"):format(conf.user or "tandem", own_domain() or server.host)

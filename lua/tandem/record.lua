@@ -58,4 +58,10 @@ function record.forget(server)
   kept.holds, kept.falls, kept.health = {}, {}, {}
 end
 
+-- Nobody is called like that any more.
+---@param full string
+function record.erase(full)
+  store():set(full, nil)
+end
+
 return record

@@ -8,12 +8,22 @@ local registry = { pools = {} }
 
 local pools, servers, by_facts = {}, {}, {}
 
+-- A server joins its pool.
+function registry.join(server)
+  servers[server.full] = server
+  by_facts[server.facts] = server
+end
+
+function registry.leave(server)
+  servers[server.full] = nil
+  by_facts[server.facts] = nil
+end
+
 function registry.add(pool)
   registry.pools[#registry.pools + 1] = pool
   pools[pool.name] = pool
   for _, server in ipairs(pool.servers) do
-    servers[server.full] = server
-    by_facts[server.facts] = server
+    registry.join(server)
   end
 end
 

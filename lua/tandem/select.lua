@@ -42,13 +42,9 @@ local function may_take(server, now)
   return pool_state.usable(server, now) or pool_state.on_failback(server, now)
 end
 
-local function is_ready(server)
-  return pool_state.admin(server) == "ready"
-end
-
 -- The state a server must be in when its turn comes.
 local fits = {
-  sticky = may_take, resort = is_ready,
+  sticky = may_take, resort = pool_state.is_ready,
   usable = pool_state.usable, slow = pool_state.usable, failback = pool_state.on_failback,
 }
 
@@ -145,13 +141,13 @@ local function badness(server, now)
   return pool_state.health(server) == "rising" and 2 or 3
 end
 
--- The least bad server that no operator took out.
+-- The least bad server that nobody took out.
 local function from_the_bad(self)
   local levels = { {}, {}, {} }
   for _, tier in ipairs(self.pool.tiers) do
     local found = { {}, {}, {} }
     for _, server in ipairs(tier) do
-      if is_ready(server) then
+      if pool_state.is_ready(server) then
         table.insert(found[badness(server, self.now)], server)
       end
     end

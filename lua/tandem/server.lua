@@ -152,11 +152,11 @@ end
 
 -- What the server means to the core as the target of an attempt. With `rewrite` the
 -- Request-URI of that attempt becomes its own, or gets its host and port.
-local function target(options, facts)
-  local uri, made = core.parse_uri(options.uri), { facts = facts }
-  if options.rewrite == "uri" then
-    made.uri = options.uri
-  elseif options.rewrite == "host" then
+local function target(own, rewrite, facts)
+  local uri, made = core.parse_uri(own), { facts = facts }
+  if rewrite == "uri" then
+    made.uri = own
+  elseif rewrite == "host" then
     made.host = places.host(uri) .. (uri.port and ":" .. uri.port or "")
   end
   return made
@@ -171,47 +171,74 @@ local on_trial = {
   end,
 }
 
--- Makes the state of a server of its checked options.
----@param options table
----@param pool table state of the pool, with name and record_route
----@param index integer its place among the servers of the pool
-function server.new(options, pool, index)
-  local resources = options.resources or {}
-  local list, at, is_named = places.declared(options)
-  local ok, facts = pcall(core.member, pool.name, options.name, {
-    resources = options.resources and limits.names(resources),
-    addr = places.addresses(list),
-    fixed_transport = core.parse_uri(options.uri).transport ~= nil or nil,
+-- What the pool says of all its servers, for the core.
+---@param pool table
+---@return table
+function server.traits(pool)
+  return {
     record_route = pool.record_route,
     path = pool.path or nil,
     shared_dialogs = pool.shared_dialogs or nil,
     max_duration = pool.max_duration,
-  })
-  if not ok then
-    misuse("%s", (tostring(facts):gsub("^[^%s:]+:%d+: ", "")))
-  end
+  }
+end
+
+-- `uri`: who it is, for checks and `rewrite`.
+local function make(options, pool, facts, uri, list, at)
   local self = {
     name = options.name,
-    index = index,
+    index = 0, -- its place in the pool, which arranges them
     check = options.check,
-    host = places.host(core.parse_uri(options.uri)),
+    known_as = uri,
+    host = places.host(core.parse_uri(uri)),
     full = pool.name .. "/" .. options.name,
     pool = pool,
     uri = options.uri,
     tier = options.tier,
     weight = options.weight,
-    max_calls = options.max_calls, max_cps = options.max_cps, resources = resources,
+    max_calls = options.max_calls, max_cps = options.max_cps,
+    resources = options.resources or {},
     facts = facts,
-    target = target(options, facts),
+    target = target(uri, options.rewrite, facts),
     on_trial = setmetatable({ facts = facts }, on_trial),
     record = nil, -- what is remembered (record.lua); in worker 0
     evidence = 0, -- a check that began under an older number says nothing
-    at = at, is_named = is_named, places = list, untold = false, -- places.lua's
+    at = at, places = list, untold = false, -- places.lua's
+    is_named = false, is_found = false, -- by a name of the script's; in DNS
     probes = {}, -- check.lua's
     rows = {}, -- passive.lua's
     is_held_back = false, -- by a failback hold whose end nobody has told of yet
   }
   class.new(self)
+  return self
+end
+
+-- Makes the state of a server of its checked options.
+---@param options table
+---@param pool table state of the pool, with name and record_route
+function server.new(options, pool)
+  local list, at, is_named = places.declared(options)
+  local traits = server.traits(pool)
+  traits.resources = options.resources and limits.names(options.resources)
+  traits.addr = places.addresses(list)
+  traits.fixed_transport = core.parse_uri(options.uri).transport ~= nil or nil
+  local ok, facts = pcall(core.member, pool.name, options.name, traits)
+  if not ok then
+    misuse("%s", (tostring(facts):gsub("^[^%s:]+:%d+: ", "")))
+  end
+  local self = make(options, pool, facts, options.uri, list, at)
+  self.is_named = is_named
+  return self
+end
+
+-- The same of one that was found in DNS, under a name that is options.domain.
+---@param options table
+---@param pool table
+---@param facts table
+function server.found(options, pool, facts)
+  local list, at = places.declared(options)
+  local self = make(options, pool, facts, options.domain, list, at)
+  self.is_found = true
   return self
 end
 

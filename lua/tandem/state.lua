@@ -29,6 +29,20 @@ function state.admin(server)
   return admin_word[server.facts:get "admin"]
 end
 
+-- When DNS ceased to name it; nil as long as it does.
+---@return number?
+function state.left(server)
+  local left = server.facts:get "left"
+  return left ~= 0 and core.seconds(left) or nil
+end
+
+-- Neither an operator nor DNS has taken it out.
+---@return boolean
+function state.is_ready(server)
+  local admin, left = server.facts:get("admin", "left")
+  return admin == 0 and left == 0
+end
+
 -- The end of the holds: of the failback hold, and of all the others.
 ---@return number others
 ---@return number failback
@@ -49,11 +63,11 @@ end
 ---@return boolean on_trial after a passive fall without checks one request at a time
 ---  is the trial: the fact is 1 when a trial is wanted, more when one is under way
 function state.status(server, now)
-  local admin, health, others, failback, trial =
-    server.facts:get("admin", "health", "hold_until", "failback_until", "trial")
+  local admin, health, others, failback, trial, left =
+    server.facts:get("admin", "health", "hold_until", "failback_until", "trial", "left")
   local on_trial = trial > 1
-  if admin ~= 0 then
-    return admin_word[admin], false, on_trial
+  if admin ~= 0 or left ~= 0 then
+    return admin_word[admin ~= 0 and admin or 1], false, on_trial
   elseif health == down or health == rising then
     return "down", false, on_trial
   elseif others > 0 and core.seconds(others) > now then

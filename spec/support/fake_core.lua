@@ -17,7 +17,7 @@ local fake = {}
 
 local fact_names = {}
 for name in ([[health admin hold_until failback_until trial since up_since returned streak falls
-  inflight setup calls latency failures]]):gmatch "%S+" do
+  inflight setup calls latency failures left]]):gmatch "%S+" do
   fact_names[name] = true
 end
 
@@ -29,7 +29,7 @@ Node.__index = Node
 local function new_node()
   return setmetatable({
     now = 0, queue = {}, serial = 0, facts = {}, shared = {}, sticky = {}, servers = {},
-    worlds = {}, checks = {}, dumps = {}, changes = 0,
+    worlds = {}, checks = {}, dumps = {}, homes = {}, changes = 0,
   }, Node)
 end
 
@@ -67,6 +67,8 @@ function Node:run_to(time)
   end
   error "the clock does not get on: something repeats itself at once"
 end
+
+local join -- below
 
 local World = {}
 World.__index = World
@@ -174,7 +176,7 @@ function Facts:get(name, ...)
 end
 
 local is_state = { health = true, admin = true, hold_until = true, failback_until = true,
-  trial = true, returned = true }
+  trial = true, returned = true, left = true }
 
 function Facts:set(name, value)
   local before = self:get(name)
@@ -191,6 +193,10 @@ end
 
 function Facts:name()
   return self.full
+end
+
+function Facts:leave()
+  self.home.users, self.home.left = self.home.users - 1, self.node.now
 end
 
 -- What worker 0's core knows of where the server is; `no_memory`: none for that.
@@ -482,6 +488,39 @@ local function add_time(world, core)
   end
 end
 
+local rest = 600 -- seconds for which a name stays after its server has left
+
+-- Where `full` lived or can live now, and who did before.
+local function find_home(node, homes, full)
+  local free
+  for _, home in ipairs(homes) do
+    if home.full == full then
+      return home
+    elseif home.users == 0 and node.now - home.left >= rest then
+      free = free or home
+    end
+  end
+  if #homes < homes.n then
+    free = { users = 0 }
+    homes[#homes + 1] = free
+  end
+  return free, free and free.full
+end
+
+function join(node, pool, full)
+  local home, was = find_home(node, node.homes[pool], full)
+  if not home then
+    return nil
+  end
+  home.full, home.users = full, home.users + 1
+  if was then
+    node.facts[was] = nil
+  end
+  node.facts[full] = node.facts[full]
+    or setmetatable({ full = full, values = {}, resources = {}, node = node, home = home }, Facts)
+  return node.facts[full], was
+end
+
 local function add_node(world, core)
   local node = world.node
   function core.member(pool, name, conf)
@@ -498,6 +537,14 @@ local function add_node(world, core)
       node.facts[full].resources[resource] = node.facts[full].resources[resource] or 0
     end
     return node.facts[full]
+  end
+  -- Servers that join while it runs; a home is the place of one of them.
+  function core.room(pool, n)
+    node.homes[pool] = node.homes[pool] or {}
+    node.homes[pool].n = n
+  end
+  function core.join(pool, name)
+    return join(node, pool, pool .. "/" .. name)
   end
   function core.changes()
     return node.changes

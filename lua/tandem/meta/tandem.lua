@@ -45,8 +45,9 @@ function sip.pool(name, opts) end
 ---| "hash"
 
 ---@class tandem.PoolOptions
----@field servers tandem.ServerOptions[]
----@field policy tandem.PolicyName|tandem.PolicyFunction|table|nil within a tier; "ordered"
+---@field servers tandem.ServerOptions[]? these, or discover
+---@field discover tandem.DiscoverOptions? names that lead to its servers
+---@field policy tandem.PolicyName|tandem.PolicyFunction|table|nil "ordered"; discover: "weighted"
 ---@field bound number? with "hash": nobody takes more than this times the mean load
 ---@field slow_start number? seconds until a server that came back takes its whole share
 ---@field check tandem.CheckOptions|false|nil
@@ -60,6 +61,13 @@ function sip.pool(name, opts) end
 ---@field shared_dialogs boolean? requests in calls may go to another server; false
 ---@field path "supported"|"always"|false|nil REGISTERs that get a Path (RFC 3327); false
 ---@field max_duration number? seconds a call without session timer counts; 43200
+
+-- { "sip:trunk.carrier.example", stale = 3600 }
+---@class tandem.DiscoverOptions
+---@field [integer] string SIP URIs; the tiers of the second come after those of the first
+---@field stale number? seconds what was found stays when there is no answer; 3600
+---@field max integer? servers; 16
+---@field rewrite "host"|"uri"|nil what of the Request-URI becomes that of the name
 
 ---@class tandem.ServerOptions
 ---@field name string

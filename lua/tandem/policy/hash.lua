@@ -16,12 +16,12 @@ local hash = {}
 local huge, log = math.huge, math.log
 
 -- What of a server does not depend on the key.
-local function prepare(self, servers)
+local function prepare(_, servers)
   local view = { servers = servers, seeds = {}, inverse = {}, total = 0, facts = {}, loads = {} }
   for i = 1, #servers do
     local server, weight = servers[i], math.max(servers[i].weight, 1)
-    self.seeds[server] = self.seeds[server] or core.hash(server.full)
-    view.seeds[i] = self.seeds[server]
+    server.seed = server.seed or core.hash(server.full)
+    view.seeds[i] = server.seed
     view.inverse[i] = 1 / weight
     view.facts[i] = server.facts
     view.total = view.total + weight
@@ -63,7 +63,7 @@ end
 ---@param pool { name: string, bound: number? }
 ---@return tandem.Policy
 function hash.new(pool)
-  return { by_name = true, bound = pool.bound, seeds = {}, prepare = prepare, choose = choose }
+  return { by_name = true, bound = pool.bound, prepare = prepare, choose = choose }
 end
 
 return hash

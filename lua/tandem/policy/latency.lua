@@ -24,8 +24,8 @@ local function unknown(servers, times)
   return list
 end
 
--- `fast`: who is among them, and stays so from one look to the next.
-local function fastest(servers, times, fast)
+-- server.is_fast: who is among them, and stays so from one look to the next.
+local function fastest(servers, times)
   local best = math.huge
   for i = 1, #servers do
     best = math.min(best, times[i])
@@ -33,22 +33,22 @@ local function fastest(servers, times, fast)
   local list = {}
   for i = 1, #servers do
     local server = servers[i]
-    local most = fast[server] and best * stay + stay_us or best * join + join_us
-    fast[server] = times[i] <= most
-    if fast[server] then
+    local most = server.is_fast and best * stay + stay_us or best * join + join_us
+    server.is_fast = times[i] <= most
+    if server.is_fast then
       list[#list + 1] = server
     end
   end
   return list
 end
 
-local function look(servers, fast)
+local function look(servers)
   local times = {}
   for i = 1, #servers do
     times[i] = servers[i].facts:get "latency"
   end
   local new = unknown(servers, times)
-  return #new > 0 and new or fastest(servers, times, fast)
+  return #new > 0 and new or fastest(servers, times)
 end
 
 local function prepare(_, servers)
@@ -57,13 +57,12 @@ end
 
 ---@return tandem.Policy
 function latency.new()
-  local fast = {}
   return {
     by_name = true,
     prepare = prepare,
     choose = function(_, view, call)
       if not view.best or call.now >= view.next then
-        view.best, view.next = look(view.servers, fast), call.now + period
+        view.best, view.next = look(view.servers), call.now + period
       end
       return view.best[(core.hash(call.key) >> 1) % #view.best + 1]
     end,

@@ -1,0 +1,319 @@
+-- Pools that find their servers in DNS, in worker 0: looked up at start and when the
+-- answer runs out; each address is a server. One that DNS names no more takes no new
+-- dialogs, and goes when its calls are over. As long as nobody answers, or there is
+-- nothing any more, what was known stays for `stale` seconds.
+local core = require "tandem.core"
+local lookup = require "tandem.lookup"
+local naming = require "tandem.naming"
+local pool_state = require "tandem.state"
+local ranking = require "tandem.ranking"
+local registry = require "tandem.registry"
+local roster = require "tandem.roster"
+local watch = require "tandem.watch"
+local ipairs, math, table = ipairs, math, table
+
+local _ENV = nil
+
+local discover = {}
+
+-- After the last call: 64 * T1, so that its transactions are over as well.
+local rest = 32 -- seconds
+local sweep_interval = 5
+
+-- ---- what has changed ----
+
+local kinds = { "added", "changed", "left", "back", "removed" }
+
+local function nothing_changed()
+  local changes = { any = false }
+  for _, kind in ipairs(kinds) do
+    changes[kind] = {}
+  end
+  return changes
+end
+
+local function note(changes, kind, name)
+  table.insert(changes[kind], name)
+  changes.any = true
+end
+
+local function say(pool, changes, dropped)
+  local named = 0
+  for _, entry in ipairs(pool.roster.list) do
+    named = named + (entry.left and 0 or 1)
+  end
+  local fields = { { "pool", pool.name }, { "servers", named } }
+  for _, kind in ipairs(kinds) do
+    if #changes[kind] > 0 then
+      table.sort(changes[kind])
+      fields[#fields + 1] = { kind, table.concat(changes[kind], ",") }
+    end
+  end
+  if dropped > 0 then
+    fields[#fields + 1] = { "dropped", dropped }
+  end
+  core.event(dropped > 0 and "warn" or "info", "pool.discovered", fields)
+end
+
+-- ---- the list ----
+
+local function by_addr(list)
+  local found = {}
+  for _, entry in ipairs(list) do
+    found[entry.addr] = entry
+  end
+  return found
+end
+
+-- What DNS says now, with the names that are known. Gives how many got none.
+local function named(pool, list, before, changes)
+  local taken, all = {}, {}
+  for _, entry in ipairs(pool.roster.list) do
+    taken[entry.name] = true
+  end
+  for _, entry in ipairs(list) do
+    local was = before[entry.addr]
+    entry.name = was and was.name or naming.find(pool.name, list, entry, taken)
+    if not was and entry.name then
+      note(changes, "added", entry.name)
+    elseif was and was.left then
+      note(changes, "back", entry.name)
+    elseif was and (was.tier ~= entry.tier or was.weight ~= entry.weight) then
+      note(changes, "changed", entry.name)
+    end
+    if entry.name then
+      taken[entry.name] = true
+      all[#all + 1] = entry
+    end
+  end
+  return all, #list - #all
+end
+
+-- Those that DNS names no more stay, behind the others.
+local function add_left(pool, all, changes)
+  local now_named = by_addr(all)
+  for _, was in ipairs(pool.roster.list) do
+    if not now_named[was.addr] then
+      if not was.left then
+        note(changes, "left", was.name)
+      end
+      was.left = true
+      all[#all + 1] = was
+    end
+  end
+end
+
+-- The facts of the servers as the list says.
+local function mark(pool, now)
+  for _, entry in ipairs(pool.roster.list) do
+    local server = pool.by_name[entry.name]
+    local left = server and pool_state.left(server)
+    if server and (left ~= nil) ~= (entry.left == true) then
+      server.facts:set("left", entry.left and core.us(now) or 0)
+    end
+  end
+end
+
+local sweep
+
+-- Looks for those that can go, as long as there are any.
+local function arm_sweep(pool)
+  local waits = false
+  for _, entry in ipairs(pool.roster.list) do
+    waits = waits or entry.left
+  end
+  if waits and not pool.sweeping then
+    pool.sweeping = core.after(sweep_interval, function()
+      pool.sweeping = nil
+      sweep(pool, core.now())
+    end)
+  end
+end
+
+-- The servers become those of the list. A pool that had some already lets a new one
+-- begin slowly.
+local function take(pool, had_some, now)
+  for _, server in ipairs(roster.change(pool, now)) do
+    if had_some then
+      server.facts:set("returned", core.us(now))
+    end
+  end
+  mark(pool, now)
+  watch.update(pool, "dns", now)
+  arm_sweep(pool)
+end
+
+-- Every server of the list that has no place yet.
+local function count_homeless(pool)
+  local n = 0
+  for _, entry in ipairs(pool.roster.list) do
+    n = n + (pool.by_name[entry.name] and 0 or 1)
+  end
+  return n
+end
+
+-- Makes the list of what is known of all names.
+local function merge(pool, is_news, now)
+  local answers, changes = {}, nothing_changed()
+  for i, uri in ipairs(pool.discover.names) do
+    local found = pool.roster.found[uri]
+    answers[i] = { uri = uri, list = found and found.list or {} }
+  end
+  local list, dropped = ranking.of(answers, pool.discover.max)
+  local all, nameless = named(pool, list, by_addr(pool.roster.list), changes)
+  local had_some = #pool.roster.list > 0
+  add_left(pool, all, changes)
+  pool.roster.list = all
+  if changes.any or count_homeless(pool) > 0 then
+    take(pool, had_some, now)
+  else
+    roster.save(pool)
+  end
+  if changes.any or is_news then
+    say(pool, changes, dropped + nameless + count_homeless(pool))
+  end
+end
+
+-- ---- who has left ----
+
+local function is_busy(server)
+  local inflight, setup, calls = server.facts:get("inflight", "setup", "calls")
+  return inflight + setup + calls > 0
+end
+
+-- An order of an operator is not forgotten: the server stays in sight until that ends.
+local function may_go(entry, server, now)
+  if not entry.left then
+    return false
+  elseif not server then
+    return true
+  end
+  local left = pool_state.left(server)
+  if is_busy(server) or pool_state.admin(server) ~= "ready" then
+    server.idle_since = nil
+    return false
+  end
+  server.idle_since = server.idle_since or math.max(left or now, now - sweep_interval)
+  return now - server.idle_since >= rest
+end
+
+function sweep(pool, now)
+  local stays, changes = {}, nothing_changed()
+  for _, entry in ipairs(pool.roster.list) do
+    if may_go(entry, pool.by_name[entry.name], now) then
+      note(changes, "removed", entry.name)
+    else
+      stays[#stays + 1] = entry
+    end
+  end
+  if changes.any then
+    pool.roster.list = stays
+    take(pool, true, now)
+    say(pool, changes, count_homeless(pool))
+  end
+  arm_sweep(pool)
+end
+
+-- ---- looking up ----
+
+-- Only what is needed, and not what an answer may hold beside.
+local function places_of(list)
+  local places = {}
+  for i, place in ipairs(list) do
+    places[i] = {
+      addr = place.addr, target = place.target, rank = place.rank, weight = place.weight,
+    }
+  end
+  return places
+end
+
+local function on_found(pool, uri, list, is_news, now)
+  local found = pool.roster.found
+  if not list.stale then
+    found[uri] = { list = places_of(list), at = now }
+  elseif not found[uri] then
+    found[uri] = { list = places_of(list), at = now }
+  end
+  merge(pool, is_news, now)
+end
+
+-- Somebody should look at that, and has until `stale` is over.
+local function on_lost(pool, uri, why, is_news, now)
+  local found = pool.roster.found[uri]
+  local known = found and #found.list or 0
+  local left = found and math.max(found.at + pool.discover.stale - now, 0) or 0
+  if is_news then
+    core.event("warn", "pool.undiscovered", {
+      { "pool", pool.name }, { "uri", uri }, { "reason", why }, { "known", known },
+      { "left", math.floor(left) },
+    })
+  end
+  if known > 0 and left == 0 then
+    found.list = {}
+    merge(pool, true, now)
+  end
+end
+
+local function begin(pool)
+  local wanted = {}
+  pool.lookups = {}
+  for i, uri in ipairs(pool.discover.names) do
+    wanted[uri] = pool.roster.found[uri]
+    pool.lookups[i] = lookup.start(uri, function(list, is_news, now)
+      on_found(pool, uri, list, is_news, now)
+    end, function(why, is_news, now)
+      on_lost(pool, uri, why, is_news, now)
+    end)
+  end
+  pool.roster.found = wanted
+  if #pool.roster.list > 0 then -- a reload may have changed names and limits
+    core.spawn(function()
+      merge(pool, false, core.now())
+    end)
+  end
+end
+
+local function each(act, ...)
+  for _, pool in ipairs(registry.pools) do
+    if pool.discover then
+      act(pool, ...)
+    end
+  end
+end
+
+-- What the generation before knew; in every worker, before anything else.
+function discover.load()
+  each(roster.load)
+end
+
+-- In worker 0.
+function discover.start()
+  each(begin)
+end
+
+local function tend(pool, now)
+  for _, item in ipairs(pool.lookups) do
+    lookup.tend(item, now)
+  end
+  arm_sweep(pool)
+end
+
+---@param now number
+function discover.tend(now)
+  each(tend, now)
+end
+
+local function stop(pool)
+  for _, item in ipairs(pool.lookups or {}) do
+    lookup.stop(item)
+  end
+  if pool.sweeping then
+    pool.sweeping:cancel()
+  end
+end
+
+function discover.stop()
+  each(stop)
+end
+
+return discover
