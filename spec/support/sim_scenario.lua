@@ -4,11 +4,11 @@ local sim = require "tandem.sim"
 
 local script = [[
 local sip = require "tandem"
-sip.listen { "udp:0.0.0.0:5060" }
+sip.listen { "udp:0.0.0.0:5060", "tcp:0.0.0.0:5060", "tls:0.0.0.0:5061" }
 local pbx = sip.pool("pbx", {
   servers = {
     { name = "a", uri = "sip:10.0.0.1", tier = 1 },
-    { name = "b", uri = "sip:10.0.0.2", tier = 2 },
+    { name = "b", uri = "sip:10.0.0.2;transport=tcp", tier = 2 },
   },
   check = { interval = 2 },
 })
@@ -23,16 +23,21 @@ sip.route(function(req) return req:relay(pbx) end)
 local function run(seed)
   local net = sim.new {
     seed = seed, source = script, workers = 2,
-    link = { loss = 0.1, delay = 0.01, jitter = 0.02, duplicate = 0.05, reorder = 0.05 },
+    link = {
+      loss = 0.1, delay = 0.01, jitter = 0.02, duplicate = 0.05, reorder = 0.05, chunk = 300,
+    },
   }
   net:node()
-  local a, b = net:uas("10.0.0.1", "a"), net:uas("10.0.0.2", "b")
+  local a, b = net:uas("10.0.0.1", "a"), net:uas("tcp:10.0.0.2", "b")
   local alice, carol = net:uac("192.0.2.7", "alice"), net:uac("192.0.2.8", "carol")
+  local dave, erin = net:uac("tcp:192.0.2.9", "dave"), net:uac("tls:192.0.2.10", "erin")
   a:ring(1)
   b:ring(2)
   for i = 1, 10 do
     local call = alice:call "sip:bob@example.com"
     carol:invite("sip:bob@example.com", { proxy = net.nodes[2].addr })
+    dave:invite "sip:bob@example.com"
+    erin:invite "sip:bob@example.com"
     if call.state == "up" then
       alice:bye(call)
     end

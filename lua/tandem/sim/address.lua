@@ -54,6 +54,13 @@ function address.hop(at)
   return at.transport == "udp" and at.addr or at.transport .. ":" .. at.addr
 end
 
+-- The transport of a hop.
+---@param hop string
+---@return string
+function address.transport(hop)
+  return hop:match "^(t%l%l):" or "udp"
+end
+
 -- Can it be used without asking DNS?
 ---@param host string as in a URI
 ---@return boolean

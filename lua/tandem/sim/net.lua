@@ -184,13 +184,13 @@ end
 
 -- One event for an endpoint, or the time `until_us`: then false.
 local function step(self, until_us)
-  local event = table.pack(self.world:next(until_us))
-  if not event[1] then
+  local kind, id, a, b, c = self.world:next(until_us)
+  if not kind then
     return false
   end
   assert(not self.running, "the network runs already: not from inside a handler")
   self.running = true
-  local ok, why = pcall(dispatch, self, table.unpack(event, 1, event.n))
+  local ok, why = pcall(dispatch, self, kind, id, a, b, c)
   self.running = false
   if not ok then
     error(why, 0)

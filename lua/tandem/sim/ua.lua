@@ -68,7 +68,8 @@ function ua.new(net, addr, opts)
     proxy = opts.proxy, from = opts.from, epoch = 0,
     private = opts.private and address.parse(opts.private, at.transport).addr,
     listens = opts.listen ~= false and not opts.private,
-    transport = transports[1], sockets = {}, ended = {}, keepalives = 0,
+    transport = transports[1], sockets = {}, contacts = {}, ended = {},
+    keepalives = 0,
     received = {}, garbage = {}, icmp = {}, calls = {},
     rules = {}, queued = {}, unacked = 0,
   }, methods)
@@ -86,15 +87,20 @@ end
 
 -- Its Contact when it is reached by that transport.
 function methods:contact_by(transport)
-  local param = transport == "udp" and "" or ";transport=" .. transport
-  local addr = self.private or self.sockets[transport].addr
-  return string.format("<sip:%s@%s%s>", self.user, addr, param)
+  local contact = self.contacts[transport]
+  if not contact then
+    local param = transport == "udp" and "" or ";transport=" .. transport
+    local addr = self.private or self.sockets[transport].addr
+    contact = string.format("<sip:%s@%s%s>", self.user, addr, param)
+    self.contacts[transport] = contact
+  end
+  return contact
 end
 
 -- ---- on the wire ---------------------------------------------------------
 
 local function send_to(self, bytes, to)
-  if to:find "^t" then
+  if address.transport(to) ~= "udp" then
     return stream.to(self, to):send(bytes)
   elseif not self.sockets.udp then
     error(("%s has no udp socket to reach %s"):format(self.name, to), 0)

@@ -20,7 +20,7 @@ local offer = "v=0\r\no=- 1 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\n"
 -- ---- building ------------------------------------------------------------
 
 local function via(ua, branch, to)
-  local transport = address.parse(to).transport
+  local transport = address.transport(to)
   local socket = ua.sockets[transport]
   if not socket then
     error(("%s has no %s socket to reach %s"):format(ua.name, transport, to), 0)
@@ -68,7 +68,7 @@ local function add_given(ua, method, opts, fields, to)
     fields[#fields + 1] = field
   end
   if not has(fields, "contact") and method ~= "BYE" and method ~= "CANCEL" then
-    fields[#fields + 1] = { "Contact", ua:contact_by(address.parse(to).transport) }
+    fields[#fields + 1] = { "Contact", ua:contact_by(address.transport(to)) }
   end
 end
 
@@ -116,7 +116,7 @@ local function start(ua, tx)
   tx.key = key_of(tx.branch, tx.method)
   ua.clients[tx.key] = tx
   tx.conn = ua:transmit(tx.bytes, tx.to)
-  if not address.parse(tx.to).transport:find "^t" then
+  if address.transport(tx.to) == "udp" then
     ua:after(net.t1, function()
       retransmit(tx)
     end)
