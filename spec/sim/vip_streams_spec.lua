@@ -111,7 +111,8 @@ sim.for_workers("a virtual address, over TCP", function(workers)
     net:run(60)
     assert.equal(0, net:count("server.health", { to = "down" }))
     assert.equal(0, net:count("server.health", { to = "held" }))
-    assert.is_nil(call.code) -- nobody told the caller, who has to ask again
+    assert.is_nil(call.code) -- nobody could tell the caller, who finds out now
+    assert.equal("transport", alice:call(uri).error)
     assert.equal(200, alice:call(uri).code)
   end)
 
