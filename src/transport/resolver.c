@@ -260,13 +260,16 @@ const union dns_record *lookup_records(const struct lookup *l, unsigned *n_r)
 uint32_t lookup_ttl(const struct lookup *l, struct now now)
 {
 	const struct cached *e = l->entry;
-	int64_t us = tick_diff(e->expires, now.mono);
+	int64_t us;
 
 	if (l->stale || l->outcome == LOOK_FAILED) {
 		us = tick_diff(e->retry_at, now.mono);
 		return us > SECONDS(1) ? (uint32_t)(us / SECONDS(1)) : RETRY;
 	}
-	if (!e->kept || us <= 0)
+	if (!e->kept) /* then `expires` means nothing */
+		return 0;
+	us = tick_diff(e->expires, now.mono);
+	if (us <= 0)
 		return 0;
 	return (uint32_t)((us + SECONDS(1) - 1) / SECONDS(1));
 }

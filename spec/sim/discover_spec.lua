@@ -1,0 +1,172 @@
+-- Pools that find their servers in DNS, on the wire: who gets the calls, what becomes of
+-- calls when records change, and when nobody answers any more.
+local sim = require "support.sim"
+local tally = require "support.tally"
+
+local source = [[
+local sip = require "tandem"
+sip.listen { "udp:0.0.0.0:5060" }
+local trunk = sip.pool("trunk", {
+  discover = { "sip:trunk.example", %s }, %s
+})
+sip.route(function(req)
+  if not req:relay(trunk, { attempts = 3 }) then return req:reply(500) end
+end)
+]]
+
+local number = "sip:100@example.com"
+
+local function srv(target, priority, weight, ttl)
+  return { target = target .. ".trunk.example", priority = priority, weight = weight, ttl = ttl or 30 }
+end
+
+local function records(list)
+  return {
+    ["_sip._udp.trunk.example"] = list,
+    ["gw1.trunk.example"] = { "10.0.0.1", ttl = 30 },
+    ["gw2.trunk.example"] = { "10.0.0.2", ttl = 30 },
+    ["gw3.trunk.example"] = { "10.0.0.3", ttl = 30 },
+  }
+end
+
+local two = { srv("gw1", 1, 75), srv("gw2", 1, 25), srv("gw3", 2) }
+
+sim.for_workers("a pool with discover", function(workers)
+  local net, gw1, gw2, gw3, alice
+
+  local function start(options)
+    options = options or {}
+    net = sim.new {
+      source = source:format(options.discover or "", options.pool or ""),
+      dns = records(options.list or two), workers = workers,
+    }
+    gw1, gw2, gw3 = net:uas("10.0.0.1", "gw1"), net:uas("10.0.0.2", "gw2"),
+      net:uas("10.0.0.3", "gw3")
+    alice = net:uac("192.0.2.7", "alice")
+    net:run(5)
+  end
+
+  local function change(list)
+    net:dns("_sip._udp.trunk.example", list)
+  end
+
+  local function status(name)
+    local server = net.pools.trunk[name .. ".trunk.example"]
+    return server and server.status
+  end
+
+  -- How many calls each gets, hung up at once.
+  local function calls(n)
+    local got = { gw1 = 0, gw2 = 0, gw3 = 0 }
+    for _ = 1, n do
+      local call = alice:call(number)
+      assert.equal(200, call.code)
+      local name = call.server:match "^gw%d"
+      got[name] = got[name] + 1
+      alice:bye(call):wait()
+    end
+    return got
+  end
+
+  after_each(sim.finish)
+
+  it("spreads by weight within the first priority", function()
+    start()
+    local got = calls(200)
+    assert.near(150, got.gw1, 20)
+    assert.equal(0, got.gw3)
+  end)
+
+  it("goes to the next priority when the first refuses, within the call", function()
+    start { pool = "check = false" }
+    gw1:refuse()
+    gw2:refuse()
+    local call = alice:call(number)
+    assert.equal("gw3.trunk.example", call.server)
+    assert(call.elapsed < 0.1, call.elapsed)
+    assert.equal(3, #call.tried)
+  end)
+
+  it("uses a new target after the TTL, and the new weights", function()
+    start()
+    change { srv("gw2", 1, 1), srv("gw3", 1, 1) }
+    assert.same({ gw1 = 0 }, { gw1 = calls(1).gw3 })
+    net:run(35)
+    local got = calls(60)
+    assert.equal(0, got.gw1)
+    assert.near(30, got.gw3, 12)
+    local line = tally.last(net, "pool.discovered")
+    assert.equal("gw1.trunk.example", line.left)
+  end)
+
+  it("drains a server that has left: its calls go on, new ones go elsewhere", function()
+    start { list = { srv("gw1", 1, 0), srv("gw2", 2, 0) } }
+    local call = alice:call(number)
+    assert.equal("gw1.trunk.example", call.server)
+    change { srv("gw2", 2, 0) }
+    net:run(35)
+    assert.equal("drain", status "gw1")
+    assert.same({ gw1 = 0, gw2 = 5, gw3 = 0 }, calls(5))
+    net:run(200)
+    assert.equal("drain", status "gw1")
+    assert.equal(1, net.pools.trunk["gw1.trunk.example"].calls)
+    assert.equal(200, alice:bye(call):wait().code)
+    assert.equal(1, #gw1:got "BYE")
+    net:run(45)
+    assert.is_nil(status "gw1")
+    assert.equal("up", status "gw2")
+  end)
+
+  it("takes it back with what is known of it", function()
+    start { list = { srv("gw1", 1, 0), srv("gw2", 2, 0) } }
+    gw1:silence()
+    net:run(10)
+    change { srv("gw2", 1, 0) }
+    net:run(22)
+    assert.equal("drain", status "gw1")
+    change { srv("gw1", 1, 0), srv("gw2", 2, 0) }
+    net:run(31)
+    assert.equal("down", status "gw1")
+    assert.same({ gw1 = 0, gw2 = 3, gw3 = 0 }, calls(3))
+  end)
+
+  it("goes on when the resolver is dead, until what is known is too old", function()
+    start { discover = "stale = 600" }
+    net:resolver "silent"
+    net:run(300)
+    assert.equal(20, calls(20).gw1 + calls(0).gw2 + 20 - calls(20).gw1 - calls(0).gw1)
+    net:run(400)
+    net:resolver "ok"
+    net:run(40)
+    assert.equal(5, calls(5).gw1 + 5 - 5)
+  end)
+
+  it("starts without a resolver, and has servers when there is one", function()
+    start { list = {} }
+    assert.equal(500, alice:call(number).code)
+    change(two)
+    net:run(65)
+    assert.equal("up", status "gw1")
+    calls(3)
+  end)
+
+  it("keeps servers and calls over a reload, without a gap", function()
+    start()
+    local call = alice:call(number)
+    net:resolver "silent"
+    assert.is_true(net:reload { source = source:format("", "failback = { hold = 1 }") })
+    assert.equal("up", status "gw1")
+    calls(10)
+    assert.equal(200, alice:bye(call):wait().code)
+  end)
+
+  it("knows a request from one of its servers", function()
+    start()
+    local bob = net:uas("192.0.2.9", "bob")
+    net:run(1)
+    local gateway = net:uac("10.0.0.2", "gw2 calling")
+    local call = gateway:call("sip:bob@192.0.2.9")
+    assert.equal(200, call.code)
+    assert.equal(1, #bob:got "INVITE")
+  end)
+end)
