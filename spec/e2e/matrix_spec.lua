@@ -8,7 +8,7 @@ local proxy = require "support.proxy"
 local sipp = require "support.sipp"
 local tunnel = require "support.tunnel"
 
-local transports = { "udp" }
+local transports = { "udp", "tcp" }
 local hosts = { ["4"] = "127.0.0.1", ["6"] = "[::1]" }
 
 -- "udp4", ..., "tls6": { key =, transport =, host = }.
@@ -117,9 +117,10 @@ describe("calls", function()
     local lines = { "SEQUENTIAL" }
     for _, to in ipairs(sides) do
       local uri = role == "dialer" and ("sip:%s@example.com"):format(to.key)
-        or ("sip:bob@%s:%d%s"):format(to.host, ports.phone[to.key], parameter(to))
+        or ("sip:bob@%s:%d"):format(to.host, ports.phone[to.key])
       for _, ends in ipairs { "caller", "callee" } do
-        lines[#lines + 1] = ("%s;%s;%s-%s-%s;"):format(uri, ends, role, to.key, ends)
+        lines[#lines + 1] = ("%s;%s;%s-%s-%s;%s;"):format(uri, ends, role, to.key, ends,
+          to.transport)
       end
     end
     return process.write(role .. "_" .. side.key .. ".csv", table.concat(lines, "\n") .. "\n")
