@@ -7,18 +7,20 @@ VERSION := 0.1.0-dev
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
 SRC_util        := addr arena buf counters digest err log map mem rand siphash str timer
 SRC_message     := chars hdr msg msg_start scan scan_uri field edit reply
-SRC_transport   := dns_answer flows flows_accept flows_log flows_read flows_send frame hop limits listener locate locate_order resolver resolver_note via
+SRC_transport   := dns_answer flows flows_accept flows_log flows_read \
+		   flows_send frame hop limits listener locate locate_order resolver \
+		   resolver_note tls_conf via
 SRC_transaction := branch key txns server client record
 SRC_proxy       := answered attempt calls calls_image cancel cookie dialog flow follow forward late launch load members own path places proxy request response route settings settle shared shun stateless token trying undelivered validate way
 SRC_core        := core node shared wire
 SRC_lua         := base box env limit load order oslib sched small strlib strmatch strpat tablib vm \
 		   bind_core bind_counter bind_header bind_join bind_json bind_member \
 		   bind_own bind_request bind_response bind_ruri bind_shared \
-		   bind_sticky bind_task bind_timer bind_try bind_uri \
+		   bind_sticky bind_task bind_tls bind_timer bind_try bind_uri \
 		   generation script script_apply script_life script_log \
 		   script_plan script_policy
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
-SRC_host        := acceptor args control dgram files icmp keyfile logsink mailbox reload sock source startup statefile stream stream_io udp upkeep watch worker worker_listen
+SRC_host        := acceptor args certs control dgram files icmp keyfile logsink mailbox reload sock source startup statefile stream stream_io tls tls_name tls_set tls_words udp upkeep watch worker worker_listen
 SRC_sim         := sim sim_conn sim_disk sim_dns sim_flow sim_net sim_node sim_stream \
 		   sim_tls sim_trace sim_worker
 # src/lua: only in the Lua module (luaopen_tandem_simcore)

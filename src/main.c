@@ -115,12 +115,16 @@ static bool add_listener(struct settings_of_args *s, const char *value,
 			 char *why, size_t n)
 {
 	const char *wrong = "too many";
+	struct listener l;
 
 	if (s->conf.listens < LISTENER_MAX &&
-	    listener_parse(str_from(value), &s->conf.listen[s->conf.listens],
-			   &wrong)) {
-		s->conf.listens++;
-		return true;
+	    listener_parse(str_from(value), &l, &wrong)) {
+		if (l.transport != TRANSPORT_TLS) {
+			s->conf.listen[s->conf.listens++] = l;
+			return true;
+		}
+		wrong = "needs a certificate: write it into the script: "
+			"sip.listen { { \"tls:...\", cert = ..., key = ... } }";
 	}
 	snprintf(why, n, "--listen %s: %s", value, wrong);
 	return false;

@@ -7,6 +7,26 @@ local ipairs, pairs, tostring, type = ipairs, pairs, tostring, type
 
 local _ENV = nil
 
+local of_tls = { "cert", "key", "ca", "verify" }
+
+local function check_tls(item, address, title)
+  if address.transport ~= "tls" then
+    for _, name in ipairs(of_tls) do
+      if item[name] ~= nil then
+        misuse("%s: %s is an option of tls: listeners", title, name)
+      end
+    end
+    return
+  elseif not item.cert then
+    misuse("%s: a TLS listener needs a certificate: { \"%s\", cert = \"chain.pem\", "
+      .. "key = \"key.pem\" }", title, item.address)
+  end
+  local wrong = core.check_tls(item, "listener")
+  if wrong then
+    misuse("%s: %s", title, wrong)
+  end
+end
+
 local function add(given, title)
   if type(given) == "string" then
     given = { given }
@@ -22,10 +42,12 @@ local function add(given, title)
   if not address then
     misuse("%s: '%s': %s", title, item.address, why)
   end
+  check_tls(item, address, title)
   declare.once(("listener '%s'"):format(item.address))
   declare.keep("listen", {
     transport = address.transport, host = address.host, port = address.port,
     advertise = item.advertise,
+    cert = item.cert, key = item.key, ca = item.ca, verify = item.verify,
   })
 end
 

@@ -206,6 +206,17 @@ local addresses = {
   end,
 }
 
+-- How connections to a server are opened, and who it has to be. What a server does
+-- not say is as its pool says.
+local tls_fields = {
+  cert = schema.string,
+  key = schema.string,
+  ca = schema.string,
+  verify = schema.boolean,
+  name = schema.matching("[%w.:%[%]-]+", "a host name or an IP address"),
+}
+options.tls = record(tls_fields)
+
 options.server = record {
   name = required(options.name),
   uri = required(options.uri),
@@ -216,6 +227,7 @@ options.server = record {
   max_cps = schema.number { above = 0 },
   resources = capacities,
   rewrite = word { "host", "uri" },
+  tls = options.tls,
   check = schema.off_or(options.server_check),
 }
 
@@ -278,6 +290,44 @@ local function complete_checks(out)
   end
 end
 
+local function merged_tls(of_pool, of_server)
+  local out = {}
+  for name in pairs(tls_fields) do
+    local value = of_server and of_server[name]
+    if value == nil then
+      value = of_pool[name]
+    end
+    out[name] = value
+  end
+  if out.verify == nil then
+    out.verify = true
+  end
+  return out
+end
+
+local function wrong_tls(tls)
+  if (tls.cert == nil) ~= (tls.key == nil) then
+    return "cert and key go together"
+  elseif not tls.verify and (tls.ca or tls.name) then
+    return "ca and name say what to verify; verify is false"
+  end
+end
+
+-- Every server gets what is said of TLS for it; or what is wrong with it.
+local function complete_tls(out)
+  local of_pool = out.tls or {}
+  for i, item in ipairs(out.servers or {}) do
+    item.tls = (item.tls or out.tls) and merged_tls(of_pool, item.tls)
+    local wrong = item.tls and wrong_tls(item.tls)
+    if wrong then
+      return ("servers[%d].tls: %s"):format(i, wrong)
+    end
+  end
+  out.tls = out.tls and merged_tls(of_pool, nil)
+  local wrong = out.tls and wrong_tls(out.tls)
+  return wrong and "tls: " .. wrong
+end
+
 -- Who is not in the path of a call does not see its end.
 local function counts_calls(server)
   return (server.max_calls and "max_calls") or (server.resources and "resources")
@@ -295,6 +345,7 @@ options.pool = record({
   servers = schema.list(options.server),
   discover = discover,
   policy = policy,
+  tls = options.tls,
   check = default(schema.off_or(options.check), {}),
   passive = default(schema.off_or(options.passive), {}),
   failback = default(failback, {}),
@@ -330,15 +381,23 @@ options.pool = record({
   if out.bound and out.policy ~= "hash" then
     return "bound is an option of policy = \"hash\""
   end
-  return complete_checks(out)
+  return complete_tls(out) or complete_checks(out)
 end)
 
 local host = schema.matching("[%w.:%[%]-]+", "a host name or an IP address")
 
-options.listener = record {
+options.listener = record({
   address = required(schema.string),
   advertise = host,
-}
+  cert = schema.string,
+  key = schema.string,
+  ca = schema.string,
+  verify = schema.boolean,
+}, function(out)
+  return ((out.cert == nil) ~= (out.key == nil) and "cert and key go together")
+    or (out.verify and not out.ca and "verify needs ca: who vouches for the clients")
+    or (out.ca and not out.verify and "ca is for verify = true") or nil
+end)
 
 options.settings = record {
   workers = integer { min = 1, max = 64 },

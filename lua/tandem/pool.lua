@@ -192,7 +192,7 @@ function pool.new(name, conf)
     attempt = conf.attempt, retry_on = conf.retry_on, record_route = conf.record_route,
     path = conf.path, shared_dialogs = conf.shared_dialogs,
     policy = policy_of(conf, name), slow_start = conf.slow_start,
-    max_duration = conf.max_duration,
+    max_duration = conf.max_duration, tls = conf.tls,
     is_ordered = conf.policy == "ordered", -- then the first server is the one to go back to
     discover = conf.discover,
   }

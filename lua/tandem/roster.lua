@@ -37,7 +37,7 @@ end
 
 -- Nil when there is no room for one more.
 local function make(pool, entry)
-  local facts, was = core.join(pool.name, entry.name)
+  local facts, was = core.join(pool.name, entry.name, server.identity(pool.tls, entry.uri))
   if not facts then
     return nil
   elseif was then

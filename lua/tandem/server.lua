@@ -180,6 +180,25 @@ function server.traits(pool)
     path = pool.path or nil,
     shared_dialogs = pool.shared_dialogs or nil,
     max_duration = pool.max_duration,
+    tls = pool.tls,
+  }
+end
+
+-- Who a server has to be is, unless told otherwise, the host of its URI (RFC 5922 4),
+-- whatever addresses or other names DNS has for it.
+---@param given table? its TLS options
+---@param uri string
+---@return string
+function server.identity(given, uri)
+  return given and given.name or places.host(core.parse_uri(uri))
+end
+
+-- TLS options for the core; it would ask for nothing by itself.
+local function tls(options)
+  local given = options.tls or { verify = true }
+  return {
+    cert = given.cert, key = given.key, ca = given.ca, verify = given.verify,
+    name = server.identity(given, options.uri),
   }
 end
 
@@ -221,6 +240,7 @@ function server.new(options, pool)
   local traits = server.traits(pool)
   traits.resources = options.resources and limits.names(options.resources)
   traits.addr = places.addresses(list)
+  traits.tls = tls(options)
   traits.fixed_transport = core.parse_uri(options.uri).transport ~= nil or nil
   local ok, facts = pcall(core.member, pool.name, options.name, traits)
   if not ok then

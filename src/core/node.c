@@ -17,8 +17,7 @@ struct node *node_new(unsigned workers, const uint8_t key[16])
 	n->generation = 1;
 	n->key = sipkey_load(key);
 	settings_init(&n->settings);
-	n->tls.c[0].verify = true;
-	n->tls.n = 1;
+	tls_clients_init(&n->tls);
 	members_init(&n->members, &n->mem);
 	n->shared = shared_new();
 	if (!n->shared) {

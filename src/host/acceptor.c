@@ -19,6 +19,9 @@ enum {
 	ACCEPTS = 16,
 	/* Without descriptors: until it is worth another try. Seconds. */
 	PAUSE_S = 1,
+	/* TLS handshakes at once; the core does not know of them yet, so its
+	 * own limits do not hold. */
+	SHAKING_MAX = 512,
 };
 
 /* ---- listening ---- */
@@ -83,6 +86,24 @@ static void on_resume(struct ev_loop *loop, ev_timer *t, int events)
 	ev_io_start(loop, &a->io);
 }
 
+/* Is there room for one more TLS handshake, of this peer? */
+static bool has_room(const struct streams *ss, const struct addr *peer)
+{
+	unsigned n = 0;
+
+	if (ss->n_guests >= SHAKING_MAX)
+		return false;
+	if (ss->n_guests < ss->conf.limits->per_source)
+		return true;
+	list_each (it, &ss->guests) {
+		const struct stream *s =
+		    container_of(it, const struct stream, guest);
+
+		n += addr_ip_eq(&s->hop.addr, peer);
+	}
+	return n < ss->conf.limits->per_source;
+}
+
 static void welcome(struct acceptor *a, int fd, const struct sockaddr *sa)
 {
 	struct streams *ss = a->ss;
@@ -95,6 +116,11 @@ static void welcome(struct acceptor *a, int fd, const struct sockaddr *sa)
 	hop.transport = ss->conf.listeners->l[a->listener].transport;
 	hop.conn = conn_make(ss->conf.worker, true, random);
 	addr_from_sockaddr(&hop.addr, sa);
+	if (hop.transport == TRANSPORT_TLS && !has_room(ss, &hop.addr)) {
+		ss->stats.refused++;
+		close(fd);
+		return;
+	}
 	s = stream_new(ss, fd, &hop, true);
 	if (s)
 		stream_begin(s);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/tls.h"
 #include "util/err.h"
 
 /* ---- signals ---- */
@@ -102,6 +103,7 @@ static int serve(struct control *c)
 	mask(SIG_BLOCK, SIGINT);
 	if ((code = startup_load_others(c)) != EXIT_FINE ||
 	    (code = startup_make_node(c)) != EXIT_FINE ||
+	    (code = startup_read_certs(c)) != EXIT_FINE ||
 	    (code = startup_make_workers(c)) != EXIT_FINE ||
 	    (code = make_loop(c)) != EXIT_FINE ||
 	    (code = startup_run_workers(c)) != EXIT_FINE)
@@ -121,6 +123,7 @@ static int end(struct control *c, int code)
 	watch_free(&c->watch);
 	for (unsigned i = 0; i < CONTROL_WORKERS; i++)
 		worker_free(&c->worker[i]);
+	tls_set_free(&c->tls);
 	statefile_close(&c->state); /* writes what the workers saved last */
 	generation_free(&c->loaded);
 	node_free(&c->node);
@@ -159,6 +162,8 @@ int control_check(const struct control_conf *conf, bool dump)
 	if (!c)
 		return EXIT_FAILED;
 	code = startup_load(c);
+	if (code == EXIT_FINE)
+		code = certs_try(c);
 	if (code == EXIT_FINE) {
 		puts(dump ? c->plan->dump : "OK");
 		if (fflush(stdout) != 0) {

@@ -7,6 +7,7 @@
 
 #include <ev.h>
 
+#include "host/certs.h"
 #include "host/control.h"
 #include "host/files.h"
 #include "host/reload.h"
@@ -27,6 +28,8 @@ struct control {
 	unsigned workers;
 	struct generation loaded; /* until it is the workers' */
 	struct statefile *state;  /* NULL: no state directory */
+	struct tls_set *tls;      /* that the workers use */
+	long long descriptors;    /* how many may be open */
 	struct worker *worker[CONTROL_WORKERS];
 	const struct plan *plan; /* of the present script of worker 0 */
 	struct ev_loop *loop;
@@ -42,6 +45,7 @@ struct control {
 int startup_load(struct control *c);
 int startup_load_others(struct control *c);
 int startup_make_node(struct control *c);
+int startup_read_certs(struct control *c);
 int startup_make_workers(struct control *c);
 int startup_run_workers(struct control *c);
 void startup_log(struct control *c); /* says that it runs */

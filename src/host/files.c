@@ -159,6 +159,11 @@ static bool load(void *ctx, const char *name, bool is_module, char **bytes_r,
 	       try_file(path, bytes_r, n_r, shown, shown_n);
 }
 
+bool files_find(const struct files *f, const char *name, char out[FILES_PATH])
+{
+	return join(out, *name == '/' ? "" : f->dir, name);
+}
+
 struct loader files_loader(struct files *f)
 {
 	return (struct loader){.ctx = f, .load = load};

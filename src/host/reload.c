@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "host/control_int.h"
+#include "host/tls.h"
 #include "util/err.h"
 
 /* After which a change of a file that came while too many earlier generations
@@ -23,6 +24,9 @@ struct reload {
 	atomic_bool give_up;
 	/* the thread's until `done` */
 	struct generation loaded;
+	struct listeners listeners; /* with the certificates of the new one */
+	struct tls_clients clients;
+	struct tls_set *tls;
 	int err;
 	char why[CONTROL_WHY];
 };
@@ -39,12 +43,25 @@ static void script_conf(void *ctx, unsigned i, struct script_conf *out_r)
 	out_r->give_up = &r->give_up;
 }
 
+static int read_certs(struct reload *r)
+{
+	const struct plan *p = script_plan(r->loaded.script[0]);
+	struct reason why = {r->why, sizeof(r->why)};
+
+	listeners_take_tls(&r->listeners, p->listener, p->listeners);
+	r->tls = certs_read(r->control, r->loaded.script[0], &r->listeners,
+			    &r->clients, r->control->tls, &why);
+	return r->tls ? 0 : ERR_CONFIG;
+}
+
 static void *run(void *arg)
 {
 	struct reload *r = arg;
 
 	r->err = generation_load(&r->loaded, r->control->workers, script_conf,
 				 r, r->why, sizeof(r->why));
+	if (!r->err)
+		r->err = read_certs(r);
 	ev_async_send(r->control->loop, &r->done);
 	return NULL;
 }
@@ -67,6 +84,16 @@ static void watch_data(struct control *c)
 			    LOGF_STR("error", str_from(err_text(err))));
 }
 
+/* While the workers rest. */
+static void use_certs(struct control *c, struct reload *r)
+{
+	for (unsigned i = 0; i < c->workers; i++)
+		worker_use_tls(c->worker[i], r->tls);
+	tls_set_free(&c->tls);
+	c->tls = r->tls;
+	r->tls = NULL;
+}
+
 static int switch_over(struct control *c, struct reload *r)
 {
 	struct succession *scripts[CONTROL_WORKERS];
@@ -81,6 +108,7 @@ static int switch_over(struct control *c, struct reload *r)
 	if (!err) {
 		c->plan = script_plan(scripts[0]->present);
 		control_set_level(c);
+		use_certs(c, r);
 		watch_data(c);
 	}
 	for (unsigned i = 0; i < c->workers; i++)
@@ -110,6 +138,7 @@ static void on_done(struct ev_loop *loop, ev_async *a, int events)
 	if (r->err)
 		reject(c, r->why);
 	generation_free(&r->loaded);
+	tls_set_free(&r->tls);
 	r->again = NULL;
 	if (again)
 		reload_begin(c, again);
@@ -156,6 +185,10 @@ void reload_begin(struct control *c, const char *cause)
 	logsink_say(c->log, LOG_INFO, "reload.begin",
 		    LOGF_STR("cause", str_from(cause)));
 	c->load_began = control_now().wall.us;
+	/* Not the addresses of the machine, which a worker keeps up to date. */
+	memcpy(r->listeners.l, c->node->listeners.l, sizeof(r->listeners.l));
+	r->listeners.n = c->node->listeners.n;
+	r->clients = c->node->tls;
 	r->running = pthread_create(&r->thread, NULL, run, r) == 0;
 	if (!r->running)
 		reject(c, err_text(ERR_NOMEM));
@@ -172,6 +205,7 @@ void reload_free(struct control *c)
 	if (r->running)
 		pthread_join(r->thread, NULL);
 	generation_free(&r->loaded);
+	tls_set_free(&r->tls);
 	ev_async_stop(c->loop, &r->done);
 	ev_timer_stop(c->loop, &r->retry);
 	free(r);

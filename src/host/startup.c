@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,6 +55,8 @@ void control_script_conf(void *ctx, unsigned i, struct script_conf *out_r)
 	out_r->cpu_us = cpu_us;
 	out_r->log = log_event;
 	out_r->log_ctx = c;
+	out_r->tls = certs_check;
+	out_r->tls_ctx = c;
 	out_r->now = control_now();
 	keyfile_random(out_r->seed, sizeof(out_r->seed));
 }
@@ -120,17 +123,6 @@ static bool choose_listeners(struct control *c)
 			 "%s: nothing to listen on: add sip.listen { "
 			 "\"udp:0.0.0.0:5060\" }",
 			 c->conf->script);
-	for (unsigned i = 0; i < ls->n; i++) {
-		char text[ADDR_TEXT];
-
-		if (ls->l[i].transport != TRANSPORT_TLS)
-			continue;
-		snprintf(c->why, CONTROL_WHY,
-			 "cannot listen on tls:%s: this version speaks UDP and "
-			 "TCP only",
-			 addr_text(&ls->l[i].addr, text));
-		return false;
-	}
 	return ls->n > 0;
 }
 
@@ -163,6 +155,28 @@ int startup_make_node(struct control *c)
 	return EXIT_FINE;
 }
 
+int startup_read_certs(struct control *c)
+{
+	struct reason why = {c->why, CONTROL_WHY};
+	struct tls_clients clients = c->node->tls;
+
+	c->tls = certs_read(c, c->loaded.script[0], &c->node->listeners,
+			    &clients, NULL, &why);
+	return c->tls ? EXIT_FINE : EXIT_CONFIG;
+}
+
+/* As many descriptors as we may have: each connection is one. */
+static void raise_descriptors(struct control *c)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) != 0)
+		return;
+	l.rlim_cur = l.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &l) == 0)
+		c->descriptors = (long long)l.rlim_cur;
+}
+
 static bool open_state(struct control *c)
 {
 	if (!c->plan->state_dir)
@@ -173,6 +187,7 @@ static bool open_state(struct control *c)
 
 int startup_make_workers(struct control *c)
 {
+	raise_descriptors(c);
 	if (!open_state(c)) {
 		snprintf(c->why, CONTROL_WHY, "%s", err_text(ERR_NOMEM));
 		return EXIT_FAILED;
@@ -183,6 +198,7 @@ int startup_make_workers(struct control *c)
 		    .script = c->loaded.script[i],
 		    .index = i,
 		    .log = c->log,
+		    .tls = c->tls,
 		    .state = c->state,
 		    .peers = c->worker,
 		};
@@ -275,5 +291,7 @@ void startup_log(struct control *c)
 		    LOGF_STR("listen", buf_str(&b)),
 		    LOGF_INT("pools", count_pools(&c->node->members)),
 		    LOGF_INT("servers", (int64_t)c->node->members.n),
-		    LOGF_INT("workers", c->workers), LOGF_INT("pid", getpid()));
+		    LOGF_INT("workers", c->workers),
+		    LOGF_INT("descriptors", c->descriptors),
+		    LOGF_INT("pid", getpid()));
 }

@@ -89,11 +89,21 @@ void stream_expect(struct stream *s, int events)
 	ev_io_start(s->ss->conf.loop, &s->io);
 }
 
+void stream_shaken(struct stream *s)
+{
+	if (!list_linked(&s->guest))
+		return;
+	list_remove(&s->guest);
+	s->ss->n_guests--;
+}
+
 void stream_drop(struct stream *s)
 {
 	ev_io_stop(s->ss->conf.loop, &s->io);
 	ev_timer_stop(s->ss->conf.loop, &s->deadline);
 	list_remove(&s->dirty);
+	stream_shaken(s);
+	tls_free(&s->tls);
 	if (s->fd < 0)
 		return;
 	close(s->fd);
@@ -114,10 +124,10 @@ void stream_fail(struct stream *s, enum cause cause, const char *why)
 		return;
 	}
 	assert(s->state < STREAM_FAILED);
+	s->why = why ? strdup(why) : NULL; /* without memory: no words */
 	stream_drop(s);
 	s->state = STREAM_FAILED;
 	s->cause = cause;
-	s->why = why ? strdup(why) : NULL; /* without memory: no words */
 	s->tell_down = true;
 	tell_later(s);
 }
@@ -290,6 +300,11 @@ void streams_check_local(struct streams *ss)
 	}
 }
 
+void streams_use_tls(struct streams *ss, const struct tls_set *tls)
+{
+	ss->conf.tls = tls;
+}
+
 /* ---- telling ---- */
 
 static void tell_down(struct stream *s)
@@ -374,6 +389,7 @@ struct streams *streams_new(const struct streams_conf *conf)
 	list_init(&ss->dirty);
 	list_init(&ss->news);
 	list_init(&ss->acceptors);
+	list_init(&ss->guests);
 	ss->piece = malloc(STREAM_PIECE);
 	if (ss->piece && map_init(&ss->map, &ss->mem) == 0)
 		return ss;

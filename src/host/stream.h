@@ -15,6 +15,7 @@
 #include "transport/limits.h"
 
 struct streams;
+struct tls_set; /* host/tls.h */
 
 /* The worker. Every run of calls is between a begin and an end: in the end it
  * flushes and tells. */
@@ -34,15 +35,17 @@ struct streams_conf {
 	const struct source *source;
 	struct dgram_queue *faults; /* for what belongs to no connection */
 	struct logsink *log;
+	const struct tls_set *tls; /* NULL: no listener speaks TLS */
 	unsigned worker;
 	struct streams_user user;
 };
 
 /* Since the start. */
 struct streams_stats {
-	uint64_t pauses; /* of accepting: no descriptor or memory was left */
-	uint64_t unsent; /* messages lost without a word: closed before */
-	size_t open;     /* now, those that are being closed included */
+	uint64_t pauses;  /* of accepting: no descriptor or memory was left */
+	uint64_t refused; /* too many in the middle of a TLS handshake */
+	uint64_t unsent;  /* messages lost without a word: closed before */
+	size_t open;      /* now, those that are being closed included */
 };
 
 /* NULL when memory ran out. */
@@ -53,6 +56,9 @@ void streams_free(struct streams **ss);
 int streams_listen(struct streams *ss, unsigned listener, char *why, size_t n);
 /* From now on it accepts. */
 void streams_start(struct streams *ss);
+
+/* For handshakes from now on; those that run keep what they have. */
+void streams_use_tls(struct streams *ss, const struct tls_set *tls);
 
 /* ---- the verbs (transport/host.h) ---- */
 void streams_open(struct streams *ss, const struct hop *flow);

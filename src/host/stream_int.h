@@ -7,6 +7,7 @@
 
 #include "host/sock.h"
 #include "host/stream.h"
+#include "host/tls.h"
 #include "util/map.h"
 
 enum {
@@ -17,6 +18,7 @@ enum {
 
 enum stream_state {
 	STREAM_CONNECTING,
+	STREAM_SHAKING, /* hands: TLS */
 	STREAM_UP,
 	STREAM_FAILED,  /* no descriptor any more; not told yet */
 	STREAM_CLOSING, /* the core has closed it: the rest goes out */
@@ -28,12 +30,15 @@ struct stream {
 	struct list link;     /* streams.all, or .dead */
 	struct list dirty;    /* streams.dirty */
 	struct list news;     /* streams.news */
+	struct list guest;    /* streams.guests */
 	struct streams *ss;
 	struct hop hop;
 	char *tls_name; /* hop.tls_name, owned */
 	int fd;
+	struct tls *tls; /* or NULL */
 	enum stream_state state;
-	bool accepted, is_half; /* we have ended our half */
+	bool accepted;
+	bool is_half; /* we have ended our half */
 	bool tell_up, tell_down;
 	enum cause cause; /* of the end */
 	char *why;        /* the same in words, or NULL */
@@ -59,6 +64,8 @@ struct streams {
 	struct map map;
 	struct list all, dead, dirty, news, acceptors;
 	struct streams_stats stats;
+	struct list guests; /* accepted, in the middle of a TLS handshake */
+	unsigned n_guests;
 	char *piece; /* STREAM_PIECE bytes: what was just read */
 };
 
@@ -66,8 +73,6 @@ struct streams {
 /* A connection over fd, which it owns if this succeeds; NULL: no memory. */
 struct stream *stream_new(struct streams *ss, int fd, const struct hop *hop,
 			  bool accepted);
-/* The first step of an accepted one. */
-void stream_begin(struct stream *s);
 /* It has ended; what was not written and this will be told. `why` may be NULL.
  */
 void stream_fail(struct stream *s, enum cause cause, const char *why);
@@ -75,11 +80,15 @@ void stream_fail(struct stream *s, enum cause cause, const char *why);
 void stream_drop(struct stream *s);
 /* Tells what there is to tell of it; it may be dead afterwards. */
 void stream_tell(struct stream *s);
+/* The handshake of an accepted one is over; idempotent. */
+void stream_shaken(struct stream *s);
 /* The core does not know it any more, or never did. */
 void stream_bury(struct stream *s);
 void stream_expect(struct stream *s, int events); /* EV_READ | EV_WRITE */
 
 /* stream_io.c */
+/* The first step of an accepted one. */
+void stream_begin(struct stream *s);
 void stream_on_io(struct ev_loop *loop, ev_io *io, int events);
 void stream_on_deadline(struct ev_loop *loop, ev_timer *t, int events);
 /* Writes what is queued, as far as it goes. */

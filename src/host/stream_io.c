@@ -53,6 +53,15 @@ static void fail_errno(struct stream *s, int err)
 	stream_fail(s, stream_cause(s, err), strerror(err));
 }
 
+/* After SOCK_FAILED. */
+static void fail(struct stream *s)
+{
+	if (!s->tls || tls_cause(s->tls) == CAUSE_NONE)
+		fail_errno(s, errno);
+	else
+		stream_fail(s, tls_cause(s->tls), tls_why(s->tls));
+}
+
 /* ---- coming up ---- */
 
 static void come_up(struct stream *s)
@@ -66,6 +75,55 @@ static void come_up(struct stream *s)
 	stream_write(s);
 }
 
+/* An accepted one: its certificate may say who it is. */
+static void take_identity(struct stream *s)
+{
+	const char *name = tls_identity(s->tls);
+
+	stream_shaken(s);
+	s->tls_name = name ? strdup(name) : NULL; /* without memory: nobody */
+	s->hop.tls_name = s->tls_name;
+}
+
+static void shake(struct stream *s)
+{
+	enum sock_result r = tls_handshake(s->tls);
+
+	switch (r) {
+	case SOCK_WANT_READ:
+	case SOCK_WANT_WRITE:
+		stream_expect(s, r == SOCK_WANT_READ ? EV_READ : EV_WRITE);
+		break;
+	case SOCK_DONE:
+		if (s->accepted)
+			take_identity(s);
+		come_up(s);
+		break;
+	default:
+		fail(s);
+	}
+}
+
+static void begin_shaking(struct stream *s)
+{
+	const struct tls_set *set = s->ss->conf.tls;
+
+	if (set)
+		s->tls = s->accepted
+			     ? tls_accept(set, s->hop.listener, s->fd)
+			     : tls_connect(set, s->hop.tls, s->fd, s->tls_name);
+	if (!s->tls) {
+		stream_fail(s, CAUSE_TLS_HANDSHAKE, "cannot begin with TLS");
+		return;
+	}
+	s->state = STREAM_SHAKING;
+	if (s->accepted) {
+		list_append(&s->ss->guests, &s->guest);
+		s->ss->n_guests++;
+	}
+	shake(s);
+}
+
 static void on_connected(struct stream *s)
 {
 	int err = 0;
@@ -75,13 +133,23 @@ static void on_connected(struct stream *s)
 		err = errno;
 	if (err)
 		fail_errno(s, err);
+	else if (s->hop.transport == TRANSPORT_TLS)
+		begin_shaking(s);
 	else
 		come_up(s);
 }
 
 void stream_begin(struct stream *s)
 {
-	come_up(s);
+	double limit = (double)s->ss->conf.limits->handshake / 1e6;
+
+	if (s->hop.transport != TRANSPORT_TLS) {
+		come_up(s);
+		return;
+	}
+	ev_timer_set(&s->deadline, limit, 0.);
+	ev_timer_start(s->ss->conf.loop, &s->deadline);
+	begin_shaking(s);
 }
 
 /* ---- bytes in ---- */
@@ -90,6 +158,8 @@ static enum sock_result read_piece(struct stream *s, size_t *n_r)
 {
 	ssize_t n;
 
+	if (s->tls)
+		return tls_read(s->tls, s->ss->piece, STREAM_PIECE, n_r);
 	do
 		n = recv(s->fd, s->ss->piece, STREAM_PIECE, 0);
 	while (n < 0 && errno == EINTR);
@@ -117,7 +187,7 @@ static void on_readable(struct stream *s)
 		else if (r == SOCK_END)
 			stream_fail(s, CAUSE_CLOSED, NULL);
 		else if (r == SOCK_FAILED)
-			fail_errno(s, errno);
+			fail(s);
 		else
 			return;
 	}
@@ -162,6 +232,8 @@ static enum sock_result write_some(struct stream *s, size_t *n_r)
 	struct msghdr m = {.msg_iov = iov, .msg_iovlen = gather(s, iov)};
 	ssize_t n;
 
+	if (s->tls)
+		return tls_write(s->tls, iov[0].iov_base, iov[0].iov_len, n_r);
 	do
 		n = sendmsg(s->fd, &m, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
@@ -190,11 +262,13 @@ void stream_write(struct stream *s)
 		enum sock_result r = write_some(s, &n);
 
 		if (r == SOCK_FAILED) {
-			fail_errno(s, errno);
+			fail(s);
 			return;
 		}
 		if (r != SOCK_DONE) {
-			stream_expect(s, EV_READ | EV_WRITE);
+			stream_expect(s, r == SOCK_WANT_READ
+					     ? EV_READ
+					     : EV_READ | EV_WRITE);
 			return;
 		}
 		advance(s, n);
@@ -209,6 +283,8 @@ void stream_finish(struct stream *s)
 	if (s->is_half)
 		return;
 	s->is_half = true;
+	if (s->tls)
+		tls_finish(s->tls);
 	shutdown(s->fd, SHUT_WR);
 }
 
@@ -222,9 +298,13 @@ static void step(struct stream *s, int events)
 	case STREAM_CONNECTING:
 		on_connected(s);
 		break;
+	case STREAM_SHAKING:
+		shake(s);
+		break;
 	case STREAM_UP:
 		on_readable(s);
-		if (s->state == STREAM_UP && events & EV_WRITE)
+		/* TLS may have waited for something to read before it wrote. */
+		if (s->state == STREAM_UP && (events & EV_WRITE || s->tls))
 			stream_write(s);
 		break;
 	case STREAM_CLOSING:
@@ -257,6 +337,10 @@ void stream_on_deadline(struct ev_loop *loop, ev_timer *t, int events)
 	(void)loop;
 	(void)events;
 	u->begin(u->ctx);
-	stream_bury(s);
+	if (s->state == STREAM_SHAKING)
+		stream_fail(s, CAUSE_TLS_HANDSHAKE,
+			    "the handshake took too long");
+	else
+		stream_bury(s);
 	u->end(u->ctx);
 }

@@ -77,6 +77,11 @@ static void count_streams(struct worker *w)
 	streams_stats(w->streams, &s);
 	c->v[CNT_ACCEPT_PAUSED] = s.pauses;
 	c->v[CNT_STREAM_UNSENT] = s.unsent;
+	if (s.refused != c->v[CNT_TLS_REFUSED])
+		logsink_say(w->conf.log, LOG_WARN, "tls.refused",
+			    LOGF_INT("n", (int64_t)(s.refused -
+						    c->v[CNT_TLS_REFUSED])));
+	c->v[CNT_TLS_REFUSED] = s.refused;
 }
 
 void upkeep_losses(struct worker *w)

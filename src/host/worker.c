@@ -433,6 +433,11 @@ void worker_resume(struct worker *w)
 	sem_post(&w->resume);
 }
 
+void worker_use_tls(struct worker *w, const struct tls_set *tls)
+{
+	streams_use_tls(w->streams, tls);
+}
+
 struct succession *worker_scripts(struct worker *w)
 {
 	return &w->scripts;

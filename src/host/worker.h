@@ -12,6 +12,7 @@
 #include "lua/generation.h"
 
 struct worker;
+struct tls_set; /* host/tls.h */
 
 struct worker_conf {
 	struct node *node;
@@ -19,6 +20,7 @@ struct worker_conf {
 	unsigned index;
 	struct logsink *log;
 	uint8_t seed[16];
+	const struct tls_set *tls;
 	struct statefile *state; /* where calls are kept; or NULL */
 	/* All workers of the node, filled in before the first one starts. */
 	struct worker *const *peers;
@@ -37,6 +39,8 @@ void worker_stop(struct worker *w);
  * the caller until worker_resume. */
 void worker_rest(struct worker *w);
 void worker_resume(struct worker *w);
+/* Certificates for new connections; while it rests. */
+void worker_use_tls(struct worker *w, const struct tls_set *tls);
 struct succession *worker_scripts(struct worker *w);
 /* Asks it to log what is alive in it; from any thread. */
 void worker_report(struct worker *w);

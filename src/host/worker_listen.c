@@ -90,6 +90,7 @@ struct streams *worker_make_streams(struct worker *w)
 	    .source = w->source,
 	    .faults = &w->faults,
 	    .log = w->conf.log,
+	    .tls = w->conf.tls,
 	    .worker = w->conf.index,
 	    .user = {.ctx = w,
 		     .begin = streams_begin,

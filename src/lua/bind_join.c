@@ -54,6 +54,18 @@ static struct room *find_room(struct script *s, struct str pool)
 	return NULL;
 }
 
+int rooms_tls(struct script *s, facts_tls_fn *add, struct tls_clients *clients,
+	      uint32_t *used)
+{
+	int err = 0;
+
+	list_each (it, &s->rooms)
+		if (!err)
+			err = add(&container_of(it, struct room, link)->like,
+				  clients, used);
+	return err;
+}
+
 int rooms_bind(struct script *s)
 {
 	list_each (it, &s->rooms) {
@@ -69,7 +81,8 @@ int rooms_bind(struct script *s)
 /* ---- while it runs ---- */
 
 static struct member *take_member(struct script *s, struct room *r,
-				  struct str name, char was_r[MEMBER_NAME])
+				  struct str name, struct str identity,
+				  char was_r[MEMBER_NAME])
 {
 	struct members *ms = &s->node->members;
 	struct member *m;
@@ -80,6 +93,10 @@ static struct member *take_member(struct script *s, struct room *r,
 	m = members_join(ms, name, s->now.mono, was_r);
 	if (m && !m->declared) {
 		facts_fill(m, &r->like);
+		if (identity.n) {
+			memcpy(m->tls_name, identity.p, identity.n);
+			m->tls_name[identity.n] = '\0';
+		}
 		members_declare(ms, m);
 	}
 	return m;
@@ -105,20 +122,24 @@ static struct facts *new_facts(lua_State *L, struct script *s, struct str pool,
 	return f;
 }
 
-/* core.join(pool, server) -> facts, was | nil: `was` is the name of whose place
- * it took, or nil; nothing when there is no room */
+/* core.join(pool, server[, identity]) -> facts, was | nil: `was` is the name of
+ * whose place it took, or nil; nothing when there is no room. `identity`: who
+ * it has to be when it is reached by TLS */
 static int l_join(lua_State *L)
 {
 	struct script *s = script_of(L);
 	struct str pool = script_str(L, 1);
 	struct room *r = find_room(s, pool);
 	char was[MEMBER_NAME];
+	struct str identity =
+	    lua_isnoneornil(L, 3) ? STR_NONE : script_str(L, 3);
 	struct facts *f;
 
 	script_core(L);
+	luaL_argcheck(L, identity.n < DNS_NAME, 3, "too long");
 	luaL_argcheck(L, r != NULL, 1, "this pool has no room");
 	f = new_facts(L, s, pool, luaL_checkstring(L, 2));
-	f->m = take_member(s, r, str_from(f->name), was);
+	f->m = take_member(s, r, str_from(f->name), identity, was);
 	if (!f->m) {
 		vm_unref(s->vm, f->anchor);
 		return 0;

@@ -26,6 +26,8 @@ static void fill_place(struct member *m, struct facts *f)
 	m->shared_dialogs = f->shared_dialogs;
 	m->max_duration = f->max_duration;
 	m->fixed_transport = f->fixed_transport;
+	m->tls = f->tls_client;
+	memcpy(m->tls_name, f->tls_name, sizeof(m->tls_name));
 	for (unsigned i = 0; same && i < f->places.n; i++)
 		same = same_place(&m->places.at[i], &f->places.at[i]);
 	if (same)
@@ -44,6 +46,10 @@ void facts_fill(struct member *m, struct facts *f)
  * same: they may be reading it already. */
 int facts_bind(struct script *s)
 {
+	uint32_t used;
+
+	if (script_tls(s, &s->node->tls, &used) != 0)
+		return ERR_LIMIT;
 	if (rooms_bind(s) != 0)
 		return ERR_NOMEM;
 	list_each (it, &s->facts) {
@@ -423,6 +429,31 @@ static void read_addrs(lua_State *L, struct facts *f)
 	}
 }
 
+/* The option at the top: { cert =, key =, ca =, verify =, name = }. */
+static void read_tls(lua_State *L, struct facts *f)
+{
+	struct tls_conf conf, *kept;
+	struct str name;
+
+	if (lua_isnil(L, -1))
+		return;
+	luaL_checktype(L, -1, LUA_TTABLE);
+	if (tls_conf_read(L, lua_gettop(L), false, &conf)) {
+		kept = arena_alloc(script_of(L)->arena, sizeof(*kept));
+		if (!kept)
+			luaL_error(L, "not enough memory");
+		*kept = conf;
+		f->tls = kept;
+	}
+	lua_getfield(L, -1, "name");
+	name = lua_isnil(L, -1) ? STR_NONE : script_str(L, -1);
+	if (name.n >= sizeof(f->tls_name))
+		vm_raise(L, "server %s: tls: the name is too long", f->name);
+	if (name.n)
+		memcpy(f->tls_name, name.p, name.n);
+	lua_pop(L, 1);
+}
+
 void facts_read(lua_State *L, int idx, struct facts *f)
 {
 	luaL_checktype(L, idx, LUA_TTABLE);
@@ -441,7 +472,9 @@ void facts_read(lua_State *L, int idx, struct facts *f)
 	f->shared_dialogs = lua_toboolean(L, -1);
 	lua_getfield(L, idx, "path");
 	f->path = read_path(L);
-	lua_pop(L, 7);
+	lua_getfield(L, idx, "tls");
+	read_tls(L, f);
+	lua_pop(L, 8);
 }
 
 static int l_member(lua_State *L)

@@ -138,6 +138,8 @@ static int l_source(lua_State *L)
 	lua_setfield(L, -2, "facts");
 	server_push(L, request_source(c->r));
 	lua_setfield(L, -2, "server");
+	lua_pushstring(L, from->tls_name); /* NULL gives nil */
+	lua_setfield(L, -2, "identity");
 	return 1;
 }
 

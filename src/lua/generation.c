@@ -69,11 +69,19 @@ static bool same_text(const char *a, const char *b)
 	return a == b || (a && b && strcmp(a, b) == 0);
 }
 
+/* Without their certificates, which are read again. */
 static bool same_listeners(const struct plan *a, const struct plan *b)
 {
-	return a->listeners == b->listeners &&
-	       memcmp(a->listener, b->listener,
-		      a->listeners * sizeof(a->listener[0])) == 0;
+	for (unsigned i = 0; i < a->listeners && i < b->listeners; i++) {
+		const struct listener *x = &a->listener[i];
+		const struct listener *y = &b->listener[i];
+
+		if (x->transport != y->transport ||
+		    !addr_eq(&x->addr, &y->addr) ||
+		    strcmp(x->advertise, y->advertise) != 0)
+			return false;
+	}
+	return a->listeners == b->listeners;
 }
 
 static void say_what_stays(struct node *node, const struct plan *old,
@@ -160,6 +168,9 @@ static void commit(struct generation *g, struct node *node,
 	settings_fini(&node->settings, &node->mem);
 	node->settings = *settings;
 	node->generation++;
+	listeners_take_tls(&node->listeners,
+			   script_plan(g->script[0])->listener,
+			   script_plan(g->script[0])->listeners);
 	for (unsigned i = 0; i < g->n; i++) {
 		core_on_settings(node->core[i]);
 		replace(worker[i], g->script[i], now);

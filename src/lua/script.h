@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 #include "core/core.h"
+#include "util/err.h"
 
 struct script;
 
@@ -38,6 +39,12 @@ struct script_conf {
 	/* Where messages go while loading (sip.log at load, warnings). */
 	void (*log)(void *ctx, const struct log_event *e);
 	void *log_ctx;
+	/* Checks the files of a TLS listener (`is_server`) or client, and makes
+	 * their names absolute. False with the reason. NULL: they are not
+	 * looked at. */
+	bool (*tls)(void *ctx, struct tls_conf *io, bool is_server,
+		    const struct reason *why);
+	void *tls_ctx;
 	uint8_t seed[16];
 	struct now now;
 };
@@ -103,6 +110,9 @@ bool script_counter(const struct script *s, size_t i,
 /* The i-th file whose content it declares, as the loader shows it; NULL at the
  * end. The same may come twice. */
 const char *script_data_file(const struct script *s, size_t i);
+/* Adds the TLS clients of its servers to the node's, or to a copy of them;
+ * those it uses as bits. 0, or ERR_LIMIT: there are too many. */
+int script_tls(struct script *s, struct tls_clients *clients, uint32_t *used_r);
 /* Stops script timers and health checks, leaving requests alone. */
 void script_quiesce(struct script *s, struct now now);
 /* Frees what the script does not hold any more: before looking for leaks. */

@@ -238,6 +238,10 @@ struct facts {
 	/* options of the pool */
 	bool record_route, shared_dialogs;
 	uint8_t path; /* enum member_path */
+	/* How connections to it are opened; NULL: not told, or no TLS. */
+	const struct tls_conf *tls; /* in script.arena */
+	uint8_t tls_client;         /* its number, once script_tls was called */
+	char tls_name[DNS_NAME];
 };
 
 extern const struct box_type facts_type;
@@ -247,6 +251,10 @@ void facts_release(struct script *s);
 void facts_read(lua_State *L, int idx, struct facts *f);
 /* Makes them the member's, in worker 0 while nobody else reads it. */
 void facts_fill(struct member *m, struct facts *f);
+/* bind_tls.c: the files that the table at idx names; raises. False: it is what
+ * a client is without being told anything. */
+bool tls_conf_read(lua_State *L, int idx, bool is_server,
+		   struct tls_conf *out_r);
 /* The facts of a server, or nil. */
 void facts_push(lua_State *L, const struct member *m);
 /* What the Lua half makes of it: a Server, or nil. */
@@ -254,6 +262,10 @@ void server_push(lua_State *L, const struct member *m);
 struct member *facts_member(lua_State *L, int idx); /* raises */
 /* bind_join.c: servers that are found while it runs */
 int rooms_bind(struct script *s); /* 0 or ERR_NOMEM */
+typedef int facts_tls_fn(struct facts *f, struct tls_clients *clients,
+			 uint32_t *used);
+int rooms_tls(struct script *s, facts_tls_fn *add, struct tls_clients *clients,
+	      uint32_t *used);
 void facts_leave(struct facts *f);
 
 /* A task that is no handler: core.spawn, timers, messages. */
@@ -299,6 +311,7 @@ void bind_request(lua_State *L);
 void bind_response(lua_State *L);
 void bind_member(lua_State *L);
 void bind_join(lua_State *L);
+void bind_tls(lua_State *L);
 void bind_timer(lua_State *L);
 void bind_task(lua_State *L);
 void bind_own(lua_State *L);

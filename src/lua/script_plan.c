@@ -40,6 +40,8 @@ static void read_listener(lua_State *L, int idx, struct listener *out)
 	if (advertise)
 		memcpy(out->advertise, advertise, strlen(advertise) + 1);
 	lua_pop(L, 5);
+	if (out->transport == TRANSPORT_TLS)
+		tls_conf_read(L, idx, true, &out->tls);
 }
 
 static void read_listeners(lua_State *L, int plan, struct plan *p)

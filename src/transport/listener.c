@@ -23,6 +23,16 @@ bool listener_parse(struct str text, struct listener *out_r, const char **why_r)
 	return true;
 }
 
+void listeners_take_tls(struct listeners *ls, const struct listener *from,
+			unsigned n)
+{
+	for (unsigned i = 0; i < ls->n; i++)
+		for (unsigned j = 0; j < n; j++)
+			if (ls->l[i].transport == from[j].transport &&
+			    addr_eq(&ls->l[i].addr, &from[j].addr))
+				ls->l[i].tls = from[j].tls;
+}
+
 /* The address a peer sees when neither the script nor the hop says one. */
 static const struct addr *fallback(const struct listeners *ls,
 				   const struct listener *l)

@@ -32,6 +32,11 @@ struct listeners {
  * with a static explanation in *why_r. */
 bool listener_parse(struct str text, struct listener *out_r,
 		    const char **why_r);
+/* Takes over what these say of TLS, for those of the same transport and
+ * address.
+ */
+void listeners_take_tls(struct listeners *ls, const struct listener *from,
+			unsigned n);
 /* Names the address in Via and Record-Route: the advertised name, else the
  * local address of the hop with the listener's port. */
 void listener_write_host(const struct listeners *ls, const struct hop *hop,

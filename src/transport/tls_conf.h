@@ -25,4 +25,9 @@ struct tls_clients {
 	unsigned n;
 };
 
+void tls_clients_init(struct tls_clients *clients); /* with number 0 */
+/* The number of the one with this configuration, which becomes one of them when
+ * none has it; -1: there are too many. */
+int tls_clients_add(struct tls_clients *clients, const struct tls_conf *conf);
+
 #endif

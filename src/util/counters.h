@@ -127,6 +127,8 @@
 	X(CNT_UNDELIVERED, "tandem_undelivered_responses_total", "")           \
 	X(CNT_STRAY_ANSWER, "tandem_dropped_total", "reason=stray_answer")     \
 	X(CNT_ACCEPT_PAUSED, "tandem_accept_pauses_total", "")                 \
+	X(CNT_TLS_REFUSED, "tandem_connections_refused_total",                 \
+	  "reason=tls_handshakes")                                             \
 	X(CNT_STREAM_UNSENT, "tandem_dropped_total",                           \
 	  "reason=connection_closed")                                          \
 	DNS_COUNTERS(X, A, "a")                                                \

@@ -3,13 +3,20 @@
 -- Requests and responses. A verb (reply, relay, forward, drop) ends a request; a second
 -- one raises, none is an error of the script.
 
+---@class tandem.Source
+---@field ip string
+---@field port integer
+---@field transport "udp"|"tcp"|"tls"
+---@field server tandem.Server? if it is one
+---@field identity string? the domain it has proved to be (TLS)
+
 ---@class tandem.Request
 ---@field method string
 ---@field ruri tandem.Uri assignable, and so are its fields
 ---@field from tandem.Party
 ---@field to tandem.Party
 ---@field call_id string
----@field source { ip: string, port: integer, transport: string, server: tandem.Server? }
+---@field source tandem.Source who sent it
 ---@field listener { index: integer, ip: string, port: integer, transport: string } where it came in
 ---@field kind "initial"|"in_dialog"|"from_server"
 ---@field vars table yours, for as long as the request lives

@@ -7,13 +7,25 @@
 ---@class tandem
 local sip = {}
 
--- Where to listen: "udp:0.0.0.0:5060", or { "udp:0.0.0.0:5060", advertise = HOST }.
+-- Where to listen: "udp:0.0.0.0:5060", or { "udp:0.0.0.0:5060", advertise = HOST };
+-- "tcp:..."; { "tls:...", cert = PATH, key = PATH }.
 ---@param list (string|tandem.Listener)[]
 function sip.listen(list) end
 
 ---@class tandem.Listener
 ---@field [1] string address: "udp:0.0.0.0:5060"
 ---@field advertise string? what we call ourselves in Via and Record-Route
+---@field cert string? TLS: PEM, the certificate and what leads to its CA
+---@field key string? TLS: PEM, its private key
+---@field ca string? TLS: PEM, who vouches for clients; with verify
+---@field verify boolean? TLS: clients must show a certificate; false
+
+---@class tandem.TlsOptions
+---@field ca string? PEM, who vouches for the server; the system's
+---@field name string? who it has to be; the host of its URI
+---@field cert string? PEM, what we show when we are asked
+---@field key string? PEM
+---@field verify boolean? false: whoever answers is believed; true
 
 ---@param opts tandem.Settings
 function sip.settings(opts) end
@@ -50,6 +62,7 @@ function sip.pool(name, opts) end
 ---@field policy tandem.PolicyName|tandem.PolicyFunction|table|nil "ordered"; discover: "weighted"
 ---@field bound number? with "hash": nobody takes more than this times the mean load
 ---@field slow_start number? seconds until a server that came back takes its whole share
+---@field tls tandem.TlsOptions? how connections by TLS are opened
 ---@field check tandem.CheckOptions|false|nil
 ---@field passive tandem.PassiveOptions|false|nil
 ---@field failback tandem.FailbackOptions|tandem.FailbackFunction|nil
@@ -78,6 +91,7 @@ function sip.pool(name, opts) end
 ---@field max_calls integer? set-up and confirmed calls
 ---@field max_cps number? calls begun per second
 ---@field resources table<string, integer>? how much it has of named things, at most 8
+---@field tls tandem.TlsOptions? what differs from the pool's
 ---@field check tandem.CheckOptions|false|nil what differs from the pool's checks
 ---@field rewrite "host"|"uri"|nil what of the Request-URI becomes the server's; nothing
 

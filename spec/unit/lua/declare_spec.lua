@@ -149,6 +149,31 @@ describe("declaring", function()
         fake.message(function() a.hold(5) end))
     end)
 
+    it("tell the core how TLS to a server is, and whom it is for", function()
+      sip.pool("pbx", { tls = { ca = "ca.pem" }, servers = {
+        { name = "a", uri = "sips:pbx.example.com" },
+        { name = "b", uri = "sip:10.0.0.1", tls = { name = "b.example.com",
+          cert = "b.pem", key = "b.key" } },
+      } })
+      assert.same({ ca = "ca.pem", verify = true, name = "pbx.example.com" },
+        world.members["pbx/a"].tls)
+      assert.same({ ca = "ca.pem", verify = true, name = "b.example.com", cert = "b.pem",
+        key = "b.key" }, world.members["pbx/b"].tls)
+    end)
+
+    for what, options in pairs {
+      ["servers[1].tls: cert and key go together"] = { cert = "a.pem" },
+      ["servers[1].tls: ca and name say what to verify; verify is false"] =
+        { ca = "ca.pem", verify = false },
+      ["unknown option 'servers[1].tls.crt'; did you mean 'servers[1].tls.cert'?"] = { crt = "a.pem" },
+    } do
+      it("refuse what cannot be: " .. what, function()
+        assert.equal("route.lua:14: pool 'pbx': " .. what, fake.message(function()
+          sip.pool("pbx", { servers = { { name = "a", uri = "sip:10.0.0.1", tls = options } } })
+        end))
+      end)
+    end
+
     it("tell the core where servers are", function()
       sip.pool("pbx", { record_route = false, max_duration = 100, servers = {
         { name = "a", uri = "sip:10.0.0.1" },
@@ -157,6 +182,7 @@ describe("declaring", function()
       } })
       assert.same({
         addr = { "10.0.0.1:5060;transport=udp" }, record_route = false, max_duration = 100,
+        tls = { verify = true, name = "10.0.0.1" },
       }, world.members["pbx/a"])
       sip.pool("phones", { path = "supported", servers = {
         { name = "a", uri = "sip:10.0.0.1" } } })
