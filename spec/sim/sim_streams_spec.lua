@@ -404,6 +404,7 @@ describe("TLS in the simulator", function()
     assert.equal("transport", tls_call().error)
     assert.equal("tls_handshake", alice.ended[1].cause)
     assert.equal("the peer demands a certificate of us", alice.ended[1].text)
+    assert.equal("the client shows no certificate", bob.ended[1].text)
     alice:identity { names = { "alice.example" } }
     assert.equal(200, tls_call().code)
   end)

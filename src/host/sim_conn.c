@@ -139,7 +139,8 @@ static bool up(struct sim *s, struct end *e, const char *name,
 	       tell(e, is_server(e) ? SIM_ACCEPT : SIM_UP, out_r);
 }
 
-/* The connection has ended, and not by this end. */
+/* The connection has ended, and not by this end. What an endpoint is told is
+ * borrowed, and has to be static. */
 static bool down(struct sim *s, struct end *e, enum cause cause,
 		 const char *text, struct sim_event *out_r)
 {
@@ -322,7 +323,8 @@ static bool on_done(struct sim *s, struct end *e, struct sim_event *out_r)
 	if (!why)
 		return up(s, e, name, out_r);
 	sim_seg_put(s, e, SEG_ALERT, why);
-	return down(s, e, CAUSE_TLS_HANDSHAKE, text, out_r);
+	return down(s, e, CAUSE_TLS_HANDSHAKE,
+		    e->known ? text : "the client shows no certificate", out_r);
 }
 
 /* ---- what arrives ----------------------------------------------------- */

@@ -67,7 +67,7 @@ function sim.parse(bytes) end
 ---@field negative integer? seconds for which one may know that there is nothing; 60
 ---@field fail "servfail"|"refused"|"silent"|"garbage"|nil
 
----@alias tandem.sim.Records string|tandem.sim.RecordList
+---@alias tandem.sim.Records string|tandem.sim.Record|tandem.sim.RecordList
 
 -- What an endpoint shows when TLS is spoken.
 ---@class tandem.sim.Tls

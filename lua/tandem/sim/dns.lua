@@ -9,7 +9,7 @@
 --   }                                                                  SRV
 --   ["example.com"] = { { order = 10, preference = 50, flags = "s",
 --     service = "SIP+D2U", replacement = "_sip._udp.example.com" } }   NAPTR
---   ["www.example.com"] = { { cname = "example.com" } }                CNAME
+--   ["www.example.com"] = { cname = "example.com" }                    CNAME
 --   ["mute.example.com"] = { fail = "servfail" }
 local message = require "tandem.sim.message"
 local error, ipairs, next, string, table = error, ipairs, next, string, table
@@ -45,9 +45,12 @@ local record_fields = {
   address = { address = true, ttl = true },
 }
 
+-- Of a record; nil: it is none.
 local function type_of(record)
   if type(record) == "string" then
     return record:find ":" and "AAAA" or "A"
+  elseif type(record) ~= "table" then
+    return nil
   elseif record.address then
     return type_of(record.address)
   end
@@ -55,7 +58,7 @@ local function type_of(record)
 end
 
 local function check_record(name, record)
-  local kind = (type(record) == "string" or type(record) == "table") and type_of(record)
+  local kind = type_of(record)
   if not kind then
     error(("dns: a record of %s is no address and has no target, service or cname")
       :format(name), 0)
@@ -95,7 +98,7 @@ end
 ---@param name string
 ---@param records string|table|nil
 function dns.set(zone, name, records)
-  if type(records) == "string" then
+  if records and type_of(records) then
     records = { records }
   end
   if records then
