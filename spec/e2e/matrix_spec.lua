@@ -191,16 +191,6 @@ describe("calls", function()
     end
   end
 
-  local function values(message, name)
-    local list = {}
-    for line in message.text:gmatch("\n" .. name .. ":%s*([^\r\n]*)") do
-      for value in line:gmatch "[^,]+" do
-        list[#list + 1] = value:match "^%s*(.-)%s*$"
-      end
-    end
-    return list
-  end
-
   local function plain(text)
     return (text:gsub("%p", "%%%0"))
   end
@@ -208,7 +198,7 @@ describe("calls", function()
   -- Top Via is ours, on the transport and address of that side; nothing else is above
   -- the caller's.
   local function assert_via(message, side)
-    local vias = values(message, "Via")
+    local vias = message:values "Via"
     assert.equal(2, #vias)
     assert.matches(("^SIP/2.0/%s %s:%d;"):format(side.transport:upper(), plain(side.host),
       listener_port(side)), vias[1])
@@ -221,7 +211,7 @@ describe("calls", function()
       listener_port(from, role), plain(parameter(from)))
     local outer = ("^<sip:%s:%d%s;lr;t=%%w+>$"):format(plain(to.host), listener_port(to),
       plain(parameter(to)))
-    local routes = values(message, "Record%-Route")
+    local routes = message:values "Record%-Route"
     local same = from == to and listener_port(from, role) == listener_port(to)
     assert.equal(same and 1 or 2, #routes)
     assert.matches(same and inner or outer, routes[1])
@@ -246,7 +236,7 @@ describe("calls", function()
     assert_via(bye, ends == "caller" and to or from)
     assert.is_nil(bye:header "Route")
     assert.is_truthy(received(ends == "caller" and caller or callee, "200 BYE"))
-    assert.equal(1, #values(received(caller, "200 INVITE"), "Via"))
+    assert.equal(1, #received(caller, "200 INVITE"):values "Via")
   end
 
   for _, from in ipairs(sides) do

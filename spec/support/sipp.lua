@@ -125,14 +125,26 @@ local function header(m, name)
   return string.match(m.text, "\n" .. name .. ":%s*([^\r\n]*)")
 end
 
+-- The values of all such headers, cut at the commas.
+local function values(m, name)
+  local list = {}
+  for line in string.gmatch(m.text, "\n" .. name .. ":%s*([^\r\n]*)") do
+    for value in string.gmatch(line, "[^,]+") do
+      list[#list + 1] = string.match(value, "^%s*(.-)%s*$")
+    end
+  end
+  return list
+end
+
 -- Everything sent and received, in order: { at = seconds, sent = boolean, text =,
--- key = "INVITE" or "180 INVITE", header = fn }.
+-- key = "INVITE" or "180 INVITE", header = fn, values = fn }.
 function Run:messages()
   local list = {}
   local text = process.read(process.path(self.name .. ".messages")) or ""
   for date, time, how, body in string.gmatch(text .. string.rep("-", 20),
     "%-%-%-%-+ (%S+) (%S+)\n%S+ message (%a+)[^\n]*\n\n(.-)%f[-]%-%-%-%-%-%-%-%-%-%-") do
-    local m = { at = seconds(date, time), sent = how == "sent", text = body, header = header }
+    local m = { at = seconds(date, time), sent = how == "sent", text = body, header = header,
+      values = values }
     m.key = string.match(body, "^SIP/2.0 (%d+)")
     local method = string.match(body, "\nCSeq:%s*%d+%s+(%u+)")
     m.key = m.key and m.key .. " " .. (method or "?") or string.match(body, "^%u+") or body
@@ -209,12 +221,12 @@ end
 function Run:statistics()
   local text = process.read(process.path(self.name .. ".csv")) or ""
   local head, last = string.match(text, "^([^\n]*)\n"), string.match(text, "([^\n]+)\n*$")
-  local row, values = {}, {}
+  local row, columns = {}, {}
   for value in string.gmatch(last or "", "([^;]*);") do
-    values[#values + 1] = value
+    columns[#columns + 1] = value
   end
   for name in string.gmatch(head or "", "([^;]*);") do
-    row[name] = table.remove(values, 1)
+    row[name] = table.remove(columns, 1)
   end
   return row
 end
