@@ -263,6 +263,8 @@ uint32_t lookup_ttl(const struct lookup *l, struct now now)
 	int64_t us;
 
 	if (l->stale || l->outcome == LOOK_FAILED) {
+		if (!tick_before(now.mono, e->retry_at)) /* or it is unset */
+			return RETRY;
 		us = tick_diff(e->retry_at, now.mono);
 		return us > SECONDS(1) ? (uint32_t)(us / SECONDS(1)) : RETRY;
 	}
