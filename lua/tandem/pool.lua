@@ -168,8 +168,12 @@ end
 
 -- Room for those that DNS names and for those that have left it.
 local function make_room(self)
-  local most = self.discover.max
-  core.room(self.name, 2 * most, server.traits(self))
+  local traits, is_fixed = server.traits(self), true
+  for _, uri in ipairs(self.discover.names) do
+    is_fixed = is_fixed and core.parse_uri(uri).transport ~= nil
+  end
+  traits.fixed_transport = is_fixed
+  core.room(self.name, 2 * self.discover.max, traits)
 end
 
 local function declared_servers(self, list)
@@ -192,7 +196,7 @@ function pool.new(name, conf)
     attempt = conf.attempt, retry_on = conf.retry_on, record_route = conf.record_route,
     path = conf.path, shared_dialogs = conf.shared_dialogs,
     policy = policy_of(conf, name), slow_start = conf.slow_start,
-    max_duration = conf.max_duration, tls = conf.tls,
+    max_duration = conf.max_duration,
     is_ordered = conf.policy == "ordered", -- then the first server is the one to go back to
     discover = conf.discover,
   }
