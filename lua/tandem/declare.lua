@@ -74,6 +74,8 @@ local function flat(settings)
     t1 = timers.t1, t2 = timers.t2, t4 = timers.t4,
     trying = settings.trying,
     late_answer = settings.late_answer,
+    tcp = settings.tcp,
+    udp_max = settings.udp_max == false and 0 or settings.udp_max,
     domains = settings.domains,
     trust = settings.trust,
     lua_memory = lua.memory,

@@ -399,6 +399,18 @@ options.listener = record({
     or (out.ca and not out.verify and "ca is for verify = true") or nil
 end)
 
+-- Of connections: how long, how many, how much.
+options.tcp = record {
+  connect_timeout = duration,
+  handshake_timeout = duration,
+  header_timeout = duration,
+  idle_timeout = duration,
+  per_source = integer { min = 1, max = 1000000 },
+  connections = integer { min = 1, max = 1000000 },
+  max_message = integer { min = 1024, max = 65535 },
+  max_queue = integer { min = 65535, max = 16777216 },
+}
+
 options.settings = record {
   workers = integer { min = 1, max = 64 },
   log_level = word { "debug", "info", "warn", "error" },
@@ -409,6 +421,8 @@ options.settings = record {
   trust = netset.type,
   trying = word { "commit", "rfc" },
   late_answer = word { "bye", "forward" },
+  tcp = options.tcp,
+  udp_max = schema.off_or(integer { min = 512, max = 65535 }),
   lua = record {
     memory = schema.number { min = 1e6 },
     burst = seconds { min = 0.001, max = 10 },

@@ -358,7 +358,8 @@ describe("the API", function()
 
   local options = fake.new():require "tandem.options"
   for _, case in ipairs {
-    { options.settings, "sip.settings(options)" }, { options.pool, "The options of a pool" },
+    { options.settings, "sip.settings(options)" }, { options.tcp, "Limits of connections" },
+    { options.pool, "The options of a pool" },
     { options.server, "A server" }, { options.check, "check" }, { options.passive, "passive" },
     { options.failback, "failback" }, { options.request, "sip.request(options)" },
     { options.try, "Options of an attempt" },

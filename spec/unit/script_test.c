@@ -250,6 +250,7 @@ TEST(load_reads_the_plan)
 		"   advertise = 'sip.example.com' } },"
 		" settings = { workers = 2, log_level = 'debug', t1 = 0.25,"
 		"  trying = 'rfc', late_answer = 'forward',"
+		"  tcp = { idle_timeout = 600, per_source = 2 }, udp_max = 0,"
 		"  domains = { 'example.com' }, trust = { '10.0.0.0/8' } },"
 		" dump = '{}' } end)");
 	const struct plan *p;
@@ -265,6 +266,10 @@ TEST(load_reads_the_plan)
 	CHECK_INT(p->times.t2, SECONDS(4));
 	CHECK_INT(p->trying, TRYING_RFC);
 	CHECK_INT(p->late_answer, LATE_FORWARD);
+	CHECK_INT(p->streams.idle, SECONDS(600));
+	CHECK_INT(p->streams.per_source, 2);
+	CHECK_INT(p->streams.header, SECONDS(10));
+	CHECK_INT(p->udp_max, 0);
 	script_free(&s);
 }
 

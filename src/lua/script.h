@@ -57,6 +57,8 @@ struct plan {
 	struct txn_times times;
 	enum trying_mode trying;
 	enum late_answer late_answer;
+	struct stream_limits streams;
+	size_t udp_max;
 	enum log_level log_level;
 	const char *key_file, *state_dir; /* NULL: not given; owned by script */
 	const char *dump; /* canonical JSON of all declarations */

@@ -50,6 +50,8 @@ int script_settings(const struct script *s, struct mem *m,
 	out_r->times = s->plan.times;
 	out_r->trying = s->plan.trying;
 	out_r->late_answer = s->plan.late_answer;
+	out_r->streams = s->plan.streams;
+	out_r->udp_max = s->plan.udp_max;
 	err = copy_trust(s, m, out_r);
 	if (!err)
 		err = copy_domains(s, m, out_r);

@@ -121,6 +121,41 @@ static void read_numbers(lua_State *L, int t, struct script *s)
 	read_us(L, t, "t4", &s->plan.times.t4);
 }
 
+/* Whole numbers of bytes or connections. */
+static size_t read_whole(lua_State *L, int t, const char *name, size_t old)
+{
+	lua_Integer n = (lua_Integer)old;
+
+	if (lua_getfield(L, t, name) != LUA_TNIL)
+		n = luaL_checkinteger(L, -1);
+	lua_pop(L, 1);
+	if (n < 0 || n > UINT32_MAX)
+		luaL_error(L, "%s: out of range", name);
+	return (size_t)n;
+}
+
+static void read_streams(lua_State *L, int t, struct plan *p)
+{
+	struct stream_limits *l = &p->streams;
+
+	p->udp_max = read_whole(L, t, "udp_max", p->udp_max);
+	if (lua_getfield(L, t, "tcp") != LUA_TNIL) {
+		t = lua_gettop(L);
+		luaL_checktype(L, t, LUA_TTABLE);
+		read_us(L, t, "connect_timeout", &l->connect);
+		read_us(L, t, "handshake_timeout", &l->handshake);
+		read_us(L, t, "header_timeout", &l->header);
+		read_us(L, t, "idle_timeout", &l->idle);
+		l->per_source =
+		    (uint32_t)read_whole(L, t, "per_source", l->per_source);
+		l->connections =
+		    (uint32_t)read_whole(L, t, "connections", l->connections);
+		l->message = read_whole(L, t, "max_message", l->message);
+		l->queue = read_whole(L, t, "max_queue", l->queue);
+	}
+	lua_pop(L, 1);
+}
+
 /* The list at the top; room for its n elements of this size. Pops it later. */
 static void *make_room(lua_State *L, struct script *s, size_t size, size_t *n_r)
 {
@@ -167,6 +202,8 @@ void plan_read(lua_State *L, int idx, struct script *s)
 
 	settings_init(&defaults);
 	p->times = defaults.times;
+	p->streams = defaults.streams;
+	p->udp_max = defaults.udp_max;
 	p->log_level = LOG_INFO;
 	luaL_checktype(L, idx, LUA_TTABLE);
 	read_listeners(L, idx, p);
@@ -177,6 +214,7 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	t = lua_gettop(L);
 	read_numbers(L, t, s);
 	read_words(L, t, p);
+	read_streams(L, t, p);
 	read_trust(L, t, s);
 	read_domains(L, t, s);
 	read_text(L, t, "state_dir", s, &p->state_dir);

@@ -41,12 +41,9 @@ static struct str transport_text(const struct hop *hop)
 	return str_from(transport_name((enum transport)hop->transport));
 }
 
-static void say(struct flows *fs, enum log_level level, const char *key,
-		const struct log_field *f, size_t n)
+static void say(struct flows *fs, const struct log_event *e)
 {
-	struct log_event e = {level, key, f, n};
-
-	fs->c.host->log(fs->c.host->ctx, &e);
+	fs->c.host->log(fs->c.host->ctx, e);
 }
 
 void flow_log_up(struct flow *f, struct now now)
@@ -69,8 +66,10 @@ void flow_log_up(struct flow *f, struct now now)
 					     : STR("")),
 		    LOGF_INT("skipped", (int64_t)skipped),
 		};
+		struct log_event e = {LOG_INFO, "flow.up", field,
+				      ARRAY_LEN(field)};
 
-		say(fs, LOG_INFO, "flow.up", field, ARRAY_LEN(field));
+		say(fs, &e);
 	}
 }
 
@@ -142,6 +141,41 @@ void flow_count_bad(struct counters *c, enum frame_bad bad)
 	count(c, of[bad]);
 }
 
+/* What a line about an end says. */
+struct ending {
+	enum log_level level;
+	const struct hop *peer;
+	bool accepted, was_up;
+	const char *cause;
+	struct str why;
+	double seconds;
+};
+
+static void log_ending(struct flows *fs, const struct ending *x, struct now now)
+{
+	uint64_t skipped = 0;
+
+	if (!take_line(&fs->down, now, &skipped))
+		return;
+	{
+		struct log_field field[] = {
+		    LOGF_ADDR("peer", &x->peer->addr),
+		    LOGF_STR("transport", transport_text(x->peer)),
+		    LOGF_ADDR("listener", listener_addr(fs, x->peer)),
+		    LOGF_STR("direction", direction(x->accepted)),
+		    LOGF_STR("cause", str_from(x->cause)),
+		    LOGF_STR("why", x->why.p ? x->why : STR("")),
+		    LOGF_BOOL("was_up", x->was_up),
+		    LOGF_NUM("seconds", x->seconds),
+		    LOGF_INT("skipped", (int64_t)skipped),
+		};
+		struct log_event e = {x->level, "flow.down", field,
+				      ARRAY_LEN(field)};
+
+		say(fs, &e);
+	}
+}
+
 static bool is_orderly(enum flow_why why, enum cause cause)
 {
 	return why == WHY_IDLE || why == WHY_STOPPED ||
@@ -151,59 +185,36 @@ static bool is_orderly(enum flow_why why, enum cause cause)
 void flow_log_down(struct flow *f, enum flow_why why, enum cause cause,
 		   struct str text, struct now now)
 {
-	struct flows *fs = f->fs;
+	struct counters *c = f->fs->c.counters;
 	bool was_up = f->state == FLOW_OPEN;
-	uint64_t skipped = 0;
+	struct ending x = {
+	    .level = was_up && is_orderly(why, cause) ? LOG_INFO : LOG_WARN,
+	    .peer = &f->hop,
+	    .accepted = f->accepted,
+	    .was_up = was_up,
+	    .cause = WHY[why] ? WHY[why] : cause_text(cause),
+	    .why = text,
+	    .seconds = (double)tick_diff(now.mono, f->since) / 1e6,
+	};
 
 	if (was_up)
-		count_end(fs->c.counters, why, cause);
+		count_end(c, why, cause);
 	else
-		count_failure(fs->c.counters, cause);
-	if (!take_line(&fs->down, now, &skipped))
-		return;
-	{
-		const char *said = WHY[why] ? WHY[why] : cause_text(cause);
-		struct log_field field[] = {
-		    LOGF_ADDR("peer", &f->hop.addr),
-		    LOGF_STR("transport", transport_text(&f->hop)),
-		    LOGF_ADDR("listener", listener_addr(fs, &f->hop)),
-		    LOGF_STR("direction", direction(f->accepted)),
-		    LOGF_STR("cause", str_from(said)),
-		    LOGF_STR("why", text.p ? text : STR("")),
-		    LOGF_BOOL("was_up", was_up),
-		    LOGF_NUM("seconds",
-			     (double)tick_diff(now.mono, f->since) / 1e6),
-		    LOGF_INT("skipped", (int64_t)skipped),
-		};
-
-		say(fs, is_orderly(why, cause) && was_up ? LOG_INFO : LOG_WARN,
-		    "flow.down", field, ARRAY_LEN(field));
-	}
+		count_failure(c, cause);
+	log_ending(f->fs, &x, now);
 }
 
 void flow_log_no_handshake(struct flows *fs, const struct flow_event *e,
 			   struct now now)
 {
-	uint64_t skipped = 0;
+	struct ending x = {.level = LOG_WARN,
+			   .peer = &e->peer,
+			   .accepted = true,
+			   .cause = cause_text(e->cause),
+			   .why = e->text};
 
 	count(fs->c.counters, CNT_FLOW_REFUSED_TLS);
-	if (!take_line(&fs->down, now, &skipped))
-		return;
-	{
-		struct log_field field[] = {
-		    LOGF_ADDR("peer", &e->peer.addr),
-		    LOGF_STR("transport", transport_text(&e->peer)),
-		    LOGF_ADDR("listener", listener_addr(fs, &e->peer)),
-		    LOGF_STR("direction", direction(true)),
-		    LOGF_STR("cause", str_from(cause_text(e->cause))),
-		    LOGF_STR("why", e->text.p ? e->text : STR("")),
-		    LOGF_BOOL("was_up", false),
-		    LOGF_NUM("seconds", 0),
-		    LOGF_INT("skipped", (int64_t)skipped),
-		};
-
-		say(fs, LOG_WARN, "flow.down", field, ARRAY_LEN(field));
-	}
+	log_ending(fs, &x, now);
 }
 
 void flow_log_refused(struct flows *fs, const struct hop *peer, struct str why,
@@ -221,7 +232,9 @@ void flow_log_refused(struct flows *fs, const struct hop *peer, struct str why,
 		    LOGF_STR("why", why),
 		    LOGF_INT("skipped", (int64_t)skipped),
 		};
+		struct log_event e = {LOG_WARN, "flow.refused", field,
+				      ARRAY_LEN(field)};
 
-		say(fs, LOG_WARN, "flow.refused", field, ARRAY_LEN(field));
+		say(fs, &e);
 	}
 }

@@ -40,7 +40,19 @@ function sip.settings(opts) end
 ---@field trust tandem.NetSet|string[]|nil sources that may send anywhere
 ---@field trying "commit"|"rfc"|nil when a caller gets 100; "commit"
 ---@field late_answer "bye"|"forward"|nil a 2xx after our own final; "bye"
+---@field tcp tandem.TcpSettings? limits of connections, over TLS too
+---@field udp_max integer|false|nil requests of more bytes go by TCP; 1300; false: never
 ---@field lua { memory: number?, burst: number? }? limits of the script: bytes, seconds
+
+---@class tandem.TcpSettings
+---@field connect_timeout number? seconds to be up, TLS handshake included; 2
+---@field handshake_timeout number? seconds for the TLS handshake of who connects to us; 5
+---@field header_timeout number? seconds for a first message, and for one that has begun; 10
+---@field idle_timeout number? seconds without message, keep-alive or transaction; 120
+---@field per_source integer? connections from one address, per worker; 64
+---@field connections integer? in all, per worker; 20000
+---@field max_message integer? bytes of one message; 65535
+---@field max_queue integer? bytes that may wait to be written or read; 262144
 
 -- Servers in tiers, with checks. `name` is of letters, digits, '_', '.' and '-'.
 ---@param name string
