@@ -403,7 +403,7 @@ describe("TLS in the simulator", function()
     bob:identity { wants_client = true }
     assert.equal("transport", tls_call().error)
     assert.equal("tls_handshake", alice.ended[1].cause)
-    assert.equal("the peer demands a certificate of us", alice.ended[1].text)
+    assert.equal("the peer demands a client certificate", alice.ended[1].text)
     assert.equal("the client shows no certificate", bob.ended[1].text)
     alice:identity { names = { "alice.example" } }
     assert.equal(200, tls_call().code)
@@ -419,7 +419,7 @@ describe("TLS in the simulator", function()
     net:run(0.1)
     assert.equal("reset", dave.ended[1].cause)
     assert.equal("tls_handshake", bob.ended[1].cause)
-    assert.equal("not a TLS handshake", bob.ended[1].text)
+    assert.equal("the peer does not speak TLS", bob.ended[1].text)
   end)
 
   it("is for endpoints that have it", function()

@@ -4,7 +4,8 @@ local sim = require "tandem.sim"
 
 local script = [[
 local sip = require "tandem"
-sip.listen { "udp:0.0.0.0:5060", "tcp:0.0.0.0:5060", "tls:0.0.0.0:5061" }
+sip.listen { "udp:0.0.0.0:5060", "tcp:0.0.0.0:5060",
+  { "tls:0.0.0.0:5061", cert = "sip.pem", key = "sip.key" } }
 local pbx = sip.pool("pbx", {
   servers = {
     { name = "a", uri = "sip:10.0.0.1", tier = 1 },

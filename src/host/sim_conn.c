@@ -194,7 +194,7 @@ bool sim_conn_late(struct sim *s, struct end *e, struct sim_event *out_r)
 	if (!is_server(e) || e->state != END_HANDSHAKE)
 		return false;
 	sim_seg_reset(s, e->host, sim_other(e));
-	return down(s, e, CAUSE_TLS_HANDSHAKE, "the handshake takes too long",
+	return down(s, e, CAUSE_TLS_HANDSHAKE, "the handshake took too long",
 		    out_r);
 }
 
@@ -318,7 +318,7 @@ static bool on_done(struct sim *s, struct end *e, struct sim_event *out_r)
 				 : sim_flow_tls(s, client)->cert[0] != '\0';
 
 		if (!has)
-			why = "the peer demands a certificate of us";
+			why = "the peer demands a client certificate";
 	}
 	if (!why)
 		return up(s, e, name, out_r);
@@ -359,8 +359,8 @@ static bool on_data(struct sim *s, struct end *e, const struct seg *seg,
 
 	if (e->state == END_HANDSHAKE) {
 		sim_seg_reset(s, e->host, from);
-		return down(s, e, CAUSE_TLS_HANDSHAKE, "not a TLS handshake",
-			    out_r);
+		return down(s, e, CAUSE_TLS_HANDSHAKE,
+			    "the peer does not speak TLS", out_r);
 	}
 	if (e->state != END_UP) {
 		sim_seg_reset(s, e->host, from);
