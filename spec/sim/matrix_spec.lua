@@ -20,7 +20,8 @@ for _, transport in ipairs(transports) do
       proxy = host.proxy, server = host.server, phone = host.phone,
       parameter = transport == "udp" and "" or ";transport=" .. transport,
     }
-    listen[#listen + 1] = ('"%s:%s"'):format(transport, host.proxy)
+    listen[#listen + 1] = ("{ '%s:%s'%s }"):format(transport, host.proxy,
+      transport == "tls" and ", cert = 'sip.pem', key = 'sip.key'" or "")
   end
 end
 

@@ -2,7 +2,7 @@
 --
 --   local ca = certs.authority "ca"
 --   local pbx = ca:issue("pbx", { names = { "pbx.example.com" } })
---   sip.listen { { "tls:...", cert = "%{cert}", key = "%{key}" } }   -- pbx.cert, pbx.key
+--   sip.listen { { "tls:...", cert = "pbx.pem", key = "pbx.key" } }  -- beside the script
 local process = require "support.process"
 local sh = require "support.sh"
 local error, ipairs, setmetatable, string, table = error, ipairs, setmetatable, string, table
