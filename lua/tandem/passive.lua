@@ -18,6 +18,9 @@ local innocent = {
   no_source = true, too_big = true, none = true, dns_none = true, dns_timeout = true,
 }
 
+-- What takes the time of an attempt.
+local silence = { silent = true, connect_timeout = true }
+
 -- It answered. A trial is over with that, whatever the answer.
 ---@param server table
 function passive.answered(server)
@@ -94,6 +97,9 @@ function passive.on_attempt(facts, code, cause, _, addr, moved)
   end
   if addr and #server.places > 1 then
     at_address(server, addr, cause)
+    if silence[cause] then
+      places.silent(server, addr)
+    end
   end
   if moved then
     return

@@ -6,7 +6,6 @@
 -- of a server that has several (address.lua), health =, streak = and ends =.
 local core = require "tandem.core"
 local link = require "tandem.link"
-local misuse = require "tandem.misuse"
 local pool_state = require "tandem.state"
 local registry = require "tandem.registry"
 local ipairs, math, pairs, table = ipairs, math, pairs, table
@@ -34,13 +33,8 @@ end
 
 local ports = { udp = 5060, tcp = 5060, tls = 5061 }
 
--- What URI says a transport, sips means TLS.
 local function transport_of(uri)
-  local word = uri.scheme == "sips" and "tls" or (uri.transport or "udp"):lower()
-  if not ports[word] then
-    misuse("'%s': unknown transport '%s'", uri.text, word)
-  end
-  return word
+  return uri.scheme == "sips" and "tls" or uri.transport or "udp"
 end
 
 -- One address of a server; what it does not say its URI does.
@@ -218,6 +212,31 @@ link.receiver(topic, function(message)
   if server and server.at == message[2] then -- else a reload says otherwise by now
     replace(server, message[3])
     apply(server)
+  end
+end)
+
+local silent_topic = "tandem.silent"
+
+-- Nobody answered at one of its addresses: the next attempt begins at another one, in
+-- whatever worker. In this one the core knows.
+---@param server table
+---@param at string
+function places.silent(server, at)
+  if core.workers() == 1 then
+    return
+  end
+  local message = core.json_encode { server.full, at }
+  for worker = 0, core.workers() - 1 do
+    if worker ~= core.worker() then
+      core.post(worker, silent_topic, message)
+    end
+  end
+end
+
+link.receiver(silent_topic, function(message)
+  local server = registry.server(message[1])
+  if server and places.find(server, message[2]) then
+    server.facts:silent(message[2])
   end
 end)
 

@@ -199,6 +199,12 @@ function Facts:leave()
   self.home.users, self.home.left = self.home.users - 1, self.node.now
 end
 
+-- Where other workers had no answer.
+function Facts:silent(addr)
+  self.silences = self.silences or {}
+  table.insert(self.silences, addr)
+end
+
 -- What worker 0's core knows of where the server is; `no_memory`: none for that.
 function Facts:place(list)
   if self.no_memory then

@@ -286,6 +286,19 @@ static int l_place(lua_State *L)
 	return 1;
 }
 
+/* facts:silent("10.0.0.1:5060;transport=udp"): another worker had no answer
+ * there; the next attempt begins elsewhere. */
+static int l_silent(lua_State *L)
+{
+	struct server_places s = {.n = 0};
+
+	lua_settop(L, 2);
+	read_addr(L, check(L, 1), &s);
+	proxy_place_silent(core_proxy(script_core(L)), &s.at[0],
+			   script_of(L)->now);
+	return 0;
+}
+
 static int l_name(lua_State *L)
 {
 	lua_pushstring(L, check(L, 1)->name);
@@ -327,8 +340,9 @@ static int l_leave(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"get", l_get},     {"set", l_set},   {"add", l_add},   {"name", l_name},
-    {"id", l_id},       {"rate", l_rate}, {"used", l_used}, {"place", l_place},
+    {"get", l_get},     {"set", l_set},     {"add", l_add},
+    {"name", l_name},   {"id", l_id},       {"rate", l_rate},
+    {"used", l_used},   {"place", l_place}, {"silent", l_silent},
     {"leave", l_leave}, {NULL, NULL}};
 
 const struct box_type facts_type = {.name = "tandem.Facts",

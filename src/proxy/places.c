@@ -59,6 +59,14 @@ int proxy_set_places(struct proxy *p, const struct member *m,
 	return 0;
 }
 
+void proxy_place_silent(struct proxy *p, const struct server_place *at,
+			struct now now)
+{
+	struct hop hop = {.transport = at->transport, .addr = at->addr};
+
+	shun_add(&p->shunned, SHUN_SILENT, &hop, now.mono);
+}
+
 void places_fini(struct proxy *p)
 {
 	for (size_t i = 0; i < p->places.n; i++)

@@ -19,6 +19,11 @@ const struct server_places *proxy_places(const struct proxy *p,
 int proxy_set_places(struct proxy *p, const struct member *m,
 		     const struct server_places *places);
 
+/* Nobody has answered there just now, to another worker: it comes after the
+ * others for a while (shun.h). */
+void proxy_place_silent(struct proxy *p, const struct server_place *at,
+			struct now now);
+
 /* The address belongs to this member: exactly, or by its IP when no other has
  * it exactly; on loopback exactly. */
 bool proxy_is_at(const struct proxy *p, const struct member *m,
