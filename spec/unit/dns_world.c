@@ -249,23 +249,34 @@ void dns_world_reply(struct dns_world *w, unsigned i, struct str bytes)
 	answer(w, i, &(struct answer){ANSWER_REPLY, bytes});
 }
 
+void dns_text_answer(struct dns_text *t, const struct zone_line *zone,
+		     const struct query *q)
+{
+	bool any = false;
+
+	dns_text_init(t, q->name, q->type, 0);
+	for (const struct zone_line *z = zone; z->name; z++) {
+		if (strcmp(z->name, q->name) != 0 || z->type != q->type)
+			continue;
+		any = true;
+		dns_text_record(t, DNS_ANSWER, z->name, z->type, z->ttl,
+				z->data);
+	}
+	if (!any)
+		dns_text_soa(t, "example", 60, 60);
+}
+
 void dns_world_answer(struct dns_world *w, unsigned i)
 {
 	const struct query *q = w->asked[i];
 	struct dns_text t;
-	bool any = false;
 
-	dns_text_init(&t, q->name, q->type, w->servfail ? 2 : 0);
-	for (const struct zone_line *z = w->zone; !w->servfail && z->name;
-	     z++) {
-		if (strcmp(z->name, q->name) != 0 || z->type != q->type)
-			continue;
-		any = true;
-		dns_text_record(&t, DNS_ANSWER, z->name, z->type, z->ttl,
-				z->data);
-	}
-	if (!any)
+	if (w->servfail) {
+		dns_text_init(&t, q->name, q->type, 2);
 		dns_text_soa(&t, "example", 60, 60);
+	} else {
+		dns_text_answer(&t, w->zone, q);
+	}
 	dns_world_reply(w, i, dns_text_str(&t));
 }
 

@@ -36,8 +36,6 @@ void dns_text_soa(struct dns_text *t, const char *zone, uint32_t ttl,
 		  uint32_t minimum);
 struct str dns_text_str(struct dns_text *t);
 
-/* ---- the world ---- */
-
 /* The lines of a zone; a name that is in none of them is not there. */
 struct zone_line {
 	const char *name;
@@ -45,6 +43,11 @@ struct zone_line {
 	uint32_t ttl;
 	const char *data;
 };
+/* What the zone, whose last line has no name, says to a question. */
+void dns_text_answer(struct dns_text *t, const struct zone_line *zone,
+		     const struct query *q);
+
+/* ---- the world ---- */
 
 struct dns_world {
 	struct mem mem;

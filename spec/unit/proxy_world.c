@@ -67,6 +67,41 @@ static void fake_post(void *ctx, unsigned worker, const struct post *msg)
 	core_post(w->core[worker], w->now, msg);
 }
 
+static void fake_query(void *ctx, struct query *q)
+{
+	struct pw_host *h = ctx;
+	struct pw *w = h->w;
+
+	CHECK(w->n_dns < ARRAY_LEN(w->asked_dns));
+	w->asked_dns[w->n_dns++] = (struct pw_query){q, h->worker};
+	w->questions++;
+}
+
+static void fake_unquery(void *ctx, struct query *q)
+{
+	struct pw *w = ((struct pw_host *)ctx)->w;
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < w->n_dns; i++)
+		if (w->asked_dns[i].q != q)
+			w->asked_dns[kept++] = w->asked_dns[i];
+	w->n_dns = kept;
+}
+
+void pw_dns(struct pw *w)
+{
+	struct dns_text t;
+
+	for (pw_settle(w); w->zone && w->n_dns; pw_settle(w)) {
+		struct pw_query q = w->asked_dns[--w->n_dns];
+		struct answer a = {.status = ANSWER_REPLY};
+
+		dns_text_answer(&t, w->zone, q.q);
+		a.bytes = dns_text_str(&t);
+		core_answer(w->core[q.worker], w->now, q.q, &a);
+	}
+}
+
 static void fake_log(void *ctx, const struct log_event *e)
 {
 	(void)ctx;
@@ -284,6 +319,8 @@ struct pw *pw_open(unsigned workers)
 					   .close = fake_close,
 					   .source = fake_source,
 					   .post = fake_post,
+					   .query = fake_query,
+					   .unquery = fake_unquery,
 					   .log = fake_log};
 		w->core[i] = core_new(w->node, i, &w->host[i], key, w->now);
 		w->user[i] = user;

@@ -11,6 +11,7 @@
 #define UNIT_PROXY_WORLD_H
 
 #include "core/core.h"
+#include "dns_world.h"
 #include "support/unit.h"
 #include "util/err.h"
 #include "util/list.h"
@@ -69,6 +70,13 @@ struct pw {
 	size_t opens, ups;       /* and those that are up by now: pw_run */
 	bool stalled;            /* none comes up any more */
 	bool no_source;
+	/* what the resolver knows; NULL: it does not answer */
+	const struct zone_line *zone;
+	struct pw_query {
+		struct query *q;
+		unsigned worker;
+	} asked_dns[64];
+	unsigned n_dns, questions;
 	unsigned away; /* bit i: the address of listener i is not ours now */
 	struct pw_plan plan;
 	/* the request the policy works on, and what it was told */
@@ -94,6 +102,8 @@ void pw_free(struct pw *w);
 void pw_run(struct pw *w, int64_t us);
 /* Only the present millisecond. */
 void pw_settle(struct pw *w);
+/* The resolver answers what it was asked, and what follows from that. */
+void pw_dns(struct pw *w);
 /* A member of a pool; "a/1" at that address. */
 struct member *pw_member(struct pw *w, const char *name, const char *addr);
 

@@ -51,29 +51,29 @@ static void report(struct attempt *a, bool moved, struct now now)
 		policy->on_attempt(policy->ctx, a->req, &o, a->took, now);
 }
 
-/* All that its end means here; nobody is told. */
-static void close(struct attempt *a, bool give_up, struct str reason,
-		  struct now now)
+void attempt_close(struct attempt *a, struct now now)
 {
-	struct client *c = a->client;
-
 	a->open = false;
 	a->req->n_open--;
 	attempt_uncount(a);
 	a->took = tick_diff(now.mono, a->started);
 	stop_timers(a);
-	if (give_up && c) {
-		a->client = NULL;
-		client_abandon(c, reason, now);
-	}
+	if (a->locate)
+		locate_stop(&a->locate);
 }
 
 void attempt_end(struct attempt *a, bool give_up, struct str reason,
 		 struct now now)
 {
+	struct client *c = a->client;
+
 	if (!a->open)
 		return;
-	close(a, give_up, reason, now);
+	attempt_close(a, now);
+	if (give_up && c) {
+		a->client = NULL;
+		client_abandon(c, reason, now);
+	}
 	report(a, false, now);
 }
 
@@ -89,6 +89,10 @@ void attempt_on_limit(struct timer *t, struct now now)
 			    STR("Reason: SIP;cause=408;text=\"Ring time-out\""
 				"\r\n"),
 			    now);
+	} else if (a->locate) {
+		a->failed = OUTCOME_TRANSPORT;
+		a->cause = CAUSE_DNS_TIMEOUT;
+		attempt_end(a, false, STR_NONE, now);
 	} else {
 		a->failed = OUTCOME_TIMEOUT;
 		a->cause = a->limit_kind == LIMIT_TIMEOUT ? CAUSE_SILENT
@@ -215,7 +219,7 @@ void attempt_on_failure(struct attempt *a, enum cause cause, struct now now)
 		    cause == CAUSE_SILENT ? OUTCOME_TIMEOUT : OUTCOME_TRANSPORT;
 		a->cause = cause;
 		launch_note(a, now);
-		close(a, false, STR_NONE, now);
+		attempt_close(a, now);
 		report(a, launch_again(a, now), now);
 	}
 	group_check(r, now);

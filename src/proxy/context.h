@@ -32,6 +32,7 @@ struct attempt {
 	struct request *req;
 	struct client *client;    /* NULL: given up, or ended */
 	struct target target;     /* `hop`: this attempt's address */
+	struct locate *locate;    /* where that is is being looked up */
 	struct way *way;          /* shared by those of one target; or NULL */
 	char branch[BRANCH_LEN];  /* finds the attempt of a stub */
 	uint32_t number;          /* from 1 */
@@ -220,6 +221,8 @@ void attempt_on_timer_c(struct timer *t, struct now now);
 void attempt_on_response(struct attempt *a, struct client *c, struct msg *m,
 			 struct now now);
 void attempt_on_failure(struct attempt *a, enum cause cause, struct now now);
+/* It is no longer open; nobody is told. */
+void attempt_close(struct attempt *a, struct now now);
 /* Ends it; the client transaction is given up when `give_up`. */
 void attempt_end(struct attempt *a, bool give_up, struct str reason,
 		 struct now now);

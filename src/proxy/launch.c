@@ -373,47 +373,91 @@ static bool take_breadth(struct attempt *a, size_t i, size_t n)
 	return false;
 }
 
-/* 0, ERR_NOTFOUND: no address is known, ERR_NOMEM. */
-static int find_way(struct attempt *a, struct way *way, struct now now)
-{
-	struct request *r = a->req;
-	struct target *t = &a->target;
-	uint64_t seed = a->opts.seed;
-	int err;
-
-	if (!seed)
-		seed = siphash24(r->proxy->c.key, r->key.call_id.p,
-				 r->key.call_id.n);
-	if (t->hop.addr.family != ADDR_NONE) {
-		if (t->member)
-			way_identify(t->member, &t->hop);
-		err = way_of_hop(r->arena, &t->hop, way);
-		way->fixed = !t->member || t->member->fixed_transport;
-		return err;
-	}
-	if (t->member)
-		return way_of_member(r->proxy, t->member, seed, r->arena,
-				     now.mono, way);
-	return way_of_uri(r->arena, t->next, way);
-}
+/* ---- where to ---- */
 
 /* Where its route leads there is a server of ours: what becomes of the request
  * says something about it. */
 static void name_server(struct attempt *a)
 {
 	struct way *way = a->way;
-	struct member *m = follow_member(a->req, &way->hop[0].addr);
+	struct member *m;
 
+	if (!a->target.by_route || a->target.member)
+		return;
+	m = follow_member(a->req, &way->hop[0].addr);
 	a->target.member = m;
 	for (unsigned i = 0; m && i < way->n; i++)
 		way_identify(m, &way->hop[i]);
+}
+
+/* It was open while the look-up went on. */
+static void on_located(void *ctx, const struct places *found, struct now now)
+{
+	struct attempt *a = ctx;
+	struct request *r = a->req;
+
+	a->locate = NULL;
+	attempt_close(a, now);
+	if (found->n == 0) {
+		fail_unsent(a, found->cause);
+	} else if (way_of_places(r->proxy, found, r->arena, now.mono, a->way) !=
+		   0) {
+		count(r->proxy->c.counters, CNT_NOMEM);
+		fail_unsent(a, CAUSE_NO_SOURCE);
+	} else {
+		name_server(a);
+		go(a, true, now);
+	}
+	group_check(r, now);
+}
+
+/* The policy's time runs, and the caller may cancel; nothing is sent yet. */
+static int look_up(struct attempt *a, const struct locate_ask *ask,
+		   struct now now)
+{
+	struct request *r = a->req;
+
+	a->locate = locate_start(r->proxy->c.resolver, ask, on_located, a, now);
+	if (!a->locate)
+		return ERR_NOMEM;
+	a->open = true;
+	r->n_open++;
+	attempt_arm(a, LIMIT_TIMEOUT, time_left(a, now), now);
+	return 0;
+}
+
+/* 0: the way is known, or being looked up (a->locate). ERR_NOTFOUND, with the
+ * reason in *cause_r; ERR_NOMEM. */
+static int find_way(struct attempt *a, struct now now, enum cause *cause_r)
+{
+	struct request *r = a->req;
+	struct target *t = &a->target;
+	struct locate_ask ask;
+	uint64_t seed = a->opts.seed;
+	int err;
+
+	*cause_r = CAUSE_DNS_NONE;
+	if (!seed)
+		seed = way_seed(r->proxy, r->key.call_id);
+	if (t->hop.addr.family != ADDR_NONE) {
+		if (t->member)
+			way_identify(t->member, &t->hop);
+		a->way->fixed = !t->member || t->member->fixed_transport;
+		return way_of_hop(r->arena, &t->hop, a->way);
+	}
+	if (t->member)
+		return way_of_member(r->proxy, t->member, seed, r->arena,
+				     now.mono, a->way);
+	err = way_of_uri(r->proxy, t->next, seed, r->arena, now, a->way, &ask,
+			 cause_r);
+	return err == ERR_STATE ? look_up(a, &ask, now) : err;
 }
 
 void launch(struct request *r, const struct target *t, size_t i, size_t n,
 	    struct now now)
 {
 	struct attempt *a = attempt_new(r, t, now);
-	struct way way, *kept;
+	enum cause cause;
 	int err;
 
 	if (!a)
@@ -421,19 +465,17 @@ void launch(struct request *r, const struct target *t, size_t i, size_t n,
 	keep_target(a);
 	if (!take_breadth(a, i, n))
 		return;
-	err = find_way(a, &way, now);
-	kept = err ? NULL : arena_alloc(r->arena, sizeof(*kept));
-	if (!kept) {
-		if (err != ERR_NOTFOUND)
-			count(r->proxy->c.counters, CNT_NOMEM);
-		fail_unsent(a, err == ERR_NOTFOUND ? CAUSE_DNS_NONE
-						   : CAUSE_NO_SOURCE);
-		return;
-	}
-	a->way = kept;
-	*kept = way;
-	kept->began = now.mono;
-	if (t->by_route && !t->member)
+	a->way = arena_zalloc(r->arena, sizeof(*a->way));
+	if (a->way)
+		a->way->began = now.mono;
+	err = a->way ? find_way(a, now, &cause) : ERR_NOMEM;
+	if (err == ERR_NOMEM) {
+		count(r->proxy->c.counters, CNT_NOMEM);
+		fail_unsent(a, CAUSE_NO_SOURCE);
+	} else if (err) {
+		fail_unsent(a, cause);
+	} else if (!a->locate) {
 		name_server(a);
-	go(a, true, now);
+		go(a, true, now);
+	}
 }

@@ -89,8 +89,10 @@ static void write_attempt(const struct attempt *a, struct buf *out)
 {
 	if (a->target.member)
 		buf_put(out, str_from(a->target.member->name));
-	else
+	else if (a->target.hop.addr.family != ADDR_NONE)
 		addr_write(out, &a->target.hop.addr);
+	else if (a->way)
+		buf_put(out, a->way->host); /* not found */
 	buf_char(out, ':');
 	if (a->res)
 		buf_u64(out, (uint64_t)a->res->code);

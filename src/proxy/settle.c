@@ -35,6 +35,8 @@ void request_let_go(struct request *r)
 
 		timer_stop(ts, &a->limit);
 		timer_stop(ts, &a->timer_c);
+		if (a->locate)
+			locate_stop(&a->locate);
 		attempt_uncount(a);
 	}
 }

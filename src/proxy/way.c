@@ -11,14 +11,15 @@ struct candidate {
 	bool taken;
 };
 
-int way_of_hop(struct arena *a, const struct hop *hop, struct way *out_r)
+int way_of_hop(struct arena *a, const struct hop *hop, struct way *w)
 {
 	struct hop *one = arena_alloc(a, sizeof(*one));
 
 	if (!one)
 		return ERR_NOMEM;
 	*one = *hop;
-	*out_r = (struct way){.hop = one, .n = 1};
+	w->hop = one;
+	w->n = 1;
 	return 0;
 }
 
@@ -109,7 +110,7 @@ static struct candidate *choose(struct candidate *c, unsigned n, uint64_t draw)
 }
 
 int way_of_member(const struct proxy *p, const struct member *m, uint64_t seed,
-		  struct arena *a, tick_t now, struct way *out_r)
+		  struct arena *a, tick_t now, struct way *w)
 {
 	const struct server_places *s = proxy_places(p, m);
 	struct candidate c[SERVER_PLACES];
@@ -117,12 +118,13 @@ int way_of_member(const struct proxy *p, const struct member *m, uint64_t seed,
 
 	if (s->n == 0)
 		return ERR_NOTFOUND;
-	*out_r = (struct way){.n = s->n, .fixed = m->fixed_transport};
-	out_r->hop = arena_alloc(a, s->n * sizeof(*out_r->hop));
-	if (!out_r->hop)
+	w->fixed = m->fixed_transport;
+	w->hop = arena_alloc(a, s->n * sizeof(*w->hop));
+	if (!w->hop)
 		return ERR_NOMEM;
+	w->n = s->n;
 	if (s->n == 1) {
-		out_r->hop[0] = hop_of_place(m, &s->at[0]);
+		w->hop[0] = hop_of_place(m, &s->at[0]);
 		return 0;
 	}
 	collect(p, m, s, now, c);
@@ -134,40 +136,94 @@ int way_of_member(const struct proxy *p, const struct member *m, uint64_t seed,
 		siphash_u64(&h, i);
 		next = choose(c, s->n, siphash_end(&h));
 		next->taken = true;
-		out_r->hop[i] = next->hop;
+		w->hop[i] = next->hop;
 	}
 	return 0;
 }
 
-/* RFC 5922 4: what the peer has to prove is the host we were told to go to, not
- * what DNS made of it. */
-static const char *identity_of(struct arena *a, const struct uri *uri)
+static struct hop hop_at(const struct way *w, const struct addr *addr,
+			 uint8_t transport)
 {
-	struct str host = uri->host;
+	struct hop hop = {.transport = transport, .addr = *addr};
 
-	if (host.n > 2 && host.p[0] == '[')
-		host = str_sub(host, 1, host.n - 1);
-	return arena_str(a, host).p;
+	if (transport == TRANSPORT_TLS)
+		hop.tls_name = w->host.p;
+	return hop;
 }
 
-int way_of_uri(struct arena *a, struct str text, struct way *out_r)
+int way_of_places(const struct proxy *p, const struct places *found,
+		  struct arena *a, tick_t now, struct way *w)
 {
+	w->hop = arena_alloc(a, found->n * sizeof(*w->hop));
+	if (!w->hop)
+		return ERR_NOMEM;
+	for (int silent = 0; silent < 2; silent++)
+		for (unsigned i = 0; i < found->n; i++) {
+			struct hop hop = hop_at(w, &found->at[i].addr,
+						found->at[i].transport);
+
+			if (shun_has(&p->shunned, SHUN_SILENT, &hop, now) ==
+			    (silent == 1))
+				w->hop[w->n++] = hop;
+		}
+	return 0;
+}
+
+/* An address needs no look-up (RFC 3263 4.1, 4.2). */
+static bool is_address(const struct locate_ask *ask, const struct way *w,
+		       struct hop *hop_r)
+{
+	int t = ask->sips ? TRANSPORT_TLS : ask->transport;
+	struct addr addr;
+
+	if (!addr_parse_ip(ask->host, &addr))
+		return false;
+	if (t < 0)
+		t = TRANSPORT_UDP;
+	addr.port = ask->port ? ask->port : transport_port((enum transport)t);
+	*hop_r = hop_at(w, &addr, (uint8_t)t);
+	return true;
+}
+
+/* In the arena, without the brackets of IPv6. */
+static struct str host_of(struct arena *a, struct str host)
+{
+	if (host.n > 2 && host.p[0] == '[')
+		host = str_sub(host, 1, host.n - 1);
+	return arena_str(a, host);
+}
+
+int way_of_uri(const struct proxy *p, struct str text, uint64_t seed,
+	       struct arena *a, struct now now, struct way *w,
+	       struct locate_ask *ask, enum cause *cause_r)
+{
+	struct places found;
 	struct uri uri;
 	struct hop hop;
-	struct str ignored;
 	int err;
 
-	if (!scan_uri(text, &uri) || !hop_of_uri(&uri, &hop))
+	*cause_r = CAUSE_DNS_NONE;
+	if (!scan_uri(text, &uri) || !locate_of_uri(&uri, ask))
 		return ERR_NOTFOUND;
-	if (hop.transport == TRANSPORT_TLS) {
-		hop.tls_name = identity_of(a, &uri);
-		if (!hop.tls_name)
-			return ERR_NOMEM;
-	}
-	err = way_of_hop(a, &hop, out_r);
-	if (!err)
-		out_r->fixed =
-		    uri.is_sips ||
-		    scan_param(uri.params, STR("transport"), &ignored);
-	return err;
+	w->fixed = ask->transport >= 0 || ask->sips;
+	w->host = host_of(a, uri.host);
+	if (!w->host.p)
+		return ERR_NOMEM;
+	if (is_address(ask, w, &hop))
+		return way_of_hop(a, &hop, w);
+	if (!p->c.resolver)
+		return ERR_NOTFOUND;
+	locate_through(p->c.listeners, ask);
+	ask->seed = seed;
+	err = locate_now(p->c.resolver, ask, now, &found);
+	if (err)
+		return err;
+	*cause_r = found.cause;
+	return found.n ? way_of_places(p, &found, a, now.mono, w)
+		       : ERR_NOTFOUND;
+}
+
+uint64_t way_seed(const struct proxy *p, struct str call_id)
+{
+	return siphash24(p->c.key, call_id.p, call_id.n);
 }

@@ -21,6 +21,9 @@ struct way {
 	unsigned n, next;
 	bool fixed;  /* the transport was chosen by who named the target */
 	bool by_tcp; /* the next one, although it says UDP: that was too big */
+	/* The host of the URI: what the peer has to prove to be (RFC 5922 4),
+	 * whatever DNS made of it. STR_NONE: no URI named it. */
+	struct str host;
 	tick_t began;
 };
 
@@ -28,12 +31,20 @@ struct way {
  * is the member's. */
 void way_identify(const struct member *m, struct hop *hop);
 /* One address, as it is. ERR_NOMEM. */
-int way_of_hop(struct arena *a, const struct hop *hop, struct way *out_r);
+int way_of_hop(struct arena *a, const struct hop *hop, struct way *w);
 /* ERR_NOTFOUND: none is known (now). ERR_NOMEM. */
 int way_of_member(const struct proxy *p, const struct member *m, uint64_t seed,
-		  struct arena *a, tick_t now, struct way *out_r);
-
-/* Of a URI. ERR_NOTFOUND: it is none of ours to follow, or a name. */
-int way_of_uri(struct arena *a, struct str uri, struct way *out_r);
+		  struct arena *a, tick_t now, struct way *w);
+/* Of a URI, as far as it is known. ERR_STATE: *ask_r has to be looked up;
+ * ERR_NOTFOUND: that is not there, or no SIP URI, for the reason in *cause_r;
+ * ERR_NOMEM. */
+int way_of_uri(const struct proxy *p, struct str uri, uint64_t seed,
+	       struct arena *a, struct now now, struct way *w,
+	       struct locate_ask *ask_r, enum cause *cause_r);
+/* What was found for that, at least one place. ERR_NOMEM. */
+int way_of_places(const struct proxy *p, const struct places *found,
+		  struct arena *a, tick_t now, struct way *w);
+/* The seed of a call. */
+uint64_t way_seed(const struct proxy *p, struct str call_id);
 
 #endif
