@@ -122,16 +122,16 @@ TEST(shunned_addresses_come_back)
 	struct hop a = hop_to(1, TRANSPORT_UDP), b = hop_to(1, TRANSPORT_TCP);
 	tick_t t = {.us = SECONDS(5)};
 
-	shun_add(&l, SHUN_SILENT, &a, t);
-	CHECK(shun_has(&l, SHUN_SILENT, &a, t));
-	CHECK(!shun_has(&l, SHUN_SILENT, &b, t));
+	shun_add(&l, SHUN_FAILED, &a, t);
+	CHECK(shun_has(&l, SHUN_FAILED, &a, t));
+	CHECK(!shun_has(&l, SHUN_FAILED, &b, t));
 	CHECK(!shun_has(&l, SHUN_NO_TCP, &a, t));
-	CHECK(shun_has(&l, SHUN_SILENT, &a, tick_add(t, SECONDS(30) - 1)));
-	CHECK(!shun_has(&l, SHUN_SILENT, &a, tick_add(t, SECONDS(30))));
-	shun_end(&l, SHUN_SILENT, &b);
-	CHECK(shun_has(&l, SHUN_SILENT, &a, t));
-	shun_end(&l, SHUN_SILENT, &a);
-	CHECK(!shun_has(&l, SHUN_SILENT, &a, t));
+	CHECK(shun_has(&l, SHUN_FAILED, &a, tick_add(t, SECONDS(30) - 1)));
+	CHECK(!shun_has(&l, SHUN_FAILED, &a, tick_add(t, SECONDS(30))));
+	shun_end(&l, SHUN_FAILED, &b);
+	CHECK(shun_has(&l, SHUN_FAILED, &a, t));
+	shun_end(&l, SHUN_FAILED, &a);
+	CHECK(!shun_has(&l, SHUN_FAILED, &a, t));
 }
 
 TEST(shunned_addresses_are_bounded)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "proxy/places.h"
+#include "proxy/way.h"
 #include "transaction/branch.h"
 #include "transport/listener.h"
 
@@ -85,8 +86,8 @@ static void on_end(void *ctx, struct own *own, const struct response *res,
 {
 	struct ownreq *o = ctx;
 
-	(void)own;
 	o->s->now = now;
+	o->addr = own_hop(own)->addr;
 	o->res = res;
 	o->cause = cause;
 	if (o->waiter)
@@ -178,14 +179,14 @@ static const struct server_place *first_place(const struct script *s,
 	return best;
 }
 
-static bool place_of(lua_State *L, struct ownreq *o, struct hop *hop,
-		     struct str uri)
+/* Left open for a URI: the core finds out. False: the server's address is not
+ * known. */
+static bool place_of(lua_State *L, struct ownreq *o, struct hop *hop)
 {
 	struct str addr = field(L, "addr"), params = addr, tp;
 	struct str place = str_cut(&params, ';');
 	const struct server_place *p;
 	int t = TRANSPORT_UDP;
-	struct uri u;
 
 	if (lua_getfield(L, 1, "facts") != LUA_TNIL)
 		o->member = facts_member(L, -1);
@@ -196,26 +197,17 @@ static bool place_of(lua_State *L, struct ownreq *o, struct hop *hop,
 		if (t < 0 || !addr_parse(place, &hop->addr))
 			vm_raise(L, "request: '%s' is no address", addr.p);
 		hop->transport = (uint8_t)t;
+		if (!hop->addr.port)
+			hop->addr.port = transport_port((enum transport)t);
 	} else if (o->member) {
 		p = first_place(script_of(L), o->member);
 		if (!p)
 			return false;
 		hop->addr = p->addr;
 		hop->transport = p->transport;
-	} else {
-		if (!scan_uri(uri, &u) || !addr_parse_ip(u.host, &hop->addr))
-			return false;
-		if (u.is_sips)
-			t = TRANSPORT_TLS;
-		else if (scan_param(u.params, STR("transport"), &tp))
-			t = transport_parse(tp);
-		if (t < 0)
-			return false;
-		hop->addr.port = u.port;
-		hop->transport = (uint8_t)t;
 	}
-	if (!hop->addr.port)
-		hop->addr.port = transport_port((enum transport)hop->transport);
+	if (o->member)
+		way_identify(o->member, hop);
 	return true;
 }
 
@@ -313,7 +305,7 @@ static int l_request(lua_State *L)
 	lua_settop(L, 1);
 	task_check_yield(L, "request");
 	read_conf(L, s, &conf);
-	known = conf.dialog || place_of(L, &draft, &conf.hop, conf.uri);
+	known = conf.dialog || place_of(L, &draft, &conf.hop);
 	if (!known) {
 		draft.cause = CAUSE_DNS_NONE;
 		return push_failure(L, &draft);

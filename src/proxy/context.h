@@ -110,6 +110,8 @@ struct proxy {
 	struct list owns;   /* struct own */
 	struct list undelivered;
 	size_t n_undelivered;
+	struct list parked; /* ACKs whose next hop is being looked up */
+	size_t n_parked;
 	size_t n_requests;
 	int64_t reply_tokens; /* of stateless error replies */
 	tick_t reply_refill;
@@ -147,11 +149,14 @@ void stateless_reply(struct proxy *p, const struct msg *m,
 		     const struct msg_key *key, const struct hop *from,
 		     int code, struct str reason, struct str headers,
 		     struct now now);
-void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
-		   const struct hop *from, struct now now);
 void options_reply(struct proxy *p, const struct msg *m,
 		   const struct msg_key *key, const struct hop *from,
 		   struct now now);
+
+/* ack.c */
+void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
+		   const struct hop *from, struct now now);
+void parked_fini(struct proxy *p);
 
 /* forward.c: RFC 3261 16.6 */
 /* Chooses listener and local address for hop->addr; false: no way. */
@@ -306,7 +311,7 @@ struct dialog {
 /* From a 2xx to an INVITE that we sent (`forwarded`: for somebody else). The
  * slices point into the message and the scratch arena. */
 bool dialog_from_2xx(struct proxy *p, struct msg *m, const struct hop *fallback,
-		     bool forwarded, struct dialog *out_r);
+		     bool forwarded, struct dialog *out_r, struct now now);
 void dialog_send_ack(struct proxy *p, const struct dialog *d, struct now now);
 /* False when that BYE is under way already. */
 bool dialog_send_bye(struct proxy *p, const struct dialog *d, struct now now);

@@ -70,13 +70,29 @@ static struct str value_of(struct msg *m, enum hdr_id id)
 	return f ? msg_hdr_unfolded(m, f) : STR_NONE;
 }
 
+/* Where its requests go: what the URI leads to, or else, for a name that is not
+ * known now or an address we have no way to, back where the answer came from.
+ */
+static struct hop next_hop(struct proxy *p, struct str uri, struct str call_id,
+			   const struct hop *fallback, struct now now)
+{
+	struct way w = {.n = 0};
+	struct locate_ask ask;
+	enum cause cause;
+
+	if (way_of_uri(p, uri, way_seed(p, call_id), p->c.scratch, now, &w,
+		       &ask, &cause) != 0)
+		return *fallback;
+	way_identify_at(p, &w.hop[0]);
+	return forward_choose_source(p, fallback, &w.hop[0]) ? w.hop[0]
+							     : *fallback;
+}
+
 bool dialog_from_2xx(struct proxy *p, struct msg *m, const struct hop *fallback,
-		     bool forwarded, struct dialog *out_r)
+		     bool forwarded, struct dialog *out_r, struct now now)
 {
 	struct msg_key key;
 	struct nameaddr na;
-	struct uri next;
-	struct hop hop;
 
 	if (msg_key(m, &key) != MSG_OK)
 		return false;
@@ -98,11 +114,7 @@ bool dialog_from_2xx(struct proxy *p, struct msg *m, const struct hop *fallback,
 		return false;
 	if (forwarded && flow_of_phone(p, m, &out_r->hop))
 		return true;
-	/* A name, or an address we have no way to: back where it came from. */
-	if (!scan_uri(na.uri, &next) || !hop_of_uri(&next, &hop) ||
-	    !forward_choose_source(p, fallback, &hop))
-		hop = *fallback;
-	out_r->hop = hop;
+	out_r->hop = next_hop(p, na.uri, key.call_id, fallback, now);
 	return true;
 }
 

@@ -30,7 +30,7 @@ static void ack_and_bye(struct proxy *p, struct client *c, struct msg *m,
 	struct dialog d;
 
 	/* a request of our own recorded no route: all of it is the server's */
-	if (!dialog_from_2xx(p, m, &c->hop, c->up != NULL, &d))
+	if (!dialog_from_2xx(p, m, &c->hop, c->up != NULL, &d, now))
 		return;
 	dialog_send_ack(p, &d, now);
 	if (dialog_send_bye(p, &d, now))

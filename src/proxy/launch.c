@@ -155,14 +155,14 @@ static int64_t time_left(const struct attempt *a, struct now now)
 void launch_heard(struct attempt *a)
 {
 	if (a->way && a->way->n > 1)
-		shun_end(&a->req->proxy->shunned, SHUN_SILENT, &a->target.hop);
+		shun_end(&a->req->proxy->shunned, SHUN_FAILED, &a->target.hop);
 }
 
 void launch_note(struct attempt *a, struct now now)
 {
-	if (a->way && a->way->n > 1 && !a->got_1xx &&
-	    (a->cause == CAUSE_SILENT || a->cause == CAUSE_CONNECT_TIMEOUT))
-		shun_add(&a->req->proxy->shunned, SHUN_SILENT, &a->target.hop,
+	if (a->way && a->way->n > 1 && !a->got_1xx && !a->for_size &&
+	    a->cause != CAUSE_NO_SOURCE && a->cause != CAUSE_TOO_BIG)
+		shun_add(&a->req->proxy->shunned, SHUN_FAILED, &a->target.hop,
 			 now.mono);
 }
 
@@ -265,27 +265,6 @@ static void account(struct attempt *a, bool first, struct now now)
 			  tick_add(now.mono, p->c.settings->timer_c));
 }
 
-/* Says that this way is closed, and not that the server has spoken. */
-static bool is_fast(enum cause cause)
-{
-	switch (cause) {
-	case CAUSE_ICMP_PORT:
-	case CAUSE_ICMP_HOST:
-	case CAUSE_ICMP_NET:
-	case CAUSE_REFUSED:
-	case CAUSE_CONNECT_TIMEOUT:
-	case CAUSE_RESET:
-	case CAUSE_CLOSED:
-	case CAUSE_TLS_IDENTITY:
-	case CAUSE_TLS_HANDSHAKE:
-	case CAUSE_NO_SOURCE:
-	case CAUSE_TOO_BIG:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /*
  * The same address again by the other transport: UDP when TCP was only for the
  * size and does not work (18.1.1), TCP when it was too big for UDP after all.
@@ -308,7 +287,7 @@ static bool may_go_on(struct attempt *a, struct now now)
 {
 	const struct request *r = a->req;
 
-	if (!is_fast(a->cause) || a->got_1xx)
+	if (!way_is_closed(a->cause) || a->got_1xx)
 		return false;
 	a->way->by_tcp = false;
 	step_back(a, now);

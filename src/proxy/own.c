@@ -12,7 +12,12 @@ struct own {
 	struct proxy *proxy;
 	struct arena *arena; /* this struct is in it */
 	struct own_conf conf;
+	struct way way;        /* conf.hop is the address tried last */
+	struct locate *locate; /* where that is is being looked up */
 	struct client *client; /* NULL: ended */
+	bool for_size;         /* by TCP for no other reason */
+	bool got_1xx;
+	uint32_t cseq;
 	struct response *res;
 	bool ended; /* on_end is due or was called */
 	bool told;
@@ -21,6 +26,7 @@ struct own {
 	bool hung_up;         /* its BYE was answered, or gave up */
 	struct dialog dialog; /* slices in the arena */
 	char call_id[16];     /* without conf.dialog */
+	char from_tag[16];    /* the same */
 	struct timer limit;
 };
 
@@ -30,6 +36,8 @@ static void finish(struct own *o, struct response *res, enum cause cause,
 	struct proxy *p = o->proxy;
 
 	timer_stop(p->c.timers, &o->limit);
+	if (o->locate)
+		locate_stop(&o->locate);
 	o->ended = true;
 	o->res = res;
 	o->cause = cause;
@@ -50,7 +58,9 @@ static void on_limit(struct timer *t, struct now now)
 		if (c)
 			client_abandon(c, STR_NONE, now);
 		o->ended = true;
-		o->cause = CAUSE_SILENT;
+		o->cause = o->locate ? CAUSE_DNS_TIMEOUT : CAUSE_SILENT;
+		if (o->locate)
+			locate_stop(&o->locate);
 	}
 	if (!o->told) {
 		o->told = true;
@@ -104,7 +114,6 @@ static void write_identity(struct own *o, struct buf *b)
 {
 	const struct dialog *d =
 	    o->conf.dialog ? &o->conf.dialog->dialog : NULL;
-	char token[16];
 
 	if (d) {
 		if (d->route.p) {
@@ -121,9 +130,9 @@ static void write_identity(struct own *o, struct buf *b)
 	BUF_LIT(b, "From: ");
 	write_party(o, b, o->conf.from, true);
 	BUF_LIT(b, ";tag=");
-	random_token(o->proxy, token);
-	buf_put(b, o->conf.from_tag.p ? o->conf.from_tag
-				      : (struct str){token, 16});
+	buf_put(b, o->conf.from_tag.p
+		       ? o->conf.from_tag
+		       : (struct str){o->from_tag, sizeof(o->from_tag)});
 	BUF_LIT(b, "\r\nTo: ");
 	write_party(o, b, o->conf.to, false);
 }
@@ -167,7 +176,7 @@ static bool write_request(struct own *o, char branch[BRANCH_LEN], struct buf *b)
 	BUF_LIT(b, "\r\nCall-ID: ");
 	buf_put(b, id.call_id);
 	BUF_LIT(b, "\r\nCSeq: ");
-	buf_u64(b, next_cseq(o));
+	buf_u64(b, o->cseq);
 	buf_char(b, ' ');
 	buf_put(b, o->conf.method);
 	BUF_LIT(b, "\r\n");
@@ -193,6 +202,9 @@ static bool copy_conf(struct own *o, const struct own_conf *conf)
 	for (size_t i = 0; i < ARRAY_LEN(field); i++)
 		if (field[i]->p)
 			*field[i] = arena_str(o->arena, *field[i]);
+	if (conf->hop.tls_name)
+		o->conf.hop.tls_name =
+		    arena_str(o->arena, str_from(conf->hop.tls_name)).p;
 	if (conf->dialog) {
 		if (!conf->dialog->has_dialog)
 			return false;
@@ -227,31 +239,142 @@ static bool choose_source(struct own *o)
 	return false;
 }
 
-static bool start(struct own *o, struct now now)
+/* ---- leaving ---- */
+
+static bool is_sips(const struct own *o)
+{
+	struct uri uri;
+
+	return scan_uri(o->conf.uri, &uri) && uri.is_sips;
+}
+
+/* RFC 3261 18.1.1, as in launch.c. */
+static bool by_tcp(const struct own *o, struct now now, struct hop *hop_r)
 {
 	struct proxy *p = o->proxy;
-	const struct txn_times *times = &p->c.settings->times;
+
+	*hop_r = o->conf.hop;
+	hop_r->transport = TRANSPORT_TCP;
+	return o->conf.hop.transport == TRANSPORT_UDP && !o->way.fixed &&
+	       p->c.settings->udp_max &&
+	       !shun_has(&p->shunned, SHUN_NO_TCP, hop_r, now.mono) &&
+	       forward_choose_source(p, NULL, hop_r);
+}
+
+static bool write_sized(struct own *o, char branch[BRANCH_LEN], struct buf *b,
+			struct now now)
+{
+	struct arena *scratch = o->proxy->c.scratch;
+	struct hop hop;
+
+	buf_arena(b, scratch, 512);
+	if (!write_request(o, branch, b))
+		return false;
+	o->for_size = (b->n > o->proxy->c.settings->udp_max || o->way.by_tcp) &&
+		      by_tcp(o, now, &hop);
+	if (!o->for_size)
+		return true;
+	o->conf.hop = hop;
+	buf_arena(b, scratch, 512);
+	return write_request(o, branch, b);
+}
+
+/* 0, or why it cannot. */
+static int leave(struct own *o, struct now now)
+{
+	struct proxy *p = o->proxy;
 	char branch[BRANCH_LEN];
 	struct buf b;
 
-	if (!o->conf.dialog && !choose_source(o)) {
-		finish(o, NULL, CAUSE_NO_SOURCE, now);
-		return true;
-	}
-	make_call_id(o);
-	buf_arena(&b, o->arena, 512);
-	if (!write_request(o, branch, &b))
-		return false;
+	if (!o->conf.dialog && !choose_source(o))
+		return ERR_UNREACHABLE;
+	if (is_sips(o) && o->conf.hop.transport != TRANSPORT_TLS)
+		return ERR_UNREACHABLE;
+	if (!write_sized(o, branch, &b, now))
+		return ERR_NOMEM;
 	o->client =
 	    client_new(p->c.txns, NULL, &o->owner, method_id(o->conf.method),
 		       &o->conf.hop, branch, buf_str(&b), now);
+	return o->client ? 0 : ERR_NOMEM;
+}
+
+/* To the next address for which it can leave; at the last one it ends. */
+static int go(struct own *o, struct now now)
+{
+	int err = ERR_UNREACHABLE;
+
+	while (err == ERR_UNREACHABLE && o->way.next < o->way.n) {
+		o->conf.hop = o->way.hop[o->way.next++];
+		err = leave(o, now);
+	}
+	if (err == ERR_UNREACHABLE) {
+		finish(o, NULL, CAUSE_NO_SOURCE, now);
+		err = 0;
+	}
+	return err;
+}
+
+static void on_located(void *ctx, const struct places *found, struct now now)
+{
+	struct own *o = ctx;
+	int err = 0;
+
+	o->locate = NULL;
+	if (found->n == 0)
+		finish(o, NULL, found->cause, now);
+	else
+		err =
+		    way_of_places(o->proxy, found, o->arena, now.mono, &o->way);
+	if (!err && !o->ended)
+		err = go(o, now);
+	if (err) {
+		count(o->proxy->c.counters, CNT_NOMEM);
+		finish(o, NULL, CAUSE_NO_SOURCE, now);
+	}
+}
+
+static int find_way(struct own *o, struct now now)
+{
+	struct proxy *p = o->proxy;
+	struct locate_ask ask;
+	enum cause cause;
+	int err;
+
+	if (o->conf.hop.addr.family != ADDR_NONE) {
+		o->way.fixed = true;
+		return way_of_hop(o->arena, &o->conf.hop, &o->way);
+	}
+	err = way_of_uri(p, o->conf.uri, way_seed(p, call_id_of(o)), o->arena,
+			 now, &o->way, &ask, &cause);
+	if (err == ERR_NOTFOUND) {
+		finish(o, NULL, cause, now);
+		return 0;
+	}
+	if (err != ERR_STATE)
+		return err;
+	o->locate = locate_start(p->c.resolver, &ask, on_located, o, now);
+	return o->locate ? 0 : ERR_NOMEM;
+}
+
+static int start(struct own *o, struct now now)
+{
+	struct proxy *p = o->proxy;
+	int64_t t1 = p->c.settings->times.t1;
+	int err;
+
+	make_call_id(o);
+	random_token(p, o->from_tag);
+	o->cseq = next_cseq(o);
+	err = find_way(o, now);
+	if (!err && o->way.n)
+		err = go(o, now);
 	/* Timer B ends with a 1xx: without a limit it could ring for ever. */
-	if (o->client)
+	if (!err && !o->ended)
 		timer_arm(p->c.timers, &o->limit,
 			  tick_add(now.mono, o->conf.timeout > 0
 						 ? o->conf.timeout
-						 : 64 * times->t1));
-	return o->client != NULL;
+						 : 64 * t1));
+	return err;
 }
 
 struct own *own_new(struct proxy *p, const struct own_conf *conf,
@@ -269,11 +392,16 @@ struct own *own_new(struct proxy *p, const struct own_conf *conf,
 	o->arena = arena;
 	timer_init(&o->limit, on_limit);
 	list_append(&p->owns, &o->link);
-	if (!copy_conf(o, conf) || !start(o, now)) {
+	if (!copy_conf(o, conf) || start(o, now) != 0) {
 		count(p->c.counters, CNT_NOMEM);
 		own_free(&o, now);
 	}
 	return o;
+}
+
+const struct hop *own_hop(const struct own *o)
+{
+	return &o->conf.hop;
 }
 
 void own_free(struct own **op, struct now now)
@@ -285,6 +413,8 @@ void own_free(struct own **op, struct now now)
 		return;
 	*op = NULL;
 	timer_stop(o->proxy->c.timers, &o->limit);
+	if (o->locate)
+		locate_stop(&o->locate);
 	list_remove(&o->link);
 	if (o->client)
 		client_disown(o->client, now);
@@ -314,6 +444,9 @@ static void keep_dialog(struct own *o, const struct dialog *d)
 			       &o->dialog.call_id, &o->dialog.from_tag};
 
 	o->dialog = *d;
+	if (d->hop.tls_name)
+		o->dialog.hop.tls_name =
+		    arena_str(o->arena, str_from(d->hop.tls_name)).p;
 	for (size_t i = 0; i < ARRAY_LEN(field); i++)
 		if (field[i]->p)
 			*field[i] = arena_str(o->arena, *field[i]);
@@ -328,10 +461,11 @@ void own_on_response(struct owner *owner, struct msg *m, struct now now)
 	struct response *res;
 	struct dialog d;
 
+	o->got_1xx = true;
 	if (m->status < 200)
 		return;
 	if (invite_2xx &&
-	    dialog_from_2xx(o->proxy, m, &o->conf.hop, false, &d)) {
+	    dialog_from_2xx(o->proxy, m, &o->conf.hop, false, &d, now)) {
 		dialog_send_ack(o->proxy, &d, now);
 		if (!o->has_dialog)
 			keep_dialog(o, &d);
@@ -344,13 +478,38 @@ void own_on_response(struct owner *owner, struct msg *m, struct now now)
 	finish(o, res, res ? CAUSE_NONE : CAUSE_NO_SOURCE, now);
 }
 
+/* The same request elsewhere (RFC 3263 4.3), or by the other transport. */
+static bool goes_on(struct own *o, enum cause cause, struct now now)
+{
+	struct hop hop;
+
+	o->way.by_tcp = false;
+	if (!way_is_closed(cause) || o->got_1xx || o->conf.dialog)
+		return false;
+	if (o->for_size && cause != CAUSE_NO_SOURCE) {
+		shun_add(&o->proxy->shunned, SHUN_NO_TCP, &o->conf.hop,
+			 now.mono);
+		o->way.next--;
+	} else if (cause == CAUSE_TOO_BIG && by_tcp(o, now, &hop)) {
+		o->way.by_tcp = true;
+		o->way.next--;
+	}
+	return o->way.next < o->way.n;
+}
+
 void own_on_failure(struct owner *owner, enum cause cause, struct now now)
 {
 	struct own *o = container_of(owner, struct own, owner);
 
 	o->client = NULL;
-	if (!o->ended)
+	if (o->ended)
+		return;
+	if (!goes_on(o, cause, now)) {
 		finish(o, NULL, cause, now);
+	} else if (go(o, now) != 0) {
+		count(o->proxy->c.counters, CNT_NOMEM);
+		finish(o, NULL, CAUSE_NO_SOURCE, now);
+	}
 }
 
 void own_on_client_end(struct owner *owner)

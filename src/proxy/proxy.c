@@ -141,6 +141,7 @@ struct proxy *proxy_new(const struct proxy_conf *conf)
 	list_init(&p->ready);
 	list_init(&p->owns);
 	list_init(&p->undelivered);
+	list_init(&p->parked);
 	p->reply_tokens = 1000;
 	field_init();
 	p->c.txns->user = (struct txn_user){
@@ -168,6 +169,7 @@ void proxy_free(struct proxy **pp)
 		request_let_go(r);
 		arena_free(&a);
 	}
+	parked_fini(p);
 	answered_fini(p);
 	undelivered_fini(p);
 	shared_fini(p);

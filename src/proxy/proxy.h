@@ -251,7 +251,7 @@ struct own; /* owned by its creator until own_free */
 
 struct own_conf {
 	struct str method;
-	struct hop hop; /* where to */
+	struct hop hop; /* where to; without an address where `uri` leads */
 	struct str uri;
 	struct str from, to; /* name-addr without tag; STR_NONE: made up */
 	struct str headers;  /* lines with CRLF, checked */
@@ -277,6 +277,8 @@ struct own_conf {
  * for an INVITE; a 2xx that comes later is ACKed and ended with BYE. */
 struct own *own_new(struct proxy *p, const struct own_conf *conf,
 		    struct now now);
+/* The address it was sent to, or tried last. */
+const struct hop *own_hop(const struct own *o);
 /* Frees it; an open transaction is given up (no on_end any more). A call that
  * it made and nobody ended gets its BYE: no ghost stays on the server. */
 void own_free(struct own **o, struct now now);

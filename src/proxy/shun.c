@@ -1,7 +1,7 @@
 #include "proxy/shun.h"
 
 static const int64_t lasts[] = {
-    [SHUN_SILENT] = SECONDS(30),
+    [SHUN_FAILED] = SECONDS(30),
     [SHUN_NO_TCP] = SECONDS(600),
 };
 

@@ -11,7 +11,7 @@
 #include "util/tick.h"
 
 enum shun {
-	SHUN_SILENT, /* nobody answered there: 30 s, or until somebody does */
+	SHUN_FAILED, /* silent, or no way there: 30 s, or until it answers */
 	SHUN_NO_TCP  /* it refused TCP or was silent: 10 min */
 };
 

@@ -7,7 +7,7 @@
 struct candidate {
 	const struct server_place *at;
 	struct hop hop;
-	unsigned last; /* 0 first: silent lately, or known to be down */
+	unsigned last; /* 0 first; 1: failed lately, 2: is known to be down */
 	bool taken;
 };
 
@@ -29,6 +29,16 @@ void way_identify(const struct member *m, struct hop *hop)
 		return;
 	hop->tls = m->tls;
 	hop->tls_name = m->tls_name[0] ? m->tls_name : NULL;
+}
+
+void way_identify_at(const struct proxy *p, struct hop *hop)
+{
+	const struct member *m = hop->transport == TRANSPORT_TLS
+				     ? proxy_member_at(p, &hop->addr)
+				     : NULL;
+
+	if (m)
+		way_identify(m, hop);
 }
 
 static struct hop hop_of_place(const struct member *m,
@@ -61,7 +71,7 @@ static void collect(const struct proxy *p, const struct member *m,
 
 		if (at->is_down)
 			made.last = 2;
-		else if (shun_has(&p->shunned, SHUN_SILENT, &made.hop, now))
+		else if (shun_has(&p->shunned, SHUN_FAILED, &made.hop, now))
 			made.last = 1;
 		for (; k > 0 && addr_less(&at->addr, &c[k - 1].at->addr); k--)
 			c[k] = c[k - 1];
@@ -157,13 +167,13 @@ int way_of_places(const struct proxy *p, const struct places *found,
 	w->hop = arena_alloc(a, found->n * sizeof(*w->hop));
 	if (!w->hop)
 		return ERR_NOMEM;
-	for (int silent = 0; silent < 2; silent++)
+	for (int failed = 0; failed < 2; failed++)
 		for (unsigned i = 0; i < found->n; i++) {
 			struct hop hop = hop_at(w, &found->at[i].addr,
 						found->at[i].transport);
 
-			if (shun_has(&p->shunned, SHUN_SILENT, &hop, now) ==
-			    (silent == 1))
+			if (shun_has(&p->shunned, SHUN_FAILED, &hop, now) ==
+			    (failed == 1))
 				w->hop[w->n++] = hop;
 		}
 	return 0;
@@ -226,4 +236,24 @@ int way_of_uri(const struct proxy *p, struct str text, uint64_t seed,
 uint64_t way_seed(const struct proxy *p, struct str call_id)
 {
 	return siphash24(p->c.key, call_id.p, call_id.n);
+}
+
+bool way_is_closed(enum cause cause)
+{
+	switch (cause) {
+	case CAUSE_ICMP_PORT:
+	case CAUSE_ICMP_HOST:
+	case CAUSE_ICMP_NET:
+	case CAUSE_REFUSED:
+	case CAUSE_CONNECT_TIMEOUT:
+	case CAUSE_RESET:
+	case CAUSE_CLOSED:
+	case CAUSE_TLS_IDENTITY:
+	case CAUSE_TLS_HANDSHAKE:
+	case CAUSE_NO_SOURCE:
+	case CAUSE_TOO_BIG:
+		return true;
+	default:
+		return false;
+	}
 }

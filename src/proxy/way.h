@@ -3,7 +3,7 @@
  * in which they are tried (semantics 12), and how far we are. Of a server they
  * are known ahead (places.h); of a URI they are what RFC 3263 finds for it.
  *
- * First those whose checks do not fail and that were not silent lately, by
+ * First those whose checks do not fail and that did not fail lately, by
  * rank, equal ranks by weight (RFC 2782) with a seed, so that two nodes choose
  * alike. Nothing is left out: the others come last.
  */
@@ -30,6 +30,8 @@ struct way {
 /* How a connection to this server is opened, and whom it has to show. The name
  * is the member's. */
 void way_identify(const struct member *m, struct hop *hop);
+/* The same for whatever server is at that address, if any. */
+void way_identify_at(const struct proxy *p, struct hop *hop);
 /* One address, as it is. ERR_NOMEM. */
 int way_of_hop(struct arena *a, const struct hop *hop, struct way *w);
 /* ERR_NOTFOUND: none is known (now). ERR_NOMEM. */
@@ -44,6 +46,9 @@ int way_of_uri(const struct proxy *p, struct str uri, uint64_t seed,
 /* What was found for that, at least one place. ERR_NOMEM. */
 int way_of_places(const struct proxy *p, const struct places *found,
 		  struct arena *a, tick_t now, struct way *w);
+/* This says that an address cannot be reached, at once and not by silence: the
+ * next one may. */
+bool way_is_closed(enum cause cause);
 /* The seed of a call. */
 uint64_t way_seed(const struct proxy *p, struct str call_id);
 

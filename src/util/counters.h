@@ -46,6 +46,7 @@
 	X(CNT_STRAY_RESPONSE, "tandem_dropped_total", "reason=stray_response") \
 	X(CNT_NO_ACK, "tandem_no_ack_total", "")                               \
 	X(CNT_STRAY_ACK, "tandem_dropped_total", "reason=stray_ack")           \
+	X(CNT_UNLOCATED_ACK, "tandem_dropped_total", "reason=unlocated_ack")   \
 	X(CNT_VIA_NOT_OURS, "tandem_dropped_total", "reason=via_not_ours")     \
 	X(CNT_BAD_SOURCE, "tandem_dropped_total", "reason=bad_source")         \
 	X(CNT_NOMEM, "tandem_dropped_total", "reason=no_memory")               \
