@@ -6,6 +6,7 @@
  */
 #include <string.h>
 #include "proxy/context.h"
+#include "transport/locate.h"
 
 enum {
 	UNDELIVERED_MAX = 256, /* at a time; each is a response in memory */
@@ -20,7 +21,11 @@ struct undelivered {
 	struct timer end;      /* nobody complained: it has arrived */
 	struct addr place[UNDELIVERED_PLACES];
 	unsigned places, next;
-	char name[DNS_NAME]; /* of the caller, as TLS knows it */
+	struct locate *locate; /* where the name leads; NULL: not now */
+	bool located;          /* it was asked */
+	char name[DNS_NAME];   /* the sent-by host */
+	uint16_t port;         /* of sent-by; 0: none */
+	uint64_t seed;         /* orders what it leads to */
 	size_t n;
 	char bytes[];
 };
@@ -31,6 +36,7 @@ static void forget(struct undelivered *u)
 
 	timer_stop(p->c.timers, &u->end);
 	flows_unlink(&u->flow);
+	locate_stop(&u->locate);
 	list_remove(&u->link);
 	p->n_undelivered--;
 	mem_free(p->c.mem, u);
@@ -48,6 +54,63 @@ static void on_end(struct timer *t, struct now now)
 	forget(container_of(t, struct undelivered, end));
 }
 
+static void add_place(struct undelivered *u, const struct addr *a)
+{
+	if (u->places == UNDELIVERED_PLACES || addr_is_unsendable(a) ||
+	    a->port == 0)
+		return;
+	for (unsigned i = 0; i < u->places; i++)
+		if (addr_eq(&u->place[i], a))
+			return;
+	u->place[u->places++] = *a;
+}
+
+static void try_next(struct undelivered *u, struct now now);
+
+static void on_located(void *ctx, const struct places *found, struct now now)
+{
+	struct undelivered *u = ctx;
+
+	u->locate = NULL;
+	for (unsigned i = 0; i < found->n; i++)
+		if (found->at[i].transport == u->hop.transport)
+			add_place(u, &found->at[i].addr);
+	try_next(u, now);
+}
+
+/* RFC 3263 5: the host of sent-by, its port or else SRV, its transport. False:
+ * there is nothing to wait for. */
+static bool look_up(struct undelivered *u, struct now now)
+{
+	const struct proxy_conf *c = &u->proxy->c;
+	struct locate_ask ask = {.host = str_from(u->name),
+				 .port = u->port,
+				 .transport = u->hop.transport,
+				 .seed = u->seed};
+
+	if (u->located || !c->resolver)
+		return false;
+	u->located = true;
+	locate_through(c->listeners, &ask);
+	timer_stop(c->timers, &u->end);
+	u->locate = locate_start(c->resolver, &ask, on_located, u, now);
+	return u->locate != NULL;
+}
+
+/* The way may lead through another listener: of the other family. */
+static bool set_hop(struct undelivered *u, const struct addr *to)
+{
+	struct hop hop = u->hop;
+
+	hop.addr = *to;
+	hop.conn = 0;
+	if (to->family != u->hop.addr.family &&
+	    !forward_choose_source(u->proxy, NULL, &hop))
+		return false;
+	u->hop = hop;
+	return true;
+}
+
 /* To the next of its places. Failure comes back as an event, or as the end of
  * the connection before it was up. */
 static void try_next(struct undelivered *u, struct now now)
@@ -56,12 +119,14 @@ static void try_next(struct undelivered *u, struct now now)
 	struct str bytes = {u->bytes, u->n};
 
 	flows_unlink(&u->flow);
+	while (u->next < u->places && !set_hop(u, &u->place[u->next]))
+		u->next++;
 	if (u->next == u->places) {
-		give_up(u);
+		if (!look_up(u, now))
+			give_up(u);
 		return;
 	}
-	u->hop.addr = u->place[u->next++];
-	u->hop.conn = 0;
+	u->next++;
 	u->hop.conn = txns_send(p->c.txns, &u->hop, bytes, CNT_SENT_RESPONSE);
 	flows_link(p->c.txns->flows, &u->flow, u->hop.conn);
 	timer_arm(
@@ -77,17 +142,6 @@ static void on_down(struct flow_link *l, enum cause cause, bool sent,
 		try_next(container_of(l, struct undelivered, flow), now);
 }
 
-static void add_place(struct undelivered *u, const struct addr *a)
-{
-	if (u->places == UNDELIVERED_PLACES || addr_is_unsendable(a) ||
-	    a->port == 0)
-		return;
-	for (unsigned i = 0; i < u->places; i++)
-		if (addr_eq(&u->place[i], a))
-			return;
-	u->place[u->places++] = *a;
-}
-
 /* 18.2.2: the received address at the sent-by port. */
 static void add_received(struct undelivered *u, const struct via *via)
 {
@@ -100,18 +154,19 @@ static void add_received(struct undelivered *u, const struct via *via)
 	add_place(u, &a);
 }
 
-/* RFC 5922: who is connected to has to be who asked. */
-static void set_name(struct undelivered *u, const struct via *via)
+/* The sent-by; over TLS whoever is connected to has to prove that he is it. */
+static void set_name(struct undelivered *u, const struct msg_key *key)
 {
-	struct str host = via->host;
+	struct str host = key->via.host;
 
-	if (u->hop.transport != TRANSPORT_TLS)
-		return;
 	if (host.n > 2 && host.p[0] == '[')
 		host = str_sub(host, 1, host.n - 1);
 	host = str_sub(host, 0, sizeof(u->name) - 1);
 	memcpy(u->name, host.p, host.n);
-	u->hop.tls_name = u->name;
+	u->port = key->via.port;
+	u->seed = siphash24(u->proxy->c.key, key->call_id.p, key->call_id.n);
+	if (u->hop.transport == TRANSPORT_TLS)
+		u->hop.tls_name = u->name;
 }
 
 static struct undelivered *undelivered_new(struct proxy *p,
@@ -142,7 +197,7 @@ static struct undelivered *find(struct proxy *p, const struct flow_event *e)
 		struct undelivered *u =
 		    container_of(it, struct undelivered, link);
 
-		if (u->hop.conn == e->peer.conn &&
+		if (!u->locate && u->hop.conn == e->peer.conn &&
 		    str_eq((struct str){u->bytes, u->n}, e->quoted))
 			return u;
 	}
@@ -167,7 +222,7 @@ void undelivered_response(struct proxy *p, const struct flow_event *e,
 		count(p->c.counters, CNT_UNDELIVERED);
 		return;
 	}
-	set_name(u, &key.via);
+	set_name(u, &key);
 	add_received(u, &key.via);
 	try_next(u, now);
 }
