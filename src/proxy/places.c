@@ -64,7 +64,7 @@ void proxy_place_silent(struct proxy *p, const struct server_place *at,
 {
 	struct hop hop = {.transport = at->transport, .addr = at->addr};
 
-	shun_add(&p->shunned, SHUN_SILENT, &hop, now.mono);
+	shun_add(&p->shunned, SHUN_FAILED, &hop, now.mono);
 }
 
 void places_fini(struct proxy *p)
