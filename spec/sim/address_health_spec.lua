@@ -143,4 +143,40 @@ sim.for_workers("a server with several addresses", function(workers)
     assert.equal(200, alice:call(uri).code)
     assert.equal(1, #one:got "INVITE")
   end)
+
+  it("is asked over TCP on a connection of each, which is kept", function()
+    net = sim.new { workers = workers, source = [[
+      local sip = require "tandem"
+      sip.listen { "udp:0.0.0.0:5060", "tcp:0.0.0.0:5060" }
+      local pbx = sip.pool("pbx", { servers = { { name = "a",
+        uri = "sip:pbx.example.com;transport=tcp", addresses = { "10.0.0.1", "10.0.1.1:5070" } } } })
+      sip.route(function(req) return req:relay(pbx) end)
+    ]] }
+    one, two = net:uas("tcp:10.0.0.1", "one"), net:uas("tcp:10.0.1.1:5070", "two")
+    alice = net:uac("192.0.2.7", "alice")
+    net:run(20)
+    assert.equal("up up", healths())
+    assert.same({ 1, 1 }, { #one:connections(), #two:connections() })
+    assert(#one:got "OPTIONS" > 8)
+    one:refuse()
+    one:reset()
+    net:run(6)
+    assert.equal("down up", healths())
+    assert.equal(1, net:count("address.health", { to = "down", reason = "refused" }))
+    local call = alice:call(uri)
+    assert.equal(200, call.code)
+    assert.equal(1, #two:got "INVITE")
+  end)
+
+  it("is given up for the next request, whatever worker has it, where it was silent", function()
+    open "check = false"
+    one:silence()
+    assert.near(4, alice:call(uri).elapsed, 0.1) -- then b has it
+    for _ = 1, 6 do -- of several workers
+      local call = alice:call(uri)
+      assert.equal(200, call.code)
+      assert.near(0, call.elapsed, 0.02)
+    end
+    assert.equal(6, #two:got "INVITE")
+  end)
 end)

@@ -165,7 +165,8 @@ describe("declaring", function()
       ["servers[1].tls: cert and key go together"] = { cert = "a.pem" },
       ["servers[1].tls: ca and name say what to verify; verify is false"] =
         { ca = "ca.pem", verify = false },
-      ["unknown option 'servers[1].tls.crt'; did you mean 'servers[1].tls.cert'?"] = { crt = "a.pem" },
+      ["unknown option 'servers[1].tls.crt'; did you mean 'servers[1].tls.cert'?"] =
+        { crt = "a.pem" },
     } do
       it("refuse what cannot be: " .. what, function()
         assert.equal("route.lua:14: pool 'pbx': " .. what, fake.message(function()
