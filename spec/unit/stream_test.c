@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,9 @@
 #include <unistd.h>
 
 #include "host/stream.h"
+#include "host/tls.h"
 #include "support/unit.h"
+#include "unit/certs.h"
 
 struct world {
 	struct ev_loop *loop;
@@ -22,6 +25,11 @@ struct world {
 	struct logsink *log;
 	struct source *source;
 	struct streams *ss;
+	/* TLS */
+	char dir[64];
+	struct cert cert;
+	struct tls_clients clients;
+	struct tls_set *set;
 	struct addr at; /* where to reach the listener */
 	/* What was told: "up accepted;error reset 5;down reset;" */
 	char told[4096];
@@ -114,18 +122,17 @@ static void on_end(void *ctx)
 
 /* ---- the world ---- */
 
-static void begin(struct world *w, const char *listen)
+static void begin_with(struct world *w, const char *listen, enum transport t)
 {
 	struct streams_conf conf;
 	struct listener *l = &w->ls.l[0];
 	char why[256] = "";
 
-	memset(w, 0, sizeof(*w));
 	w->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
 	w->log = logsink_new(STDERR_FILENO, false, LOG_ERROR);
 	stream_limits_init(&w->limits);
 	dgram_queue_init(&w->faults);
-	l->transport = TRANSPORT_TCP;
+	l->transport = (uint8_t)t;
 	l->addr = w->at = addr(listen);
 	w->ls.n = 1;
 	w->source = source_new(&w->ls);
@@ -137,6 +144,7 @@ static void begin(struct world *w, const char *listen)
 	    .source = w->source,
 	    .faults = &w->faults,
 	    .log = w->log,
+	    .tls = w->set,
 	    .worker = 3,
 	    .user = {w, on_begin, on_receive, on_event, on_end},
 	};
@@ -152,8 +160,44 @@ static void begin(struct world *w, const char *listen)
 	streams_start(w->ss);
 }
 
+static void begin(struct world *w, const char *listen)
+{
+	memset(w, 0, sizeof(*w));
+	begin_with(w, listen, TRANSPORT_TCP);
+}
+
+/* A TLS listener that is pbx.example.com, and a client that trusts it. */
+static void begin_tls(struct world *w)
+{
+	struct tls_set_conf conf = {
+	    .listeners = &w->ls, .clients = &w->clients, .used = 2};
+	char why[256] = "";
+
+	memset(w, 0, sizeof(*w));
+	signal(SIGPIPE, SIG_IGN);
+	cert_make(
+	    &w->cert, w->dir,
+	    &(struct cert_conf){.name = "pbx", .san = "DNS:pbx.example.com"});
+	w->ls.n = 1;
+	w->ls.l[0].transport = TRANSPORT_TLS;
+	strcpy(w->ls.l[0].tls.cert, w->cert.pem);
+	strcpy(w->ls.l[0].tls.key, w->cert.key_pem);
+	tls_clients_init(&w->clients);
+	w->clients.n = 2;
+	w->clients.c[1].verify = true;
+	strcpy(w->clients.c[1].ca, w->cert.pem);
+	w->set = tls_set_new(&conf, why, sizeof(why));
+	CHECK_STR(str_from(why), "");
+	begin_with(w, "127.0.0.1", TRANSPORT_TLS);
+}
+
 static void end(struct world *w)
 {
+	if (w->set) {
+		tls_set_free(&w->set);
+		cert_free(&w->cert);
+		certs_clear(w->dir);
+	}
 	streams_free(&w->ss);
 	source_free(&w->source);
 	dgram_queue_fini(&w->faults);
@@ -596,5 +640,107 @@ TEST(keeps_those_whose_address_is_here)
 	streams_check_local(w.ss);
 	CHECK(!streams_have_news(w.ss));
 	close(fd);
+	end(&w);
+}
+
+/* ---- TLS, with ourselves ---- */
+
+static struct hop tls_hop(const struct world *w, const char *name)
+{
+	struct hop hop = hop_to(&w->at, "127.0.0.1");
+
+	hop.transport = TRANSPORT_TLS;
+	hop.tls = 1;
+	hop.tls_name = name;
+	return hop;
+}
+
+TEST(tls_carries_messages)
+{
+	static char big[60000];
+	struct world w;
+	struct hop hop;
+
+	begin_tls(&w);
+	hop = tls_hop(&w, "pbx.example.com");
+	streams_open(w.ss, &hop);
+	streams_send(w.ss, &hop, STR("first"));
+	memset(big, 'x', sizeof(big));
+	streams_send(w.ss, &hop, (struct str){big, sizeof(big)});
+	until(&w, "up;");
+	until(&w, "up accepted;");
+	while (w.n_got < sizeof(big) + 5)
+		ev_run(w.loop, EVRUN_ONCE);
+	CHECK(memcmp(w.got, "firstxxx", 8) == 0);
+	CHECK(w.got[sizeof(big) + 4] == 'x');
+	streams_close(w.ss, &hop);
+	until(&w, "down closed;"); /* the accepted one */
+	CHECK_INT(open_now(&w), 0);
+	end(&w);
+}
+
+TEST(tls_to_somebody_else)
+{
+	struct world w;
+	struct hop hop;
+
+	begin_tls(&w);
+	hop = tls_hop(&w, "sip.example.net");
+	streams_open(w.ss, &hop);
+	streams_send(w.ss, &hop, STR("12345"));
+	until(&w, "down tls_identity");
+	CHECK(strstr(w.told, "error tls_identity 5;down tls_identity;"));
+	CHECK(!strstr(w.told, "up;"));
+	CHECK_INT(w.n_got, 0); /* nothing of it was sent */
+	end(&w);
+}
+
+TEST(tls_handshake_has_a_deadline)
+{
+	struct world w;
+	int fd;
+
+	begin_tls(&w);
+	w.limits.handshake = 100000;
+	fd = dial(&w.at);
+	until(&w, "down");
+	CHECK_STR(str_from(w.told), "down tls_handshake;");
+	CHECK_STR(str_from(w.text), "the handshake took too long");
+	close(fd);
+	end(&w);
+}
+
+TEST(tls_handshakes_of_one_peer_are_limited)
+{
+	struct streams_stats stats;
+	struct world w;
+	int fd[3];
+	char c;
+
+	begin_tls(&w);
+	w.limits.per_source = 2;
+	for (int i = 0; i < 3; i++)
+		fd[i] = dial(&w.at);
+	turn(&w, 0.1);
+	streams_stats(w.ss, &stats);
+	CHECK_INT(stats.open, 2);
+	CHECK_INT(stats.refused, 1);
+	CHECK_INT(recv(fd[2], &c, 1, 0), 0);
+	for (int i = 0; i < 3; i++)
+		close(fd[i]);
+	turn(&w, 0.1);
+	CHECK_INT(open_now(&w), 0);
+	end(&w);
+}
+
+TEST(tls_needs_certificates)
+{
+	struct world w;
+	struct hop hop;
+
+	begin(&w, "127.0.0.1");
+	hop = tls_hop(&w, NULL);
+	streams_open(w.ss, &hop);
+	until(&w, "down tls_handshake;");
 	end(&w);
 }

@@ -276,6 +276,8 @@ void streams_close(struct streams *ss, const struct hop *flow)
 	if (!s)
 		return;
 	if (s->state != STREAM_UP || list_empty(&s->queue.list)) {
+		if (s->state == STREAM_UP && s->tls)
+			tls_finish(s->tls);
 		stream_bury(s);
 		return;
 	}
