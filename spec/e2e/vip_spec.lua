@@ -7,13 +7,13 @@ local sipp = require "support.sipp"
 
 local source = [[
 local sip = require "tandem"
-sip.listen { "udp:%{vip}:%{port}", "udp:%{own}:%{port}" }
+sip.listen { "%{transport}:%{vip}:%{port}", "%{transport}:%{own}:%{port}" }
 local pbx = sip.pool("pbx", {
   servers = {
-    { name = "a", uri = "sip:%{a}:%{port}", tier = 1 },
-    { name = "b", uri = "sip:%{b}:%{port}", tier = 2 },
+    { name = "a", uri = "sip:%{a}:%{port};transport=%{transport}", tier = 1 },
+    { name = "b", uri = "sip:%{b}:%{port};transport=%{transport}", tier = 2 },
   },
-  check = { interval = 0.3, fast_interval = 0.3, timeout = 0.2, fall = 1, rise = 1 },
+  check = { interval = 0.3, fast_interval = 0.3, timeout = 0.2, fall = %{fall}, rise = 1 },
   passive = { fall = 1 }, failback = { hold = 0 },
 })
 sip.route(function(req)
@@ -28,10 +28,15 @@ local families = {
     b = "[fd00:9::2]", phone = "[fd00:9::7]", bits = "/128" },
 }
 
-for name, address in pairs(families) do
-  describe("a virtual address, " .. name, function()
+local function suite(family, transport)
+  local address = families[family]
+
+  describe(("a virtual address, %s over %s"):format(transport, family), function()
     local net, tandem, server
     local port = 5060 -- nobody else is in there
+    local args = transport == "tcp" and { "-t", "t1" } or {}
+    -- sipp is deaf for a second when one of its connections is reset.
+    local fall = transport == "tcp" and 6 or 1
 
     local function bare(ip)
       return ip:gsub("[%[%]]", "")
@@ -39,13 +44,14 @@ for name, address in pairs(families) do
 
     local function ip(verb, which)
       net:ip(("addr %s %s%s dev lo%s"):format(verb, bare(address[which]), address.bits,
-        verb == "add" and name == "IPv6" and " nodad" or ""))
+        verb == "add" and family == "IPv6" and " nodad" or ""))
     end
 
     local function start_server(which)
       server[which] = sipp.server("answer", {
-        name = which, host = bare(address[which]), port = port, inside = net,
-        values = { ring = 0, name = which },
+        name = which, host = bare(address[which]), port = port, inside = net, args = args,
+        protocol = transport, values = { ring = 0, name = which },
+        replace = { ["[local_port]>"] = "[local_port];transport=" .. transport .. ">" },
       })
     end
 
@@ -56,7 +62,7 @@ for name, address in pairs(families) do
     -- Which server a call met, after which attempts.
     local function call(to, label)
       local client = sipp.call("call", {
-        name = label, host = bare(address.phone), port = 5070, inside = net,
+        name = label, host = bare(address.phone), port = 5070, inside = net, args = args,
         proxy = address[to] .. ":" .. port, values = { hold = 0 },
       })
       local id = client:message "INVITE":header "Call%-ID"
@@ -67,7 +73,7 @@ for name, address in pairs(families) do
     local function vias(which, key)
       local seen, list = {}, {}
       for _, message in ipairs(server[which]:messages()) do
-        local host = message.text:match "\nVia: SIP/2.0/UDP (%S-):5060;"
+        local host = message.text:match "\nVia: SIP/2.0/%u+ (%S-):5060;"
         if message.key == key and not message.sent and not seen[host] then
           seen[host] = true
           list[#list + 1] = host
@@ -83,7 +89,7 @@ for name, address in pairs(families) do
       server = {}
       start_server "a"
       start_server "b"
-      local values = { port = port }
+      local values = { port = port, transport = transport, fall = fall }
       for which, text in pairs(address) do
         values[which] = text
       end
@@ -123,13 +129,24 @@ for name, address in pairs(families) do
       assert.matches("^pbx/a:200:", call("vip", "before"))
       ip("del", "vip")
       tandem:wait_logged("listener.address", { state = "elsewhere" })
-      process.sleep(0.7) -- two rounds of checks
+      if transport == "tcp" then
+        tandem:wait_logged("flow.down", { direction = "out", cause = "no_source" })
+      end
+      process.eventually(5, function() return #vias("a", "OPTIONS") > 1 end)
+      process.sleep(0.5) -- and another round of checks
       assert.same({ address.vip, address.own }, vias("a", "OPTIONS"))
       for _, which in ipairs { "a", "b" } do
         assert.same({}, tandem:logged("server.health", { server = which, to = "down" }))
+        assert.same({}, tandem:logged("server.health", { server = which, reason = "no_source" }))
       end
       assert.matches("^pbx/a:200:", call("own", "after"))
       assert.same({ address.vip, address.own }, vias("a", "INVITE"))
     end)
   end)
+end
+
+for _, family in ipairs { "IPv4", "IPv6" } do
+  for _, transport in ipairs { "udp", "tcp" } do
+    suite(family, transport)
+  end
 end

@@ -79,12 +79,12 @@ function sipp.start(scenario, options)
   return setmetatable(self, Run)
 end
 
--- A server that is there when this returns. It takes calls until the test ends,
--- or as many as `calls` says.
+-- A server that is there when this returns: protocol "udp", or "tcp". It takes calls
+-- until the test ends, or as many as `calls` says.
 function sipp.server(scenario, options)
   options.calls = options.calls or 0
   local self = sipp.start(scenario, options)
-  self:wait_bound(options.port)
+  self:wait_bound(options.port, options.protocol)
   return self
 end
 
