@@ -14,7 +14,7 @@ SRC_transaction := branch key txns server client record
 SRC_proxy       := ack answered attempt calls calls_image cancel cookie dialog flow follow forward late launch load members own path places proxy request response route settings settle shared shun stateless token trying undelivered validate way
 SRC_core        := core node shared wire
 SRC_lua         := base box env limit load order oslib sched small strlib strmatch strpat tablib vm \
-		   bind_core bind_counter bind_header bind_join bind_json bind_member \
+		   bind_core bind_counter bind_header bind_join bind_json bind_locate bind_member \
 		   bind_own bind_request bind_response bind_ruri bind_shared \
 		   bind_sticky bind_task bind_tls bind_timer bind_try bind_uri \
 		   generation script script_apply script_life script_log \

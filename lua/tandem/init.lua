@@ -16,6 +16,7 @@ local pool = require "tandem.pool"
 local registry = require "tandem.registry"
 local relay = require "tandem.relay"
 local request = require "tandem.request"
+local resolve = require "tandem.resolve"
 local route = require "tandem.route"
 local shared = require "tandem.shared"
 local suggest = require "tandem.suggest"
@@ -32,7 +33,7 @@ local sip = {
   route = route,
   every = timers.every, after = timers.after,
   now = core.now, sleep = core.sleep,
-  request = request.new, log = log,
+  request = request.new, resolve = resolve, log = log,
 }
 
 function sip.settings(opts)

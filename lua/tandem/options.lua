@@ -433,6 +433,7 @@ options.every = record {
   jitter = default(schema.number { min = 0, max = 0.5 }, 0),
   per_worker = default(schema.boolean, false),
 }
+options.resolve = record { key = schema.string }
 options.on = record { per_worker = default(schema.boolean, false) }
 
 -- Names as Prometheus wants them.

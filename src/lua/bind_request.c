@@ -52,6 +52,14 @@ void push_addr(lua_State *L, const struct addr *a)
 	lua_pushstring(L, addr_text(a, text));
 }
 
+void push_place(lua_State *L, const struct addr *a, unsigned transport)
+{
+	char text[ADDR_TEXT];
+
+	lua_pushfstring(L, "%s;transport=%s", addr_text(a, text),
+			transport_name((enum transport)transport));
+}
+
 /* ---- facts ---- */
 
 static void push_kind(lua_State *L, const struct call *c)

@@ -198,6 +198,8 @@ int try_call(lua_State *L); /* req:_try */
 void push_detail(lua_State *L, enum cause cause, const struct addr *a,
 		 bool provisional);
 void push_addr(lua_State *L, const struct addr *a);
+/* "10.0.0.1:5060;transport=udp" */
+void push_place(lua_State *L, const struct addr *a, unsigned transport);
 
 /* bind_header.c: header methods over the edits of a message */
 int header_get(lua_State *L, struct edits *e);
@@ -321,6 +323,7 @@ void bind_uri(lua_State *L);
 void bind_ruri(lua_State *L);
 void bind_counter(lua_State *L);
 void bind_sticky(lua_State *L);
+void bind_locate(lua_State *L);
 
 /* The value of a method or computed field that Lua added: tables in the
  * registry by `type`; true when it pushed one. Key at 2, handle at 1. */

@@ -302,18 +302,16 @@ struct attempt_told {
 
 /* "10.0.0.1:5060;transport=udp" for one of several addresses of a server; nil
  * where the server says all. */
-static void push_place(lua_State *L, const struct attempt_told *t)
+static void push_where(lua_State *L, const struct attempt_told *t)
 {
 	const struct outcome *o = t->o;
-	char text[ADDR_TEXT];
 
 	if (!o->member || o->addr.family == ADDR_NONE ||
 	    proxy_places(core_proxy(t->s->core), o->member)->n < 2) {
 		lua_pushnil(L);
 		return;
 	}
-	lua_pushfstring(L, "%s;transport=%s", addr_text(&o->addr, text),
-			transport_name((enum transport)o->transport));
+	push_place(L, &o->addr, o->transport);
 }
 
 /* facts, code, cause, took, place, moved */
@@ -332,7 +330,7 @@ static int call_attempt(lua_State *L)
 	else
 		lua_pushnil(L);
 	lua_pushnumber(L, (lua_Number)t->took / 1e6);
-	push_place(L, t);
+	push_where(L, t);
 	lua_pushboolean(L, t->o->moved);
 	lua_call(L, 6, 0);
 	return 0;

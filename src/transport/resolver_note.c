@@ -30,33 +30,44 @@ static const struct type *type_of(const struct query *q)
 	return &TYPES[i];
 }
 
-static void log_line(struct resolver_note *n, enum log_level level,
-		     const char *key, const struct log_field *f, size_t fields)
+static void say(struct resolver_note *n, const struct log_event *e)
 {
-	struct log_event e = {level, key, f, fields};
-
-	n->host->log(n->host->ctx, &e);
+	n->host->log(n->host->ctx, e);
 }
 
-/* A warning about a question. */
-static void warn(struct resolver_note *n, const char *key,
-		 const struct query *q, const char *reason)
+/* Whoever asks for names in the Internet gets bad answers all the time. */
+static void say_bad(struct resolver_note *n, const struct query *q,
+		    const char *reason, struct now now)
 {
 	struct log_field f[] = {LOGF_STR("name", str_from(q->name)),
 				LOGF_STR("type", str_from(type_of(q)->name)),
 				LOGF_STR("reason", str_from(reason))};
+	struct log_event e = {LOG_WARN, "dns.bad", f, ARRAY_LEN(f)};
 
-	log_line(n, LOG_WARN, key, f, ARRAY_LEN(f));
-}
-
-/* Whoever asks for names in the Internet gets bad answers all the time. */
-static void warn_bad(struct resolver_note *n, const struct query *q,
-		     const char *reason, struct now now)
-{
 	if (tick_before(now.mono, n->bad_at))
 		return;
 	n->bad_at = tick_add(now.mono, SECONDS(BAD_PAUSE));
-	warn(n, "dns.bad_answer", q, reason);
+	say(n, &e);
+}
+
+static void say_down(struct resolver_note *n, const struct query *q,
+		     const char *reason)
+{
+	struct log_field f[] = {LOGF_STR("name", str_from(q->name)),
+				LOGF_STR("type", str_from(type_of(q)->name)),
+				LOGF_STR("reason", str_from(reason))};
+	struct log_event e = {LOG_WARN, "dns.down", f, ARRAY_LEN(f)};
+
+	say(n, &e);
+}
+
+static void say_up(struct resolver_note *n, struct now now)
+{
+	double seconds = (double)tick_diff(now.mono, n->down_since) / 1e6;
+	struct log_field f[] = {LOGF_NUM("down", seconds)};
+	struct log_event e = {LOG_INFO, "dns.up", f, ARRAY_LEN(f)};
+
+	say(n, &e);
 }
 
 void note_init(struct resolver_note *n, const struct host *host,
@@ -74,14 +85,11 @@ void note_count(struct resolver_note *n, const struct query *q,
 
 bool note_answered(struct resolver_note *n, struct now now)
 {
-	double seconds = (double)tick_diff(now.mono, n->down_since) / 1e6;
-	struct log_field f[] = {LOGF_NUM("down", seconds)};
-
 	n->unanswered = 0;
 	if (!n->down)
 		return false;
 	n->down = false;
-	log_line(n, LOG_INFO, "dns.up", f, ARRAY_LEN(f));
+	say_up(n, now);
 	return true;
 }
 
@@ -98,11 +106,11 @@ void note_read(struct resolver_note *n, const struct query *q,
 
 	note_count(n, q, verdict[a->verdict].result);
 	if (verdict[a->verdict].bad)
-		warn_bad(n, q, verdict[a->verdict].bad, now);
+		say_bad(n, q, verdict[a->verdict].bad, now);
 	if (!a->dropped)
 		return;
 	n->counters->v[CNT_DNS_DROPPED] += a->dropped;
-	warn_bad(n, q, "too_many_records", now);
+	say_bad(n, q, "too_many_records", now);
 }
 
 void note_unanswered(struct resolver_note *n, const struct query *q,
@@ -116,5 +124,5 @@ void note_unanswered(struct resolver_note *n, const struct query *q,
 		return;
 	n->down = true;
 	n->down_since = now.mono;
-	warn(n, "dns.down", q, timeout ? "timeout" : "unreachable");
+	say_down(n, q, timeout ? "timeout" : "unreachable");
 }

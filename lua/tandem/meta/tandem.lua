@@ -280,6 +280,28 @@ function sip.request(opts) end
 ---@field user string? to answer a 401 or 407 with
 ---@field password string?
 
+-- Where the servers of a SIP URI are (RFC 3263), in the order in which to try them.
+-- Yields.
+---@param uri string
+---@param opts { key: string? }? orders equal choices; the same key, the same order
+---@return tandem.Places?
+---@return "bad_uri"|"dns_none"|"dns_timeout"|nil
+function sip.resolve(uri, opts) end
+
+---@class tandem.Places
+---@field [integer] tandem.Place
+---@field ttl number seconds for which it is good; math.huge for an address
+---@field stale boolean the answers have run out, and nobody gives others
+
+---@class tandem.Place
+---@field address string "10.0.0.1:5060", "[2001:db8::1]:5060"
+---@field ip string
+---@field port integer
+---@field transport "udp"|"tcp"|"tls"
+---@field rank integer 0 is to be tried first
+---@field weight integer of SRV; 0 without
+---@field target string the name whose address it is
+
 sip.log = {}
 ---@param message string
 ---@param fields table<string, string|number|boolean>?
