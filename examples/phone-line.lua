@@ -3,11 +3,11 @@
 -- whether the first one is back, and one 200 goes back.
 local sip = require "tandem"
 
-sip.listen { "udp:0.0.0.0:5060" }
+sip.listen { "udp:0.0.0.0:5060", "tcp:0.0.0.0:5060" }
 
 local line = sip.pool("line", {
-  servers = { { name = "server1", uri = "sip:10.0.0.1", tier = 1 },
-              { name = "server2", uri = "sip:10.0.0.2", tier = 2 } },
+  servers = { { name = "server1", uri = "sip:pbx1.example.com;transport=tcp", tier = 1 },
+              { name = "server2", uri = "sip:pbx2.example.com", tier = 2 } },
   attempt  = { retransmits = 3, last_timeout = 32 },        -- "signal retry counts"
   retry_on = { "local", 500, 503 },                         -- "server unavailable"
   passive  = { fall = 1, hold = 0, codes = { 500, 503 } },  -- and stay on the other one

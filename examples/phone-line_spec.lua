@@ -5,8 +5,11 @@ describe("examples/phone-line.lua", function()
   local net, server1, server2, phone
 
   before_each(function()
-    net = sim.new { script = "examples/phone-line.lua" }
-    server1, server2 = net:uas("10.0.0.1", "server1"), net:uas("10.0.0.2", "server2")
+    net = sim.new {
+      script = "examples/phone-line.lua",
+      dns = { ["pbx1.example.com"] = "10.0.0.1", ["pbx2.example.com"] = "10.0.0.2" },
+    }
+    server1, server2 = net:uas("tcp:10.0.0.1", "server1"), net:uas("10.0.0.2", "server2")
     phone = net:uac("192.0.2.7", "phone")
     net:run(5)
   end)
