@@ -319,6 +319,6 @@ bool dialog_send_bye(struct proxy *p, const struct dialog *d, struct now now);
 /* own.c */
 void own_on_response(struct owner *o, struct msg *m, struct now now);
 void own_on_failure(struct owner *o, enum cause cause, struct now now);
-void own_on_client_end(struct owner *o);
+void own_on_client_end(struct owner *o, const struct client *c);
 
 #endif

@@ -512,7 +512,11 @@ void own_on_failure(struct owner *owner, enum cause cause, struct now now)
 	}
 }
 
-void own_on_client_end(struct owner *owner)
+void own_on_client_end(struct owner *owner, const struct client *c)
 {
-	container_of(owner, struct own, owner)->client = NULL;
+	struct own *o = container_of(owner, struct own, owner);
+
+	/* It may have another one since, to the next address. */
+	if (o->client == c)
+		o->client = NULL;
 }

@@ -99,7 +99,7 @@ static void user_client_end(void *ctx, struct client *c)
 
 	(void)ctx;
 	if (o->kind == OWNER_OWN)
-		own_on_client_end(o);
+		own_on_client_end(o, c);
 	else
 		container_of(o, struct attempt, owner)->client = NULL;
 }
