@@ -18,7 +18,8 @@ local sim = {}
 -- opts: script (a path) or source (text) of the policy; seed (1); addr, an IP or a
 -- list ("10.0.0.100", or what the listeners name); workers; files = { name = text }
 -- found before those of the disk; link = { loss =, delay =, ... }; start = wall time
--- in seconds since 1970; hosts = { name = IP } for endpoints; key (16 bytes).
+-- in seconds since 1970; hosts = { name = IP } for endpoints; dns = { name = records }
+-- (sim/dns.lua); key (16 bytes).
 ---@param opts table?
 ---@return tandem.sim.Net
 function sim.new(opts)

@@ -9,7 +9,7 @@ sip.listen { "udp:0.0.0.0:5060", "tcp:0.0.0.0:5060",
 local pbx = sip.pool("pbx", {
   servers = {
     { name = "a", uri = "sip:10.0.0.1", tier = 1 },
-    { name = "b", uri = "sip:10.0.0.2;transport=tcp", tier = 2 },
+    { name = "b", uri = "sip:b.example.com;transport=tcp", tier = 2 },
   },
   check = { interval = 2 },
 })
@@ -27,6 +27,7 @@ local function run(seed)
     link = {
       loss = 0.1, delay = 0.01, jitter = 0.02, duplicate = 0.05, reorder = 0.05, chunk = 300,
     },
+    dns = { ["b.example.com"] = { "10.0.0.2", ttl = 5 } },
   }
   net:node()
   local a, b = net:uas("10.0.0.1", "a"), net:uas("tcp:10.0.0.2", "b")
