@@ -5,7 +5,8 @@
 --   sip.listen { { "tls:...", cert = "pbx.pem", key = "pbx.key" } }  -- beside the script
 local process = require "support.process"
 local sh = require "support.sh"
-local error, ipairs, setmetatable, string, table = error, ipairs, setmetatable, string, table
+local error, ipairs, os, setmetatable = error, ipairs, os, setmetatable
+local string, table = string, table
 
 local _ENV = nil
 
@@ -18,6 +19,11 @@ local function openssl(...)
   if not ok then
     error(output, 2)
   end
+end
+
+-- The name of a file that is right from every folder.
+local function file(name)
+  return os.getenv "PWD" .. "/" .. process.path(name)
 end
 
 -- Names, addresses and URIs as the subjectAltName extension has them.
@@ -34,8 +40,8 @@ end
 -- One that signs itself, with a key of its own: { cert = PATH, key = PATH, name = }.
 -- options: names, ips, uris (lists, of what it is for), subject ("/CN=<name>").
 function certs.self_signed(name, options)
-  local self = { name = name, cert = process.path(name .. ".pem"),
-    key = process.path(name .. ".key") }
+  local self = { name = name, cert = file(name .. ".pem"),
+    key = file(name .. ".key") }
   local san = alternatives(options or {})
   openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 "
     .. "-subj '%s' -keyout %s -out %s %s", options and options.subject or "/CN=" .. name,
@@ -51,8 +57,8 @@ end
 -- A certificate for somebody. options as above, and `expired`: it was valid until
 -- yesterday. A name that is used again gets new files in the place of the old ones.
 function Authority:issue(name, options)
-  local made = { name = name, cert = process.path(name .. ".pem"),
-    key = process.path(name .. ".key") }
+  local made = { name = name, cert = file(name .. ".pem"),
+    key = file(name .. ".key") }
   local request = process.path(name .. ".csr")
   local san = alternatives(options)
   local extensions = process.write(name .. ".ext", (san or "") .. "\n")
