@@ -46,6 +46,18 @@ sim.for_workers("a connection of a proxy", function(workers)
     assert.equal("a", first.server)
   end)
 
+  it("is closed at the end, or given up when it is half open", function()
+    call()
+    net:run(0.1)
+    local flows = 0
+    for worker = 1, workers do
+      flows = flows + proxy:stats(worker).flows
+    end
+    assert.equal(2, flows)
+    a:power_off()
+    net:finish()
+  end)
+
   it("belongs to one worker, as many as there are", function()
     for i = 1, 20 do
       net:uac("tcp:192.0.2." .. 20 + i):connect()

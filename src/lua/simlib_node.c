@@ -291,6 +291,7 @@ static int l_stats(lua_State *L)
 	set_int(L, "requests", cs.requests);
 	set_int(L, "timers", cs.timers);
 	set_int(L, "calls", cs.calls);
+	set_int(L, "flows", cs.flows);
 	set_int(L, "blocks", core_mem(core)->blocks);
 	set_int(L, "tasks", ss.tasks);
 	set_int(L, "script_timers", ss.timers);

@@ -331,7 +331,9 @@ end
 
 -- ---- the end -------------------------------------------------------------
 
-local counted = { "requests", "servers", "clients", "tasks", "script_timers", "timers" }
+local counted = {
+  "requests", "servers", "clients", "flows", "tasks", "script_timers", "timers",
+}
 
 -- What is still alive in a worker that should be at rest.
 local function leftovers(self, worker, list)
