@@ -136,7 +136,9 @@ sim.for_workers("a connection of a proxy", function(workers)
     net:run(0.1)
     proxy:drop "10.0.0.100"
     net:run(0.1)
-    assert.equal(2, net:count("flow.down", { cause = "no_source", was_up = true }))
+    assert.equal(2, net:count("flow.down", {
+      cause = "no_source", why = "our address has gone", was_up = true,
+    }))
     assert.same({}, alice.ended)
     local other = net:node { addr = "10.0.0.200" }
     other:take "10.0.0.100"
@@ -153,7 +155,7 @@ sim.for_workers("a connection of a proxy", function(workers)
     end
     net:run(1)
     assert.equal(1, net:count("flow.down", { peer = "10.0.0.1:5060", cause = "reset" }))
-    assert.matches("too much waits", table.concat(net.logs, "\n"))
+    assert.matches("does not read what it is sent", table.concat(net.logs, "\n"))
   end)
 
   it("over TLS has so long for the handshake", function()

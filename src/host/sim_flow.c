@@ -104,7 +104,8 @@ void sim_stream_send(struct sim_worker *w, const struct hop *to,
 	if (e->unwritten_bytes <= n->shared->settings.streams.queue)
 		return;
 	sim_seg_reset(w->sim, e->host, sim_other(e));
-	sim_end_fail(w->sim, e, CAUSE_RESET, "too much waits to be written");
+	sim_end_fail(w->sim, e, CAUSE_RESET,
+		     "it does not read what it is sent");
 }
 
 void sim_close_flow(struct sim_worker *w, const struct hop *flow)
@@ -197,6 +198,7 @@ void sim_streams_lost(struct sim *s, unsigned node, const struct addr *ip)
 
 			if (e->node == node && e->known &&
 			    addr_ip_eq(&e->addr, ip))
-				sim_end_fail(s, e, CAUSE_NO_SOURCE, NULL);
+				sim_end_fail(s, e, CAUSE_NO_SOURCE,
+					     "our address has gone");
 		}
 }
