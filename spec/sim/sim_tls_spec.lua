@@ -122,10 +122,16 @@ sim.for_workers("TLS of a proxy", function(workers)
     end
 
     it("knows who it is", function()
-      local _, made = connect { names = { "sip:carrier.example" } }
+      local carrier, made = connect { names = { "sip:carrier.example" } }
       assert.equal(200, made.code)
-      assert.equal("carrier.example", a.received[1]:header "X-Identity")
       assert.equal(1, net:count("flow.up", { identity = "carrier.example" }))
+      for _ = 1, 8 do -- of any worker
+        carrier:call "sip:bob@example.com"
+      end
+      for _, invite in ipairs(a:got "INVITE") do
+        assert.equal("carrier.example", invite:header "X-Identity")
+      end
+      assert.equal(9, #a:got "INVITE")
     end)
 
     it("refuses who shows nothing, or nothing good", function()

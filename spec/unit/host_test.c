@@ -277,9 +277,11 @@ TEST(state_directory_keeps_its_key)
 
 TEST(mail_wakes_once_and_is_a_copy)
 {
-	char text[] = "hello";
-	struct post post = {
-	    .kind = POST_SCRIPT, .topic = STR("topic"), .bytes = {text, 5}};
+	char text[] = "hello", name[] = "a.example";
+	struct post post = {.kind = POST_SCRIPT,
+			    .from.tls_name = name,
+			    .topic = STR("topic"),
+			    .bytes = {text, 5}};
 	struct mailbox box;
 	struct list mail;
 	int n = 0;
@@ -288,12 +290,14 @@ TEST(mail_wakes_once_and_is_a_copy)
 	CHECK(mailbox_put(&box, &post));
 	CHECK(!mailbox_put(&box, &post));
 	memset(text, 'x', 5);
+	memset(name, 'x', 9);
 	mailbox_take(&box, &mail);
 	list_each_safe (it, &mail) {
 		struct letter *l = container_of(it, struct letter, link);
 
 		CHECK_STR(l->post.topic, "topic");
 		CHECK_STR(l->post.bytes, "hello");
+		CHECK_STR(str_from(l->post.from.tls_name), "a.example");
 		free(l);
 		n++;
 	}

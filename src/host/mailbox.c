@@ -33,14 +33,18 @@ static struct str append(char **at, struct str s)
 
 static struct letter *letter_new(const struct post *post)
 {
-	struct letter *l = malloc(sizeof(*l) + post->topic.n + post->bytes.n);
+	/* Whom a client has proved to be goes along with what it sent. */
+	const char *name = post->from.tls_name;
+	struct str who = {name, name ? strlen(name) + 1 : 0};
+	struct letter *l =
+	    malloc(sizeof(*l) + who.n + post->topic.n + post->bytes.n);
 	char *at;
 
 	if (!l)
 		return NULL;
 	at = l->bytes;
 	l->post = *post;
-	l->post.from.tls_name = NULL; /* borrowed from the sender's thread */
+	l->post.from.tls_name = name ? append(&at, who).p : NULL;
 	l->post.topic = append(&at, post->topic);
 	l->post.bytes = append(&at, post->bytes);
 	return l;

@@ -165,25 +165,42 @@ static void verb_unquery(void *ctx, struct query *q)
 	sim_unask(ctx, q);
 }
 
+static const char *put(char **at, const char *bytes, size_t n)
+{
+	const char *here = *at;
+
+	if (n)
+		memcpy(*at, bytes, n);
+	*at += n;
+	return here;
+}
+
+static struct post *copy_post(struct sim *s, const struct post *msg)
+{
+	const char *name = msg->from.tls_name;
+	size_t n = name ? strlen(name) + 1 : 0;
+	struct post *copy =
+	    sim_alloc(s, sizeof(*copy) + msg->topic.n + msg->bytes.n + n);
+	char *at = (char *)(copy + 1);
+
+	*copy = *msg;
+	copy->topic.p = put(&at, msg->topic.p, msg->topic.n);
+	copy->bytes.p = put(&at, msg->bytes.p, msg->bytes.n);
+	if (name)
+		copy->from.tls_name = put(&at, name, n);
+	return copy;
+}
+
 static void verb_post(void *ctx, unsigned worker, const struct post *msg)
 {
 	struct sim_worker *w = ctx;
 	struct sim *s = w->sim;
 	struct post *copy;
 	struct ev *e;
-	char *at;
 
 	if (node_of(w)->muted)
 		return;
-	copy = sim_alloc(s, sizeof(*copy) + msg->topic.n + msg->bytes.n);
-	*copy = *msg;
-	at = (char *)(copy + 1);
-	if (msg->topic.n)
-		memcpy(at, msg->topic.p, msg->topic.n);
-	if (msg->bytes.n)
-		memcpy(at + msg->topic.n, msg->bytes.p, msg->bytes.n);
-	copy->topic.p = at;
-	copy->bytes.p = at + msg->topic.n;
+	copy = copy_post(s, msg);
 	e = sim_queue(s, EV_POST, s->now);
 	e->node = w->node;
 	e->worker = worker;
