@@ -212,50 +212,60 @@ local function on_need(pool, now)
   each_probe(pool, hurry, now)
 end
 
--- The first check comes at once, but not everybody's together.
-local function begin(server, place, now)
-  local conf, probe = server.check, { server = server, place = place, bad = 0, is_new = true }
-  if conf and conf.when == "always" and is_due(probe, now) then
-    arm(probe, core.random() * conf.jitter * conf.interval)
-  end
-  return probe
-end
-
 local function stop(probe)
   probe.stopped = true
   disarm(probe)
 end
 
 -- That of an address which was asked before goes on.
-local function take(before, place)
-  for i, probe in ipairs(before) do
+local function probe_of(server, before, place)
+  for _, probe in ipairs(place and before or {}) do
     if probe.place == place then
-      return table.remove(before, i)
+      return probe
     end
   end
+  return { server = server, place = place, bad = 0, is_new = true }
 end
 
-local function begin_all(server, before, now)
+local function probes_of(server, before)
   if not address.is_asked(server) then
-    return { begin(server, nil, now) }
+    return { probe_of(server, before) }
   end
   local probes = {}
   for i, place in ipairs(server.places) do
-    probes[i] = take(before, place) or begin(server, place, now)
+    probes[i] = probe_of(server, before, place)
   end
   return probes
 end
 
--- The server has other addresses now.
+-- The first check comes at once, but not everybody's together.
+local function begin(probe, now)
+  local conf = probe.server.check
+  if conf and conf.when == "always" and is_due(probe, now) then
+    arm(probe, core.random() * conf.jitter * conf.interval)
+  end
+end
+
+-- The server has other addresses now. What allocates comes first and last: a probe that
+-- then has no timer gets it at the next refresh.
 ---@param server table
 ---@param now number
 function check.retarget(server, now)
-  local before = server.probes
-  server.probes = begin_all(server, before, now)
-  for _, probe in ipairs(before) do
-    stop(probe)
+  local before, goes_on = server.probes, {}
+  local probes = probes_of(server, before)
+  for _, probe in ipairs(probes) do
+    goes_on[probe] = true
   end
-  for _, probe in ipairs(server.probes) do
+  server.probes = probes
+  for _, probe in ipairs(before) do
+    if not goes_on[probe] then
+      stop(probe)
+    end
+  end
+  for _, probe in ipairs(probes) do
+    if not probe.timer then
+      begin(probe, now)
+    end
     refresh(probe, now)
   end
 end
@@ -265,7 +275,10 @@ end
 ---@param now number
 function check.start(server, now)
   server.pool.on_update, server.pool.on_need = on_update, on_need
-  server.probes = begin_all(server, {}, now)
+  server.probes = probes_of(server, {})
+  for _, probe in ipairs(server.probes) do
+    begin(probe, now)
+  end
 end
 
 ---@param server table

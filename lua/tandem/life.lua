@@ -59,6 +59,7 @@ end
 local function take_charge(now)
   link.start()
   each_server(function(server)
+    server.untold = true -- until places.start
     health.start(server, now)
     orders.start(server, now)
     check.start(server, now)
@@ -108,7 +109,9 @@ function life.start()
     record.commit()
     tell_changes()
   end
-  each_server(places.start)
+  core.spawn(function() -- when there is no way back any more
+    each_server(places.start)
+  end)
 end
 
 function life.stop()

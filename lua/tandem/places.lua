@@ -129,6 +129,17 @@ local function replace(server, list)
   end
 end
 
+local function is_same(server, list)
+  local count = math.min(#list, most)
+  for i = 1, count do
+    local was = places.find(server, list[i].addr)
+    if not was or was.rank ~= list[i].rank or was.weight ~= list[i].weight then
+      return false
+    end
+  end
+  return count == #server.places
+end
+
 -- Takes over a new list. Who was there before stays the same place.
 ---@param server table
 ---@param list { addr: string, rank: integer, weight: integer, target: string? }[]
@@ -136,23 +147,19 @@ end
 ---  was there before
 function places.update(server, list)
   local before, now, kept = server.places, {}, 0
-  local count = math.min(#list, most)
-  local same = count == #before
+  if is_same(server, list) then
+    return nil
+  end
+  server.untold = true -- first of all: memory may run out below
   of_server(server, before)
-  for i = 1, count do
+  for i = 1, math.min(#list, most) do
     local item = list[i]
     local was = places.find(server, item.addr)
     kept = kept + (was and 1 or 0)
-    same = same and was ~= nil and was.rank == item.rank and was.weight == item.weight
-    was = was or place(item.addr)
-    was.rank, was.weight, was.target = item.rank, item.weight, item.target
-    now[i] = was
-  end
-  if same then
-    return nil
+    now[i] = was or place(item.addr)
+    now[i].rank, now[i].weight, now[i].target = item.rank, item.weight, item.target
   end
   replace(server, now)
-  server.untold = true
   return { is_other = kept == 0 and #before > 0 }
 end
 
@@ -282,6 +289,7 @@ function places.start(server)
   end
   if core.worker() == 0 then
     keep(server)
+    server.untold = false
   end
 end
 

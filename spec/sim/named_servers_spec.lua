@@ -280,6 +280,24 @@ sim.for_workers("a server that is known by name", function(workers)
       assert.same({ 0, 1 }, { count(one), count(two) })
     end)
 
+    it("is where it was when the script cannot be loaded for lack of memory", function()
+      open {}
+      net:run(1)
+      local source = frame:format('{ name = "a", uri = "sip:new.example.com" }', "check = false")
+      local node, n, ok = net.nodes[1], 0, nil
+      repeat
+        n = n + 1
+        node:fail_alloc(n, { which = "core", worker = workers })
+        ok = net:reload { source = source }
+        node:fail_alloc(0, { which = "core", worker = workers })
+        if not ok then
+          assert.equal("10.0.0.1:5060", addresses())
+          assert.equal(200, alice:call(uri).code)
+        end
+      until ok
+      net:run(20)
+    end)
+
     it("has an address where it had a name, and the other way round", function()
       open {}
       net:run(1)
@@ -293,6 +311,38 @@ sim.for_workers("a server that is known by name", function(workers)
       assert.equal(1, count(one))
     end)
   end)
+end)
+
+sim.for_workers("memory that runs out", function(workers)
+  after_each(sim.finish)
+
+  for _, which in ipairs { "lua", "core" } do
+    it(("costs a look-up, but never the look-ups (%s)"):format(which), function()
+      for n = 1, 120, 7 do
+        local net = sim.new {
+          source = frame:format(one_server, ""), workers = workers,
+          dns = { ["pbx.example.com"] = { "10.0.0.1", ttl = 5 } },
+        }
+        local two, alice = net:uas "10.0.0.2", net:uac "192.0.2.7"
+        net:run(4)
+        net:dns("pbx.example.com", { "10.0.0.2", "10.0.0.3", ttl = 5 })
+        net.nodes[1]:fail_alloc(n, { which = which, row = 20 })
+        net:run(4)
+        net.nodes[1]:fail_alloc(0, { which = which })
+        net:run(90)
+        local healths = {}
+        for _, address in ipairs(net.pools.pbx.a.addresses) do
+          healths[address.address] = address.health
+        end
+        assert.same({ ["10.0.0.2:5060"] = "up", ["10.0.0.3:5060"] = "down" }, healths, n)
+        for _ = 1, 4 do
+          assert.equal(200, alice:call(uri).code)
+        end
+        assert.equal(4, #two:got "INVITE", n)
+        net:finish { errors = net:count "lua.error" }
+      end
+    end)
+  end
 end)
 
 describe("a script with names", function()
