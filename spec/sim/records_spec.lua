@@ -27,7 +27,7 @@ sim.for_workers("what a request leaves behind", function(workers)
 
   -- Calls that nobody hung up are followed on (calls_spec.lua): they are not meant.
   local function assert_nothing()
-    net.nodes[1]:forget_calls()
+    net.nodes[1]:let_go()
     local alive = wire.alive(net)
     assert.same({ 0, 0, 0 }, { alive.requests, alive.servers, alive.clients })
     assert.equal(before, alive.bytes)

@@ -236,15 +236,18 @@ static int l_quiesce(lua_State *L)
 	return 0;
 }
 
-/* forget_calls(node): those that nobody hung up */
-static int l_forget_calls(lua_State *L)
+/* let_go(node): of calls that nobody hung up, and of connections */
+static int l_let_go(lua_State *L)
 {
 	struct sim *s = simlib_world(L);
 	unsigned node = simlib_node(L, 2);
 
-	for (unsigned i = 0; i < sim_node_workers(s, node); i++)
+	for (unsigned i = 0; i < sim_node_workers(s, node); i++) {
 		core_forget_calls(sim_node_core(s, node, i),
 				  sim_node_now(s, node));
+		core_close_flows(sim_node_core(s, node, i),
+				 sim_node_now(s, node));
+	}
 	sim_node_touched(s, node);
 	return 0;
 }
@@ -523,7 +526,7 @@ const luaL_Reg simlib_node_methods[] = {
     {"skew", l_skew},
     {"workers", l_workers},
     {"quiesce", l_quiesce},
-    {"forget_calls", l_forget_calls},
+    {"let_go", l_let_go},
     {"collect", l_collect},
     {"stats", l_stats},
     {"counters", l_counters},

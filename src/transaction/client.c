@@ -252,6 +252,7 @@ static void send_cancel(struct client *c, struct str reason, struct now now)
 		retransmit_after(c, t->times.t1, now);
 		return;
 	}
+	x->pinned = c->pinned;
 	start(x, now);
 	c->cancel_sent = true;
 	timer_stop(t->timers, &c->retransmit);

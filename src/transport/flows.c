@@ -107,6 +107,11 @@ static void on_idle(struct timer *t, struct now now)
 	int64_t idle = f->fs->c.limits->idle;
 	tick_t end = tick_add(f->active, idle);
 
+	if (f->state == FLOW_REMOTE) {
+		flow_hold(f);
+		timer_arm(f->fs->c.timers, t, tick_add(now.mono, idle / 2));
+		return;
+	}
 	if (!list_empty(&f->waiting))
 		end = tick_add(now.mono, idle);
 	if (tick_before(now.mono, end))
@@ -161,13 +166,13 @@ static void leave(struct flow *f)
 	struct flows *fs = f->fs;
 
 	map_remove(&fs->by_conn, &f->by_conn);
+	timer_stop(fs->c.timers, &f->idle);
 	if (f->state == FLOW_REMOTE)
 		return;
 	list_remove(&f->link);
 	fs->n--;
 	map_remove(&fs->by_peer, &f->by_peer);
 	timer_stop(fs->c.timers, &f->limit);
-	timer_stop(fs->c.timers, &f->idle);
 	flow_leave_source(f);
 	flow_drop_backlog(f);
 	frame_fini(&f->frame);
@@ -265,7 +270,8 @@ void flows_on_post_down(struct flows *fs, const struct post *post,
 
 /* ---- who waits ---- */
 
-/* A place for those who wait for something of another worker's. */
+/* A place for those who wait for something of another worker's. That one is
+ * told while they do: it sees none of them. */
 static struct flow *find_remote(struct flows *fs, uint64_t conn)
 {
 	struct hop hop = {.conn = conn};
@@ -274,8 +280,11 @@ static struct flow *find_remote(struct flows *fs, uint64_t conn)
 	if (f || conn_worker(conn) == fs->c.worker)
 		return f;
 	f = flow_new(fs, &hop, false);
-	if (f)
-		f->state = FLOW_REMOTE;
+	if (!f)
+		return NULL;
+	f->state = FLOW_REMOTE;
+	timer_arm(fs->c.timers, &f->idle,
+		  tick_add(f->since, fs->c.limits->idle / 2));
 	return f;
 }
 

@@ -82,7 +82,8 @@ void flows_receive(struct flows *fs, const struct hop *from, struct str bytes,
 /* FLOW_UP and FLOW_DOWN. */
 void flows_on_event(struct flows *fs, const struct flow_event *e,
 		    struct now now);
-/* POST_SEND: another worker's message for a connection of ours. */
+/* POST_SEND: another worker's message for a connection of ours, or the word
+ * that it is not idle. */
 void flows_on_post_send(struct flows *fs, const struct post *post);
 /* POST_DOWN: the end of another worker's connection. */
 void flows_on_post_down(struct flows *fs, const struct post *post,

@@ -110,6 +110,8 @@ void flow_on_more(struct timer *t, struct now now);
 void flow_drop_backlog(struct flow *f);
 
 /* ---- flows_send.c ---- */
+/* Tells its worker that somebody here waits for something on it. */
+void flow_hold(const struct flow *f);
 void flow_on_give_back(struct timer *t, struct now now);
 
 /* ---- flows_log.c ---- */

@@ -84,20 +84,19 @@ static struct flow *open_flow(struct flows *fs, const struct hop *to,
 	return f;
 }
 
-static uint64_t send_to_worker(struct flows *fs, const struct hop *to,
-			       struct str bytes)
+static void post_send(struct flows *fs, const struct hop *to, struct str bytes)
 {
 	const struct host *h = fs->c.host;
 	struct post post = {.kind = POST_SEND, .from = *to, .bytes = bytes};
 
-	if (!flows_may_have(fs, to->conn)) {
-		give_back(fs, to, bytes, CAUSE_CLOSED);
-		return to->conn;
-	}
 	post.from.tls_name = NULL;
 	post.from.worker = (uint8_t)fs->c.worker; /* the sender */
 	h->post(h->ctx, conn_worker(to->conn), &post);
-	return to->conn;
+}
+
+void flow_hold(const struct flow *f)
+{
+	post_send(f->fs, &f->hop, STR_NONE);
 }
 
 uint64_t flows_send(struct flows *fs, const struct hop *to, struct str bytes)
@@ -110,8 +109,11 @@ uint64_t flows_send(struct flows *fs, const struct hop *to, struct str bytes)
 		h->send(h->ctx, to, bytes);
 		return 0;
 	}
-	if (to->conn && conn_worker(to->conn) != fs->c.worker)
-		return send_to_worker(fs, to, bytes);
+	if (to->conn && conn_worker(to->conn) != fs->c.worker &&
+	    flows_may_have(fs, to->conn)) {
+		post_send(fs, to, bytes);
+		return to->conn;
+	}
 	f = to->conn ? flow_find(fs, to->conn) : flow_towards(fs, to);
 	if (!f && !to->conn)
 		f = open_flow(fs, to, &cause);
@@ -126,11 +128,20 @@ uint64_t flows_send(struct flows *fs, const struct hop *to, struct str bytes)
 void flows_on_post_send(struct flows *fs, const struct post *post)
 {
 	struct flow *f = flow_find(fs, post->from.conn);
+	const struct host *h = fs->c.host;
 	struct hop to = post->from;
+	struct post down = {
+	    .kind = POST_DOWN, .from = to, .cause = CAUSE_CLOSED};
 
 	if (f) {
 		f->users |= UINT64_C(1) << (post->from.worker & 63);
-		write_to(f, post->bytes);
+		if (post->bytes.n)
+			write_to(f, post->bytes);
+		flow_touch(f);
+		return;
+	}
+	if (!post->bytes.n) {
+		h->post(h->ctx, post->from.worker, &down);
 		return;
 	}
 	to.worker = (uint8_t)conn_worker(to.conn);

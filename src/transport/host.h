@@ -51,7 +51,8 @@ enum post_kind {
 			* but belong to this one */
 	POST_FLOW,     /* a flow event whose quoted payload belongs here */
 	POST_SEND,     /* `bytes` go out on the connection `from`, which is
-			* this worker's */
+			* this worker's; from.worker is who asks. Without any
+			* he only waits for something there */
 	POST_DOWN,     /* the connection `from` of another worker has ended */
 	POST_SCRIPT    /* a Lua message: topic and payload */
 };

@@ -466,7 +466,7 @@ end
 local function settle(self)
   for _ = 1, 300 do
     for _, proxy in ipairs(self.nodes) do
-      proxy:forget_calls()
+      proxy:let_go()
     end
     if #problems(self) == 0 then
       return

@@ -389,10 +389,10 @@ function methods:errors()
   return sum
 end
 
--- Calls that the test did not hang up are no leak.
-function methods:forget_calls()
+-- Calls that the test did not hang up are no leak, nor are connections.
+function methods:let_go()
   if self.workers > 0 then
-    self.net.world:forget_calls(self.id)
+    self.net.world:let_go(self.id)
   end
 end
 

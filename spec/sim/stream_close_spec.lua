@@ -1,0 +1,177 @@
+-- A connection that breaks while a transaction uses it (RFC 3261 17.1.4, 18.2.2): a
+-- branch that was not answered yet fails at once, one that was waits on another
+-- connection, and what the server may have is not forgotten.
+local sim = require "support.sim"
+
+local script = [[
+local sip = require "tandem"
+sip.listen { "udp:0.0.0.0:5060", "tcp:0.0.0.0:5060" }
+local pbx = sip.pool("pbx", { check = false, passive = false, servers = {
+  { name = "a", uri = "sip:10.0.0.1;transport=tcp", tier = 1 },
+  { name = "b", uri = "sip:10.0.0.2;transport=tcp", tier = 2 } } })
+sip.route(function(req) return req:relay(pbx) end)
+]]
+
+sim.for_workers("a connection that breaks", function(workers)
+  after_each(sim.finish)
+
+  local net, a, b, alice
+
+  before_each(function()
+    net = sim.new { seed = 3, workers = workers, source = script }
+    a, b = net:uas("tcp:10.0.0.1", "a"), net:uas("tcp:10.0.0.2", "b")
+    alice = net:uac("192.0.2.7", "alice")
+  end)
+
+  -- What the proxy wrote in its line about the request.
+  local function tried()
+    local line
+    for _, event in ipairs(net.events) do
+      line = event.event == "request" and event or line
+    end
+    return (line.tried:gsub(":%d+%.%d+", ""))
+  end
+
+  it("fails a branch without a response at once", function()
+    a:silence()
+    local call = alice:invite "sip:bob@example.com"
+    net:run(0.5)
+    a:reset()
+    call:wait()
+    assert.equal(200, call.code)
+    assert.equal("b", call.server)
+    assert(call.elapsed < 0.52)
+    net:run(0.1)
+    assert.equal("pbx/a:reset,pbx/b:200", tried())
+    assert.equal(1, #a:got "INVITE")
+  end)
+
+  it("in good order fails it as well", function()
+    a:silence()
+    local call = alice:invite "sip:bob@example.com"
+    net:run(0.5)
+    a:close()
+    call:wait()
+    assert.equal("b", call.server)
+    net:run(0.1)
+    assert.equal("pbx/a:closed,pbx/b:200", tried())
+  end)
+
+  it("fails a request that is no INVITE, and its late answer is absorbed", function()
+    local late
+    a:on("MESSAGE", function(_, reply) late = reply end)
+    local call = alice:request("MESSAGE", "sip:bob@example.com", { body = "x" })
+    net:run(0.5)
+    a:reset()
+    call:wait()
+    assert.equal(200, call.code)
+    assert.equal("b", call.server)
+    late(200)
+    net:run(1)
+    assert.equal(1, #alice:got(200))
+    assert.equal(1, net:metric("tandem_dropped_total", { reason = "late_final" }))
+  end)
+
+  it("leaves a ringing branch to be answered over a new one", function()
+    a:ring(5)
+    local call = alice:invite "sip:bob@example.com"
+    net:run(1)
+    a:reset()
+    call:wait()
+    assert.equal(200, call.code)
+    assert.equal("a", call.server)
+    assert.equal(0, #b:got "INVITE")
+    net:run(1)
+    -- and the call goes on
+    assert.equal(1, #a:got "ACK")
+    assert.equal(200, alice:bye(call):wait().code)
+  end)
+
+  it("does not keep a ringing branch from its CANCEL", function()
+    a:ring()
+    local call = alice:invite "sip:bob@example.com"
+    net:run(1)
+    a:reset()
+    net:run(1)
+    alice:cancel(call)
+    call:wait()
+    assert.equal(487, call.code)
+    net:run(1)
+    assert.equal(1, #a:got "CANCEL")
+    assert.equal(1, #a:got "ACK") -- of the 487
+    assert.equal(0, a.unacked)
+  end)
+
+  it("and takes a CANCEL with it is not the end of the CANCEL", function()
+    a:ring()
+    local call = alice:invite "sip:bob@example.com"
+    net:run(1)
+    alice:cancel(call)
+    net:run(0.0015) -- it is on its way to a
+    a:reset()
+    call:wait()
+    assert.equal(487, call.code)
+    assert.equal(1, #a:got "CANCEL")
+  end)
+
+  -- a has the INVITE, and its phone rings after all
+  local function late(code)
+    local reply
+    a:on("INVITE", function(_, answer) reply = answer end)
+    b:ring()
+    local call = alice:invite "sip:bob@example.com"
+    net:run(0.5)
+    a:reset()
+    net:run(1)
+    assert.equal(1, #b:got "INVITE")
+    reply(code)
+    net:run(1)
+    return call
+  end
+
+  it("leaves a phone that rings late to be cancelled", function()
+    late(180)
+    assert.equal(1, #a:got "CANCEL")
+    assert.equal(0, #b:got "CANCEL")
+  end)
+
+  it("does not lose a late 200", function()
+    local call = late(200)
+    assert.equal(200, call.code)
+    assert.equal("a", call.server)
+    assert.equal(1, #b:got "CANCEL")
+    assert.equal(1, net:metric("tandem_late_2xx_total", { action = "forward" }))
+    assert.equal(1, #a:got "ACK")
+  end)
+
+  it("before it was up is a request that was not sent", function()
+    a:refuse()
+    local call = alice:call "sip:bob@example.com"
+    assert.equal("b", call.server)
+    assert(call.elapsed < 0.02)
+    net:run(0.1)
+    assert.equal("pbx/a:refused,pbx/b:200", tried())
+    assert.equal(1, net:metric("tandem_unsent_total", { kind = "request" }))
+    -- nothing remains of it: it has not arrived
+    assert.equal(0, #a:got "INVITE")
+  end)
+
+  it("is found broken by the next request, which has its answer all the same", function()
+    assert.equal(200, alice:call("sip:bob@example.com").code)
+    a:power_off()
+    a:resume()
+    local call = alice:call "sip:bob@example.com"
+    assert.equal(200, call.code)
+  end)
+
+  it("is not asked twice: streams do not repeat, and timers run", function()
+    a:silence()
+    b:silence()
+    local call = alice:call "sip:bob@example.com"
+    assert.equal(500, call.code)
+    assert.equal(1, #a:got "INVITE")
+    assert.equal(1, #b:got "INVITE")
+    net:run(0.1)
+    assert.equal("pbx/a:silent,pbx/b:silent", tried())
+  end)
+end)
