@@ -76,6 +76,7 @@ static void answer(struct sim *s, struct ev *e)
 		q->host = NULL;
 		sim_trace_mark(s, TRACE_QUERY, e->index,
 			       (uint64_t)e->answer.status);
+		siphash_str(&s->trace, e->answer.bytes);
 		core_answer(n->worker[qn->worker]->core,
 			    sim_node_now(s, qn->node), q, &e->answer);
 		sim_node_touched(s, qn->node);
@@ -95,6 +96,7 @@ bool sim_dns_event(struct sim *s, struct ev *e, struct sim_event *out_r)
 	}
 	qn = s->question[e->index - 1];
 	sim_trace_mark(s, TRACE_QUERY, qn->type, qn->node);
+	siphash_str(&s->trace, str_from(qn->name));
 	*out_r = (struct sim_event){.kind = SIM_QUERY,
 				    .id = e->index,
 				    .text = str_from(qn->name),
