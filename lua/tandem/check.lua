@@ -10,7 +10,7 @@ local address = require "tandem.address"
 local health = require "tandem.health"
 local pool_state = require "tandem.state"
 local asking = require "tandem.probe"
-local ipairs, math, table, type = ipairs, math, table, type
+local ipairs, math, type = ipairs, math, type
 
 local _ENV = nil
 

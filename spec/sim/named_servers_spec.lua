@@ -22,8 +22,12 @@ sim.for_workers("a server that is known by name", function(workers)
 
   -- opts: servers, pool (options), dns, listen, resolver
   local function open(opts)
+    local source = frame:format(opts.servers or one_server, opts.pool or "check = false")
+    if opts.listen then
+      source = source:gsub("sip%.listen { ", '%0"' .. opts.listen .. '", ')
+    end
     net = sim.new {
-      source = frame:format(opts.servers or one_server, opts.pool or "check = false"),
+      source = source,
       workers = workers, addr = opts.addr,
       dns = opts.dns or { ["pbx.example.com"] = { "10.0.0.1", ttl = 60 } },
     }
@@ -193,6 +197,21 @@ sim.for_workers("a server that is known by name", function(workers)
     assert.equal(200, alice:call(uri).code)
   end)
 
+  it("is reached by the other family when we have no address of one", function()
+    open {
+      addr = "10.0.0.100", listen = "udp:[::]:5060",
+      dns = { ["pbx.example.com"] = { "2001:db8::1", "10.0.0.1", ttl = 60 } },
+    }
+    net:run(1)
+    assert.equal("10.0.0.1:5060 [2001:db8::1]:5060", addresses())
+    for _ = 1, 5 do
+      local call = alice:call(uri)
+      assert.equal(200, call.code)
+      assert.near(0, call.elapsed, 0.02)
+    end
+    assert.equal("up", net.pools.pbx.a.status)
+  end)
+
   it("is the server that a request comes from, at any of its addresses", function()
     open { dns = { ["pbx.example.com"] = { "10.0.0.1", "10.0.0.2", ttl = 10 } } }
     net:run(1)
@@ -284,11 +303,11 @@ sim.for_workers("a server that is known by name", function(workers)
       open {}
       net:run(1)
       local source = frame:format('{ name = "a", uri = "sip:new.example.com" }', "check = false")
-      local node, n, ok = net.nodes[1], 0, nil
+      local node, n = net.nodes[1], 0
       repeat
         n = n + 1
         node:fail_alloc(n, { which = "core", worker = workers })
-        ok = net:reload { source = source }
+        local ok = net:reload { source = source }
         node:fail_alloc(0, { which = "core", worker = workers })
         if not ok then
           assert.equal("10.0.0.1:5060", addresses())
@@ -318,7 +337,7 @@ sim.for_workers("memory that runs out", function(workers)
 
   for _, which in ipairs { "lua", "core" } do
     it(("costs a look-up, but never the look-ups (%s)"):format(which), function()
-      for n = 1, 120, 7 do
+      for n = 1, 120, 13 do
         local net = sim.new {
           source = frame:format(one_server, ""), workers = workers,
           dns = { ["pbx.example.com"] = { "10.0.0.1", ttl = 5 } },
