@@ -151,7 +151,10 @@ $(1)/lua/tandem/simcore.so: $(call in,$(1),$(CORE) $(SIM) $(SIMMOD)) Makefile
 $(1)/unit: $(call in,$(1),$(TESTS) $(CORE) $(HOST) $(SIM)) Makefile
 	@echo "LD $$@"
 	$(Q)$(2) -pie $(3) $(5) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(LIBS)
--include $(patsubst %.o,%.d,$(call in,$(1),main.o $(CORE) $(HOST) $(SIM) $(SIMMOD) $(TESTS)))
+$(1)/slow_clients: $(1)/obj/spec/support/slow_clients.o
+	@echo "LD $$@"
+	$(Q)$(2) $(3) $$(LDFLAGS) -o $$@ $$<
+-include $(patsubst %.o,%.d,$(call in,$(1),spec/support/slow_clients.o main.o $(CORE) $(HOST) $(SIM) $(SIMMOD) $(TESTS)))
 endef
 $(eval $(call mode,build,$$(CC),$(RELEASE),$(HARDEN),$(LDRELEASE)))
 $(eval $(call mode,build/san,$$(CC),$(SAN),,))
@@ -170,7 +173,7 @@ demo: build/tandem | build/.deps-run ## see a call survive the death of its serv
 	@sh examples/demo.sh
 
 # ---- test it
-SAN_ALL := $(addprefix build/san/,tandem unit lua/tandem/simcore.so)
+SAN_ALL := $(addprefix build/san/,tandem unit slow_clients lua/tandem/simcore.so)
 
 test: $(SAN_ALL) all | build/.deps-test ## every spec, sanitised; the last line is the count
 	@spec/run

@@ -148,6 +148,7 @@ void upkeep_report(struct worker *w)
 		    LOGF_INT("requests", (int64_t)core.requests),
 		    LOGF_INT("servers", (int64_t)core.servers),
 		    LOGF_INT("clients", (int64_t)core.clients),
+		    LOGF_INT("flows", (int64_t)core.flows),
 		    LOGF_INT("timers", (int64_t)core.timers),
 		    LOGF_INT("tasks", (int64_t)script.tasks),
 		    LOGF_INT("lua_bytes", (int64_t)script.lua_bytes),
