@@ -190,7 +190,8 @@ end
 ---@param uri string
 ---@return string
 function server.identity(given, uri)
-  return given and given.name or places.host(core.parse_uri(uri))
+  local name = given and given.name or places.host(core.parse_uri(uri))
+  return name:match "^%[(.*)%]$" or name
 end
 
 -- TLS options for the core; it would ask for nothing by itself.

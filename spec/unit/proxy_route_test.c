@@ -339,6 +339,54 @@ TEST(route_double_record_route_is_removed_as_two)
 	pw_close(w);
 }
 
+/* The second value names the side to go on to, where that listener is ours and
+ * can reach the next hop. */
+TEST(route_double_record_route_says_the_listener)
+{
+	static const struct {
+		const char *first, *second, *uri;
+		unsigned away, listener;
+	} cases[] = {
+	    {"sip:10.0.0.100:5060", "sip:10.0.0.100:5080", "sip:bob@10.9.9.9",
+	     0, 1},
+	    {"sip:10.0.0.100:5080", "sip:10.0.0.100:5060", "sip:bob@10.9.9.9",
+	     0, 0},
+	    {"sip:10.0.0.100:5060", "sip:10.0.0.100:5080", "sip:bob@10.9.9.9",
+	     1 << 1, 0},
+	    {"sip:10.0.0.100:5060", "sip:10.0.0.100:5080;transport=tcp",
+	     "sip:bob@10.9.9.9;transport=tcp", 0, 3},
+	    {"sip:10.0.0.100:5060", "sip:10.0.0.100:5080;transport=tcp",
+	     "sip:bob@10.9.9.9", 0, 0},
+	    {"sip:10.0.0.100:5060", "sips:10.0.0.100:5080", "sip:bob@10.9.9.9",
+	     0, 0},
+	};
+	static const char *const listen[] = {
+	    "udp:10.0.0.100:5060", "udp:10.0.0.100:5080", "tcp:10.0.0.100:5060",
+	    "tcp:10.0.0.100:5080"};
+	const char *why;
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct pw *w = node();
+		char route[512];
+		const char *t = strstr(our_route(w, COOKIE_CALLEE), ";t=");
+
+		for (unsigned k = 0; k < ARRAY_LEN(listen); k++)
+			listener_parse(str_from(listen[k]),
+				       &w->node->listeners.l[k], &why);
+		w->node->listeners.n = ARRAY_LEN(listen);
+		w->away = cases[i].away;
+		snprintf(route, sizeof(route),
+			 "Route: <%s;lr%.*s>\r\nRoute: <%s;lr%.*s>\r\n",
+			 cases[i].first, COOKIE_LEN + 3, t, cases[i].second,
+			 COOKIE_LEN + 3, t);
+		pw_give(w, STRANGER, from_alice("BYE", cases[i].uri, route));
+		HAS(pw_last(w), "BYE sip:bob@10.9.9.9");
+		CHECK_INT(pw_last(w)->to.listener, cases[i].listener);
+		pw_run(w, SECONDS(60));
+		pw_close(w);
+	}
+}
+
 TEST(route_in_dialog_with_a_forged_cookie)
 {
 	struct pw *w = node();

@@ -114,7 +114,7 @@ static int find_target(struct proxy *p, struct ack *ack,
 		way_identify(out_r->member, &out_r->hop);
 	else if (err == ERR_NOTFOUND)
 		err = by_uri(p, ack, route->next, out_r, now);
-	if (!err && !forward_choose_source(p, ack->from, &out_r->hop))
+	if (!err && !forward_go_on(p, ack->from, route->door, &out_r->hop))
 		err = ERR_UNREACHABLE;
 	return err;
 }

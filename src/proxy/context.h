@@ -162,6 +162,9 @@ void parked_fini(struct proxy *p);
 /* Chooses listener and local address for hop->addr; false: no way. */
 bool forward_choose_source(struct proxy *p, const struct hop *from,
 			   struct hop *hop);
+/* By the listener `door` if that can reach it, else as above. */
+bool forward_go_on(struct proxy *p, const struct hop *from, int door,
+		   struct hop *hop);
 /* Takes this listener, if it can reach hop->addr; false: it cannot. */
 bool forward_use_listener(struct proxy *p, unsigned listener, struct hop *hop);
 /* Writes the request for an attempt; 0 or ERR_*. Fills att->branch. */

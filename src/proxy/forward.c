@@ -64,6 +64,14 @@ bool forward_use_listener(struct proxy *p, unsigned listener, struct hop *hop)
 				 &hop->local);
 }
 
+bool forward_go_on(struct proxy *p, const struct hop *from, int door,
+		   struct hop *hop)
+{
+	if (door >= 0 && forward_use_listener(p, (unsigned)door, hop))
+		return true;
+	return forward_choose_source(p, from, hop);
+}
+
 uint32_t forward_breadth(const struct request *r, size_t i, size_t n)
 {
 	const struct hdr *f = msg_find(&r->msg, STR("Max-Breadth"));

@@ -198,7 +198,7 @@ static bool by_tcp(const struct attempt *a, struct now now, struct hop *hop_r)
 	return a->target.hop.transport == TRANSPORT_UDP && !a->target.flow &&
 	       !a->way->fixed && p->c.settings->udp_max &&
 	       !shun_has(&p->shunned, SHUN_NO_TCP, hop_r, now.mono) &&
-	       forward_choose_source(p, &a->req->from, hop_r);
+	       forward_go_on(p, &a->req->from, a->req->route.door, hop_r);
 }
 
 static int write(struct attempt *a, struct now now, struct str *bytes_r)
@@ -224,7 +224,7 @@ static enum cause leave(struct attempt *a, struct now now)
 	int err;
 
 	if (!a->target.flow &&
-	    !forward_choose_source(p, &r->from, &a->target.hop))
+	    !forward_go_on(p, &r->from, r->route.door, &a->target.hop))
 		return CAUSE_NO_SOURCE;
 	if (!is_safe(a))
 		return CAUSE_NO_SOURCE;

@@ -44,6 +44,18 @@ static void take_cookie(struct proxy *p, struct route *r,
 		count(p->c.counters, CNT_BAD_COOKIE);
 }
 
+/* Of the two values of a double Record-Route the second names the side to go on
+ * to. On a wildcard listener it is the address the request came to that
+ * counts. */
+static void take_door(struct proxy *p, struct route *r, const struct uri *uri,
+		      const struct hop *from)
+{
+	const struct listeners *ls = p->c.listeners;
+	int l = listener_of_uri(ls, uri, from->listener);
+
+	r->door = l >= 0 && !addr_is_any(&ls->l[l].addr) ? l : -1;
+}
+
 /*
  * A flow token in a Route of ours (semantics 14). In a dialog it is the way to
  * the phone for the other side and means nothing in what the phone sends: the
@@ -250,7 +262,8 @@ struct route route_request(struct proxy *p, struct msg *m,
 			   const struct msg_key *key, const struct hop *from,
 			   const struct member *source, struct edits *edits)
 {
-	struct route r = {.in_dialog = key->to_tag.n > 0, .uri = m->uri};
+	struct route r = {
+	    .in_dialog = key->to_tag.n > 0, .door = -1, .uri = m->uri};
 	size_t n = undo_strict(p, m, &r, key, edits);
 	size_t i = 0;
 	struct route_value v = {.ok = false};
@@ -268,6 +281,8 @@ struct route route_request(struct proxy *p, struct msg *m,
 		r.had_own = true;
 		if (v.has_t)
 			take_cookie(p, &r, key, v.t);
+		if (r.has_cookie)
+			take_door(p, &r, &v.uri, from);
 		take_token(p, &r, &v.uri);
 		edit_pop_value(edits, HDR_ROUTE);
 	}

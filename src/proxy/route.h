@@ -24,7 +24,8 @@ struct route {
 	bool in_dialog; /* has a To tag */
 	int code;       /* ROUTE_REJECT */
 	struct str reason;
-	bool had_own;    /* a Route of ours was removed */
+	bool had_own; /* a Route of ours was removed */
+	int door; /* the listener to go on by, as the last of these says; -1 */
 	bool has_cookie; /* ... with a cookie that verified */
 	struct cookie cookie;
 	struct str uri;  /* the Request-URI to go on with */

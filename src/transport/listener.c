@@ -160,6 +160,33 @@ bool listener_is_ours(const struct listeners *ls, const struct uri *uri)
 	return false;
 }
 
+int listener_of_uri(const struct listeners *ls, const struct uri *uri,
+		    int prefer)
+{
+	int t = uri->is_sips ? TRANSPORT_TLS : TRANSPORT_UDP;
+	struct str name;
+	uint16_t port;
+	int found = -1;
+
+	if (!uri->is_sip || !uri->host.n)
+		return -1;
+	if (scan_param(uri->params, STR("transport"), &name) && !uri->is_sips)
+		t = transport_parse(name);
+	if (t < 0)
+		return -1;
+	port = uri->port ? uri->port : transport_port((enum transport)t);
+	for (unsigned i = 0; i < ls->n; i++) {
+		if (ls->l[i].transport != t ||
+		    !is_named(ls, &ls->l[i], uri->host, port))
+			continue;
+		if ((int)i == prefer)
+			return prefer;
+		if (found < 0)
+			found = (int)i;
+	}
+	return found;
+}
+
 bool listener_is_our_addr(const struct listeners *ls, enum transport t,
 			  const struct addr *a)
 {

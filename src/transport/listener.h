@@ -45,6 +45,10 @@ void listener_write_host(const struct listeners *ls, const struct hop *hop,
  * our listeners: its address, its advertised name, or for a wildcard listener
  * one of the machine's own addresses. */
 bool listener_is_ours(const struct listeners *ls, const struct uri *uri);
+/* The listener that is named so, with this transport: `prefer` if it is one of
+ * several, else the first; -1: none. */
+int listener_of_uri(const struct listeners *ls, const struct uri *uri,
+		    int prefer);
 bool listener_is_our_addr(const struct listeners *ls, enum transport t,
 			  const struct addr *a);
 /* The same for a sent-by: here the transport has to be the listener's. */
