@@ -8,7 +8,7 @@ local proxy = require "support.proxy"
 local sipp = require "support.sipp"
 local tunnel = require "support.tunnel"
 
-local transports = { "udp", "tcp" }
+local transports = { "udp", "tcp", "tls" }
 local hosts = { ["4"] = "127.0.0.1", ["6"] = "[::1]" }
 
 -- "udp4", ..., "tls6": { key =, transport =, host = }.
@@ -35,6 +35,9 @@ sip.route(function(req)
 end)
 ]]
 
+-- What we show to servers.
+local files_of_client = ', tls = { ca = "ca.pem", cert = "ours.pem", key = "ours.key" }'
+
 local function bare(host)
   return (host:gsub("[%[%]]", ""))
 end
@@ -46,14 +49,20 @@ end
 
 describe("calls", function()
   local port, secure, mutual -- of the listeners
-  local ca, ours
+  local ca
   -- By side: the port and the sipp run of a server, of a server that calls, of a phone
   -- that is called and of one that calls.
   local roles = { "server", "caller", "phone", "dialer" }
   local ports, runs = {}, {}
 
+  -- Of the listener that such a caller comes to.
   local function listener_port(side, role)
     return side.transport ~= "tls" and port or role == "caller" and mutual or secure
+  end
+
+  -- Of the one that a call leaves by: with the same transport it is the same service.
+  local function way_out(role, from, to)
+    return listener_port(to, from.transport == to.transport and role or nil)
   end
 
   local function listeners()
@@ -61,10 +70,10 @@ describe("calls", function()
     for _, side in ipairs(sides) do
       local at = side.transport .. ":" .. side.host .. ":"
       if side.transport == "tls" then
-        local files = ("cert = %q, key = %q"):format(ours.cert, ours.key)
+        local files = 'cert = "ours.pem", key = "ours.key"'
         list[#list + 1] = ("{ %q, %s }"):format(at .. secure, files)
-        list[#list + 1] = ("{ %q, %s, ca = %q, verify = true }"):format(at .. mutual, files,
-          ca.cert)
+        list[#list + 1] = ('{ %q, %s, ca = "ca.pem", verify = true }'):format(at .. mutual,
+          files)
       else
         list[#list + 1] = ("%q"):format(at .. port)
       end
@@ -77,7 +86,7 @@ describe("calls", function()
     for _, side in ipairs(sides) do
       list[#list + 1] = ("{ name = %q, uri = 'sip:%s:%d%s'%s }"):format(side.key, side.host,
         ports[role][side.key], parameter(side),
-        side.transport == "tls" and (", tls = { ca = %q }"):format(ca.cert) or "")
+        side.transport == "tls" and files_of_client or "")
     end
     return table.concat(list, ", ")
   end
@@ -98,8 +107,9 @@ describe("calls", function()
     if side.transport == "tls" then
       local inner
       inner, options.port = process.ports(2)
-      local ends = { host = side.host, outer = outer, to = to, ca = ca,
-        inner = calls and inner or options.port, own = side.own }
+      local ends = { host = side.host, outer = outer, to = to,
+        inner = calls and inner or options.port, own = side[role],
+        ca = role ~= "phone" and ca }
       local open = calls and tunnel.client or tunnel.server
       open("tunnel_" .. options.name, ends)
       to = inner
@@ -135,13 +145,18 @@ describe("calls", function()
       end
     end
     ca = certs.authority "ca"
-    ours = ca:issue("ours", { ips = { "127.0.0.1", "::1" } })
+    ca:issue("ours", { ips = { "127.0.0.1", "::1" } })
     for _, side in ipairs(sides) do
-      side.own = ca:issue(side.key, { ips = { bare(side.host) } })
+      local host = bare(side.host)
+      side.server = ca:issue("server_" .. side.key, { ips = { host } })
+      side.phone = ca:issue("phone_" .. side.key, { ips = { host } })
+      -- A client is known by a name, and this is one where there is no other.
+      side.caller = ca:issue("caller_" .. side.key, { subject = "/CN=" .. host })
       start("server", side, "matrix_answer", { calls = 0 })
       start("phone", side, "matrix_answer", { calls = 0 })
     end
-    proxy.start { source = source, values = {
+    -- Phones are no servers of a pool: their certificates are for the system to trust.
+    proxy.start { source = source, env = "SSL_CERT_FILE=" .. ca.cert, values = {
       listen = listeners(), servers = members "server", callers = members "caller",
     } }
     for _, role in ipairs { "dialer", "caller" } do
@@ -197,11 +212,11 @@ describe("calls", function()
 
   -- Top Via is ours, on the transport and address of that side; nothing else is above
   -- the caller's.
-  local function assert_via(message, side)
+  local function assert_via(message, side, at)
     local vias = message:values "Via"
     assert.equal(2, #vias)
     assert.matches(("^SIP/2.0/%s %s:%d;"):format(side.transport:upper(), plain(side.host),
-      listener_port(side)), vias[1])
+      at), vias[1])
     return vias[2]
   end
 
@@ -209,12 +224,11 @@ describe("calls", function()
   local function assert_recorded(message, role, from, to)
     local inner = ("^<sip:[%%w%%-]*@?%s:%d%s;lr;t=%%w+>$"):format(plain(from.host),
       listener_port(from, role), plain(parameter(from)))
-    local outer = ("^<sip:%s:%d%s;lr;t=%%w+>$"):format(plain(to.host), listener_port(to),
-      plain(parameter(to)))
+    local outer = ("^<sip:%s:%d%s;lr;t=%%w+>$"):format(plain(to.host),
+      way_out(role, from, to), plain(parameter(to)))
     local routes = message:values "Record%-Route"
-    local same = from == to and listener_port(from, role) == listener_port(to)
-    assert.equal(same and 1 or 2, #routes)
-    assert.matches(same and inner or outer, routes[1])
+    assert.equal(from == to and 1 or 2, #routes)
+    assert.matches(from == to and inner or outer, routes[1])
     assert.matches(inner, routes[#routes])
   end
 
@@ -223,7 +237,7 @@ describe("calls", function()
     local caller, callee = call(role, from, to, ends)
     local invite = received(callee, "INVITE")
     assert(invite, "no INVITE has arrived")
-    local hidden = assert_via(invite, to)
+    local hidden = assert_via(invite, to, way_out(role, from, to))
     assert.matches(("^SIP/2.0/%s caller.invalid:%d;"):format(from.transport:upper(),
       ports[role][from.key]), hidden)
     assert.equal(bare(from.host), hidden:match ";received=([^;]+)")
@@ -233,7 +247,11 @@ describe("calls", function()
     assert.is_truthy(received(callee, "ACK"))
     local bye = received(ends == "caller" and callee or caller, "BYE")
     assert(bye, "no BYE has arrived")
-    assert_via(bye, ends == "caller" and to or from)
+    if ends == "caller" then
+      assert_via(bye, to, way_out(role, from, to))
+    else
+      assert_via(bye, from, listener_port(from, role))
+    end
     assert.is_nil(bye:header "Route")
     assert.is_truthy(received(ends == "caller" and caller or callee, "200 BYE"))
     assert.equal(1, #received(caller, "200 INVITE"):values "Via")

@@ -17,7 +17,7 @@ sip.route(function(req)
 end)
 ]]
 
-for _, transport in ipairs { "tcp" } do
+for _, transport in ipairs { "tcp", "tls" } do
   describe("a phone on " .. transport, function()
     local port, door, a, tandem, alice
     -- What the registrar knows of it.
@@ -29,8 +29,8 @@ for _, transport in ipairs { "tcp" } do
       port, door, a = process.ports(3)
       local listen = ('"udp:127.0.0.1:%d", { "%s:127.0.0.1:%d"'):format(port, transport, door)
       if transport == "tls" then
-        local own = ca:issue("proxy", { ips = { "127.0.0.1" } })
-        listen = ("%s, cert = %q, key = %q"):format(listen, own.cert, own.key)
+        ca:issue("proxy", { ips = { "127.0.0.1" } })
+        listen = listen .. ', cert = "proxy.pem", key = "proxy.key"'
       end
       tandem = proxy.start { source = source,
         values = { listen = listen .. " }", server = a } }

@@ -18,13 +18,13 @@ local build = os.getenv "BUILD" or "build/san"
 
 -- Options: script (a path) or source, values (for its %{name}), name ("proxy"),
 -- binary (of another build), level ("debug"), limit (seconds, 60), inside (a
--- support.netns).
+-- support.netns), env ("A=b").
 function proxy.launch(options)
   local name = options.name or "proxy"
   local script = options.script
     or process.write(name .. ".lua", process.fill(options.source, options.values or {}))
   local self = process.start {
-    name = name, limit = options.limit, inside = options.inside,
+    name = name, limit = options.limit, inside = options.inside, env = options.env,
     argv = {
       options.binary or build .. "/tandem", "run", "-c", script, "--lua-dir", "lua",
       "-L", options.level or "debug",
