@@ -78,6 +78,7 @@ local function flat(settings)
     udp_max = settings.udp_max == false and 0 or settings.udp_max,
     domains = settings.domains,
     trust = settings.trust,
+    dns = settings.dns,
     lua_memory = lua.memory,
     lua_burst = lua.burst,
   }

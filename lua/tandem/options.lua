@@ -411,6 +411,21 @@ options.tcp = record {
   max_queue = integer { min = 65535, max = 16777216 },
 }
 
+local most_dns_servers = 4
+local dns = record({
+  servers = schema.list(address, { min = 1, max = most_dns_servers }),
+  timeout = seconds { min = 0.1, max = 10 },
+  ttl_min = seconds { min = 1, max = 86400 },
+  ttl_max = seconds { min = 1, max = 86400 },
+  negative = seconds { min = 1, max = 3600 },
+  stale = seconds { max = 7 * 86400 },
+  names = integer { min = 64, max = 1000000 },
+}, function(out)
+  if (out.ttl_min or 1) > (out.ttl_max or 3600) then
+    return ("dns.ttl_min: more than ttl_max (%s)"):format(out.ttl_max or 3600)
+  end
+end)
+
 options.settings = record {
   workers = integer { min = 1, max = 64 },
   log_level = word { "debug", "info", "warn", "error" },
@@ -419,6 +434,7 @@ options.settings = record {
   timers = record { t1 = duration, t2 = duration, t4 = duration },
   domains = schema.list(host),
   trust = netset.type,
+  dns = dns,
   trying = word { "commit", "rfc" },
   late_answer = word { "bye", "forward" },
   tcp = options.tcp,

@@ -11,11 +11,23 @@ static void on_garbage(void *ctx, const struct hop *from, struct str bytes,
 		       int code, struct str reason, struct now now);
 static void on_unsent(void *ctx, const struct flow_event *e, struct now now);
 
+static bool same_servers(const struct dns_limits *a, const struct dns_limits *b)
+{
+	bool same = a->servers == b->servers;
+
+	for (unsigned i = 0; same && i < a->servers; i++)
+		same = addr_eq(&a->server[i], &b->server[i]);
+	return same;
+}
+
 void core_on_settings(struct core *c)
 {
 	c->txns.times = c->node->settings.times;
 	if (c->proxy)
 		proxy_calls(c->proxy)->c.t1 = c->txns.times.t1;
+	if (c->resolver && !same_servers(&c->dns, &c->node->settings.dns))
+		resolver_expire(c->resolver, c->now);
+	c->dns = c->node->settings.dns;
 }
 
 static struct flows *make_flows(struct core *c)

@@ -20,6 +20,7 @@ struct core {
 	struct arena *scratch;
 	struct timers *timers;
 	struct resolver *resolver;
+	struct dns_limits dns; /* it was told of */
 	struct flows *flows;
 	struct txns txns;
 	bool has_txns;

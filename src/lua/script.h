@@ -60,6 +60,7 @@ struct plan {
 	struct stream_limits streams;
 	size_t udp_max;
 	enum log_level log_level;
+	struct dns_limits dns;
 	const char *key_file, *state_dir; /* NULL: not given; owned by script */
 	const char *dump; /* canonical JSON of all declarations */
 };

@@ -194,6 +194,48 @@ static void read_domains(lua_State *L, int t, struct script *s)
 	lua_pop(L, 1);
 }
 
+static void read_dns_servers(lua_State *L, int dns, struct dns_limits *d)
+{
+	enum { DOMAIN = 53 };
+	lua_Integer n;
+
+	lua_getfield(L, dns, "servers");
+	n = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
+	if (n > DNS_SERVERS)
+		luaL_error(L, "dns.servers: at most %d", DNS_SERVERS);
+	for (lua_Integer i = 0; i < n; i++) {
+		struct addr *a = &d->server[i];
+
+		lua_geti(L, -1, i + 1);
+		if (!addr_parse(script_str(L, -1), a))
+			luaL_error(L, "dns.servers: '%s' is no address",
+				   lua_tostring(L, -1));
+		a->port = a->port ? a->port : DOMAIN;
+		lua_pop(L, 1);
+	}
+	d->servers = (unsigned)n;
+	lua_pop(L, 1);
+}
+
+static void read_dns(lua_State *L, int t, struct dns_limits *d)
+{
+	int dns;
+
+	if (lua_getfield(L, t, "dns") != LUA_TNIL) {
+		dns = lua_gettop(L);
+		read_dns_servers(L, dns, d);
+		read_us(L, dns, "timeout", &d->deadline);
+		read_us(L, dns, "ttl_min", &d->ttl_min);
+		read_us(L, dns, "ttl_max", &d->ttl_max);
+		read_us(L, dns, "negative", &d->negative);
+		read_us(L, dns, "stale", &d->stale);
+		lua_getfield(L, dns, "names");
+		d->names = (uint32_t)luaL_optinteger(L, -1, d->names);
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
+}
+
 void plan_read(lua_State *L, int idx, struct script *s)
 {
 	struct plan *p = &s->plan;
@@ -204,6 +246,7 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	p->times = defaults.times;
 	p->streams = defaults.streams;
 	p->udp_max = defaults.udp_max;
+	p->dns = defaults.dns;
 	p->log_level = LOG_INFO;
 	luaL_checktype(L, idx, LUA_TTABLE);
 	read_listeners(L, idx, p);
@@ -217,6 +260,7 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	read_streams(L, t, p);
 	read_trust(L, t, s);
 	read_domains(L, t, s);
+	read_dns(L, t, &p->dns);
 	read_text(L, t, "state_dir", s, &p->state_dir);
 	read_text(L, t, "key_file", s, &p->key_file);
 	lua_getfield(L, idx, "dump");

@@ -1,12 +1,13 @@
 /*
- * Limits of streams and of look-ups: defaults, and what a script may set.
- * Times are microseconds.
+ * Limits of streams and of look-ups, and who is asked: defaults, and what a
+ * script may set. Times are microseconds.
  */
 #ifndef TRANSPORT_LIMITS_H
 #define TRANSPORT_LIMITS_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include "util/addr.h"
 
 struct stream_limits {
 	int64_t connect;   /* to be up, TLS handshake included: 2 s */
@@ -20,8 +21,12 @@ struct stream_limits {
 	size_t queue;         /* bytes that wait to be written: 262144 */
 };
 
+enum { DNS_SERVERS = 4 };
+
 struct dns_limits {
-	int64_t deadline;         /* of one look-up: 2 s */
+	struct addr server[DNS_SERVERS]; /* to ask, with their ports */
+	unsigned servers;                /* 0: those of the system */
+	int64_t deadline;                /* of one look-up: 2 s */
 	int64_t ttl_min, ttl_max; /* 1 s, 1 h; a TTL of 0 is not kept at all */
 	int64_t negative;         /* at most: 30 s */
 	int64_t stale;  /* served so long after its end when nobody answers:

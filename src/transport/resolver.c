@@ -280,14 +280,16 @@ uint32_t lookup_ttl(const struct lookup *l, struct now now)
 
 /* The order in which they are visited decides nothing. */
 static void each_name(struct resolver *rs,
-		      void fn(struct resolver *rs, struct cached *e))
+		      void fn(struct resolver *rs, struct cached *e,
+			      struct now now),
+		      struct now now)
 {
 	for (size_t i = 0; i < rs->names.buckets; i++) {
 		struct map_node *node = rs->names.bucket[i], *next;
 
 		for (; node; node = next) {
 			next = node->next;
-			fn(rs, container_of(node, struct cached, node));
+			fn(rs, container_of(node, struct cached, node), now);
 		}
 	}
 }
@@ -351,10 +353,10 @@ static int keep(struct resolver *rs, struct cached *e,
 	return 0;
 }
 
-static void retry_soon(struct resolver *rs, struct cached *e)
+static void retry_soon(struct resolver *rs, struct cached *e, struct now now)
 {
 	(void)rs;
-	e->retry_at = (tick_t){INT64_MIN};
+	e->retry_at = now.mono;
 }
 
 /* True when it says something about the name. */
@@ -364,7 +366,7 @@ static bool take_reply(struct resolver *rs, struct cached *e, struct str bytes,
 	struct dns_answer a;
 
 	if (note_answered(&rs->note, now))
-		each_name(rs, retry_soon);
+		each_name(rs, retry_soon, now);
 	dns_answer_read(bytes, e->q.name, e->q.type, &a);
 	note_read(&rs->note, &e->q, &a, now);
 	if (a.verdict == DNS_FAILED || a.verdict == DNS_BAD)
@@ -443,8 +445,9 @@ struct resolver *resolver_new(const struct resolver_conf *conf)
 	return rs;
 }
 
-static void end(struct resolver *rs, struct cached *e)
+static void end(struct resolver *rs, struct cached *e, struct now now)
 {
+	(void)now;
 	if (e->asked)
 		rs->conf.host->unquery(rs->conf.host->ctx, &e->q);
 	forget(rs, e);
@@ -458,26 +461,24 @@ void resolver_free(struct resolver **rp)
 	if (!rs)
 		return;
 	mem = rs->conf.mem;
-	each_name(rs, end);
+	each_name(rs, end, (struct now){{0}, {0}});
 	map_fini(&rs->names);
 	mem_free(mem, rs);
 	*rp = NULL;
 }
 
-static void flush(struct resolver *rs, struct cached *e)
+static void expire(struct resolver *rs, struct cached *e, struct now now)
 {
-	if (list_linked(&e->idle)) {
-		forget(rs, e);
-		return;
-	}
-	e->kept = false;
+	(void)rs;
+	if (tick_before(now.mono, e->expires))
+		e->expires = now.mono;
 	e->failures = 0;
-	e->retry_at = (tick_t){INT64_MIN};
+	e->retry_at = now.mono;
 }
 
-void resolver_flush(struct resolver *rs)
+void resolver_expire(struct resolver *rs, struct now now)
 {
-	each_name(rs, flush);
+	each_name(rs, expire, now);
 }
 
 size_t resolver_spare_bytes(const struct resolver *rs)

@@ -40,8 +40,9 @@ int64_t resolver_patience(const struct resolver *rs);
 /* Bytes that are kept only to be used again, and names in the cache. */
 size_t resolver_spare_bytes(const struct resolver *rs);
 size_t resolver_names(const struct resolver *rs);
-/* Forgets every answer, not the questions under way. */
-void resolver_flush(struct resolver *rs);
+/* Somebody else is asked from now on: every answer has run out, but serves on
+ * while nobody gives another. */
+void resolver_expire(struct resolver *rs, struct now now);
 
 /*
  * One look-up of one name and type, for transport/locate.c. Whoever looks keeps

@@ -38,6 +38,7 @@ function sip.settings(opts) end
 ---@field timers { t1: number?, t2: number?, t4: number? }? 0.5, 4, 5 (RFC 3261)
 ---@field domains string[]? hosts we serve: anybody may reach them
 ---@field trust tandem.NetSet|string[]|nil sources that may send anywhere
+---@field dns tandem.DnsSettings?
 ---@field trying "commit"|"rfc"|nil when a caller gets 100; "commit"
 ---@field late_answer "bye"|"forward"|nil a 2xx after our own final; "bye"
 ---@field tcp tandem.TcpSettings? limits of connections, over TLS too
@@ -53,6 +54,15 @@ function sip.settings(opts) end
 ---@field connections integer? in all, per worker; 20000
 ---@field max_message integer? bytes of one message; 65535
 ---@field max_queue integer? bytes that may wait to be written or read; 262144
+
+---@class tandem.DnsSettings
+---@field servers string[]? "127.0.0.1", "[::1]:5353"; those of /etc/resolv.conf
+---@field timeout number? of one look-up; 2
+---@field ttl_min number? 1
+---@field ttl_max number? 3600
+---@field negative number? at most; 30
+---@field stale number? used so long while nobody answers; 3600
+---@field names integer? in the cache; 4096
 
 -- Servers in tiers, with checks. `name` is of letters, digits, '_', '.' and '-'.
 ---@param name string
