@@ -20,7 +20,7 @@ SRC_lua         := base box env limit load order oslib sched small strlib strmat
 		   generation script script_apply script_life script_log \
 		   script_plan script_policy
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
-SRC_host        := acceptor args certs control dgram files icmp keyfile logsink mailbox reload sock source startup statefile stream stream_io tls tls_name tls_set tls_words udp upkeep watch worker worker_listen
+SRC_host        := acceptor args certs control dgram dns files icmp keyfile logsink mailbox reload sock source startup statefile stream stream_io tls tls_name tls_set tls_words udp upkeep watch worker worker_listen
 SRC_sim         := sim sim_conn sim_disk sim_dns sim_flow sim_net sim_node sim_stream \
 		   sim_tls sim_trace sim_worker
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
@@ -36,7 +36,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test log_test
 		   frame_test listener_test load_test members_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
-		   host_test statefile_test udp_test stream_test certs tls_test \
+		   host_test statefile_test udp_test stream_test dns_test certs tls_test \
 		   vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
 FUZZ            := fuzz_frame fuzz_msg
 

@@ -62,7 +62,8 @@ static void flush(struct worker *w)
 
 static bool has_news(const struct worker *w)
 {
-	return !list_empty(&w->faults.list) || streams_have_news(w->streams);
+	return !list_empty(&w->faults.list) || streams_have_news(w->streams) ||
+	       dns_have_news(w->dns);
 }
 
 static void tell_faults(struct worker *w)
@@ -90,6 +91,7 @@ void worker_settle(struct worker *w)
 			break;
 		tell_faults(w);
 		streams_tell(w->streams);
+		dns_tell(w->dns);
 	}
 	flush(w); /* what is left is told in the next turn: see on_prepare */
 	streams_reap(w->streams);
@@ -106,12 +108,6 @@ static void verb_send(void *ctx, const struct hop *to, struct str bytes)
 		udp_send(&w->port[to->listener].udp, to, bytes);
 	else
 		streams_send(w->streams, to, bytes);
-}
-
-static void unsupported(struct worker *w, struct str verb)
-{
-	logsink_say(w->conf.log, LOG_ERROR, "host.unsupported",
-		    LOGF_STR("verb", verb));
 }
 
 static void verb_open(void *ctx, const struct hop *flow)
@@ -131,14 +127,16 @@ static void verb_close(void *ctx, const struct hop *flow)
 
 static void verb_query(void *ctx, struct query *q)
 {
-	(void)q;
-	unsupported(ctx, STR("query"));
+	struct worker *w = ctx;
+
+	dns_query(w->dns, q);
 }
 
 static void verb_unquery(void *ctx, struct query *q)
 {
-	(void)q;
-	unsupported(ctx, STR("unquery"));
+	struct worker *w = ctx;
+
+	dns_unquery(w->dns, q);
 }
 
 static bool verb_source(void *ctx, unsigned listener, const struct addr *to,
@@ -234,6 +232,7 @@ static void rest(struct worker *w)
 {
 	sem_post(&w->resting);
 	wait_for(&w->resume);
+	dns_reload(w->dns);
 	worker_begin(w);
 	worker_settle(w);
 }
@@ -333,7 +332,8 @@ struct worker *worker_new(const struct worker_conf *conf)
 	w->batch = udp_batch_new();
 	w->source = source_new(&conf->node->listeners);
 	w->streams = worker_make_streams(w);
-	if (!w->batch || !w->streams) {
+	w->dns = worker_make_dns(w);
+	if (!w->batch || !w->streams || !w->dns) {
 		worker_free(&w);
 		return NULL;
 	}
@@ -465,6 +465,7 @@ void worker_free(struct worker **w)
 		udp_close(&worker->port[i].udp);
 	succession_free(&worker->scripts);
 	streams_free(&worker->streams);
+	dns_free(&worker->dns);
 	dgram_queue_fini(&worker->faults);
 	mailbox_fini(&worker->mailbox);
 	source_free(&worker->source);

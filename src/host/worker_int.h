@@ -9,6 +9,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
+#include "host/dns.h"
 #include "host/mailbox.h"
 #include "host/source.h"
 #include "host/stream.h"
@@ -41,6 +42,7 @@ struct worker {
 	struct udp_batch *batch;
 	struct dgram_queue faults;
 	struct streams *streams;
+	struct dns *dns;
 	struct source *source;
 	struct mailbox mailbox;
 	uint64_t lost_told;
@@ -59,7 +61,9 @@ void worker_begin(struct worker *w);
 void worker_settle(struct worker *w);
 
 /* worker_listen.c */
-struct streams *worker_make_streams(struct worker *w); /* NULL: no memory */
+/* NULL: no memory */
+struct streams *worker_make_streams(struct worker *w);
+struct dns *worker_make_dns(struct worker *w);
 
 /* upkeep.c */
 /* Reads the addresses of the machine; logs which listeners came or went. */

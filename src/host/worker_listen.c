@@ -57,7 +57,7 @@ static void on_writable(struct ev_loop *loop, ev_io *io, int events)
 
 /* ---- streams ---- */
 
-static void streams_begin(void *ctx)
+static void on_begin(void *ctx)
 {
 	worker_begin(ctx);
 }
@@ -76,7 +76,7 @@ static void streams_event(void *ctx, const struct flow_event *e)
 	core_flow_event(w->core, worker_now(w), e);
 }
 
-static void streams_end(void *ctx)
+static void on_end(void *ctx)
 {
 	worker_settle(ctx);
 }
@@ -93,13 +93,37 @@ struct streams *worker_make_streams(struct worker *w)
 	    .tls = w->conf.tls,
 	    .worker = w->conf.index,
 	    .user = {.ctx = w,
-		     .begin = streams_begin,
+		     .begin = on_begin,
 		     .receive = streams_receive,
 		     .event = streams_event,
-		     .end = streams_end},
+		     .end = on_end},
 	};
 
 	return w->loop && w->source ? streams_new(&conf) : NULL;
+}
+
+/* ---- names ---- */
+
+static void on_answer(void *ctx, struct query *q, const struct answer *a)
+{
+	struct worker *w = ctx;
+
+	core_answer(w->core, worker_now(w), q, a);
+}
+
+struct dns *worker_make_dns(struct worker *w)
+{
+	struct dns_conf conf = {
+	    .loop = w->loop,
+	    .limits = &w->conf.node->settings.dns,
+	    .log = w->conf.log,
+	    .user = {.ctx = w,
+		     .begin = on_begin,
+		     .answer = on_answer,
+		     .end = on_end},
+	};
+
+	return w->loop ? dns_new(&conf) : NULL;
 }
 
 /* ---- listening ---- */

@@ -233,7 +233,7 @@ static bool srv_name(const struct locate *l, int transport, char out[DNS_NAME])
 	    [TRANSPORT_TLS] = "_sips._tcp."};
 	size_t p = strlen(prefix[transport]), n = strlen(l->host);
 
-	if (p + n >= DNS_NAME)
+	if (p + n > DNS_NAME - 3)
 		return false;
 	memcpy(out, prefix[transport], p);
 	memcpy(out + p, l->host, n + 1);
