@@ -86,8 +86,7 @@ static void net_open(void *ctx, const struct hop *flow)
 {
 	struct core *c = ctx;
 
-	if (c->host->open)
-		c->host->open(c->host->ctx, flow);
+	c->host->open(c->host->ctx, flow);
 }
 
 static void net_close(void *ctx, const struct hop *flow)
