@@ -61,14 +61,16 @@ function address.set(server, place, to, streak, why, who)
   end
 end
 
--- What was said of the server goes for all its addresses.
+-- What was said of the server goes for all its addresses, as far as checks can say
+-- otherwise; without these only its own failures count at an address.
 ---@param server table
 ---@param to string
 ---@param why string
 ---@param who string
 function address.set_all(server, to, why, who)
+  local word = address.is_asked(server) and to or "unknown"
   for _, place in ipairs(#server.places > 1 and server.places or {}) do
-    address.set(server, place, to, 0, why, who)
+    address.set(server, place, word, 0, why, who)
   end
   places.tell(server)
 end

@@ -57,8 +57,9 @@ function places.declared(options)
   local uri, list = core.parse_uri(options.uri), {}
   local transport = transport_of(uri)
   if not options.addresses then
-    local at = addr(uri, uri, transport)
-    return uri.ip and { place(at, 0) } or {}, at, not uri.ip
+    local at, maddr = addr(uri, uri, transport), uri.params.maddr
+    local is_named = not uri.ip or maddr ~= nil -- which comes first (RFC 3263 4)
+    return is_named and {} or { place(at, 0) }, at .. (maddr and ";maddr=" .. maddr or ""), is_named
   end
   for i, text in ipairs(options.addresses) do
     -- in the order of the list

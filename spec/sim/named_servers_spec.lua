@@ -212,6 +212,14 @@ sim.for_workers("a server that is known by name", function(workers)
     assert.equal("up", net.pools.pbx.a.status)
   end)
 
+  it("is where maddr says, whatever its host is", function()
+    open { servers = '{ name = "a", uri = "sip:10.0.0.1;maddr=10.0.0.2" }' }
+    net:run(1)
+    assert.same({ "10.0.0.2:5060", 0 }, { addresses(), #net:queries() })
+    assert.equal(200, alice:call(uri).code)
+    assert.same({ 0, 1 }, { count(one), count(two) })
+  end)
+
   it("is the server that a request comes from, at any of its addresses", function()
     open { dns = { ["pbx.example.com"] = { "10.0.0.1", "10.0.0.2", ttl = 10 } } }
     net:run(1)

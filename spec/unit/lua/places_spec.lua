@@ -314,6 +314,8 @@ describe("a server with several addresses", function()
     end } })
     world:run(9)
     assert.same({ 1, "up" }, { calls, a.health })
+    a:mark_down "test"
+    assert.same({ "unknown unknown", "down" }, { healths(a), a.health })
     assert.same({}, world.errors)
   end)
 
