@@ -239,3 +239,58 @@ describe("a request of our own", function()
     assert.same({ "transport dns_timeout nil" }, policy.said(net))
   end)
 end)
+
+describe("the name of a server", function()
+  after_each(sim.finish)
+
+  local net, a, evil, alice
+
+  before_each(function()
+    net = sim.new {
+      dns = { ["pbx.example"] = "10.0.0.1" },
+      source = [[
+        local sip = require "tandem"
+        sip.listen { "udp:0.0.0.0:5060" }
+        sip.settings { domains = { "served.example" } }
+        sip.pool("pbx", { servers = { { name = "a", uri = "sip:pbx.example" } }, check = false })
+        sip.route(function(req)
+          local ok, res = pcall(req.try, req, tostring(req.ruri))
+          if not ok then return req:reply(403) end
+          return res and res:forward() or req:reply(480)
+        end)
+      ]],
+    }
+    a, evil, alice = net:uas("10.0.0.1", "a"), net:uas "203.0.113.9", net:uac "192.0.2.7"
+    net:run(1)
+  end)
+
+  local function in_dialog(to)
+    policy.send(alice, "INFO", to, { to_tag = "1", to = net.proxy })
+    net:run(1)
+    return alice.received[#alice.received].code
+  end
+
+  it("is one of ours wherever a server may be reached", function()
+    assert.equal(200, alice:ask("MESSAGE", "sip:bob@pbx.example").code)
+    a:answer("INFO", 200)
+    assert.equal(200, in_dialog "sip:bob@pbx.example")
+    assert.equal(481, in_dialog "sip:bob@other.example")
+    assert.equal(403, alice:ask("MESSAGE", "sip:bob@other.example").code)
+  end)
+
+  -- Where a URI leads is its maddr: the host before it proves nothing.
+  it("is nobody's way to somewhere else", function()
+    for _, host in ipairs { "pbx.example", "10.0.0.1", "served.example" } do
+      local uri = ("sip:bob@%s;maddr=203.0.113.9"):format(host)
+      assert.equal(403, alice:ask("MESSAGE", uri).code)
+      assert.equal(481, in_dialog(uri))
+    end
+    assert.equal(0, #evil.received)
+  end)
+
+  it("may be an maddr too", function()
+    assert.equal(200, alice:ask("MESSAGE", "sip:bob@other.example;maddr=pbx.example").code)
+    assert.equal(200, alice:ask("MESSAGE", "sip:bob@other.example;maddr=10.0.0.1").code)
+    assert.equal("sip:bob@other.example;maddr=10.0.0.1", a:got("MESSAGE")[2].uri)
+  end)
+end)

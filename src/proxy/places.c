@@ -157,3 +157,36 @@ struct member *proxy_member_at(const struct proxy *p, const struct addr *a)
 	 * everything on the loopback address. */
 	return ambiguous ? NULL : same_ip;
 }
+
+static bool has_name(const struct member *m, const struct uri *uri)
+{
+	return m->tls_name[0] &&
+	       str_caseeq(str_from(m->tls_name), uri_target(uri));
+}
+
+bool proxy_names(const struct proxy *p, const struct member *m,
+		 const struct uri *uri)
+{
+	struct hop hop;
+
+	if (hop_of_uri(uri, &hop))
+		return proxy_is_at(p, m, &hop.addr);
+	return uri->is_sip && has_name(m, uri);
+}
+
+struct member *proxy_member_named(const struct proxy *p, const struct uri *uri)
+{
+	struct hop hop;
+
+	if (hop_of_uri(uri, &hop))
+		return proxy_member_at(p, &hop.addr);
+	if (!uri->is_sip)
+		return NULL;
+	list_each (it, &p->c.members->list) {
+		struct member *m = container_of(it, struct member, link);
+
+		if (m->declared && has_name(m, uri))
+			return m;
+	}
+	return NULL;
+}

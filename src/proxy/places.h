@@ -33,6 +33,11 @@ bool proxy_is_at(const struct proxy *p, const struct member *m,
  * when there is none. */
 struct member *proxy_member_at(const struct proxy *p, const struct addr *a);
 
+/* The same for the host of a URI: an address, or the name of the server. */
+bool proxy_names(const struct proxy *p, const struct member *m,
+		 const struct uri *uri);
+struct member *proxy_member_named(const struct proxy *p, const struct uri *uri);
+
 /* ---- private to the proxy layer ---- */
 
 struct place_row;

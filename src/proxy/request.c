@@ -73,16 +73,14 @@ bool request_may_reach(const struct request *r, struct str text)
 {
 	const struct proxy_conf *c = &r->proxy->c;
 	struct uri uri;
-	struct hop hop;
 
 	if (r->source || settings_trusts(c->settings, &r->from.addr))
 		return true;
 	if (!scan_uri(text, &uri))
 		return false;
-	if (settings_serves(c->settings, uri.host))
+	if (settings_serves(c->settings, uri_target(&uri)))
 		return true;
-	return hop_of_uri(&uri, &hop) &&
-	       proxy_member_at(r->proxy, &hop.addr) != NULL;
+	return proxy_member_named(r->proxy, &uri) != NULL;
 }
 
 static void write_attempt(const struct attempt *a, struct buf *out)

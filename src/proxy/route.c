@@ -160,16 +160,6 @@ static struct route reject(struct route r, int code, struct str reason)
 	return r;
 }
 
-/* The address of a URI is a member's, if it is numeric. */
-static const struct member *member_of(struct proxy *p, const struct uri *uri)
-{
-	struct hop hop;
-
-	if (!hop_of_uri(uri, &hop))
-		return NULL;
-	return proxy_member_at(p, &hop.addr);
-}
-
 /* Semantics 17: To-tagged, none of our Routes with a good cookie. */
 static struct route in_dialog_without_cookie(struct proxy *p, struct route r,
 					     const struct hop *from,
@@ -180,11 +170,12 @@ static struct route in_dialog_without_cookie(struct proxy *p, struct route r,
 	bool trusted = source || settings_trusts(p->c.settings, &from->addr);
 
 	r.kind = ROUTE_FOLLOW;
-	if (trusted || (next && member_of(p, next)))
+	if (trusted || (next && proxy_member_named(p, next)))
 		return r;
 	if (r.next_is_route)
 		return reject(r, 403, STR("Route Not Allowed"));
-	if (member_of(p, ruri) || settings_serves(p->c.settings, ruri->host))
+	if (proxy_member_named(p, ruri) ||
+	    settings_serves(p->c.settings, uri_target(ruri)))
 		return r;
 	return reject(r, 481, STR("Call/Transaction Does Not Exist"));
 }

@@ -14,11 +14,10 @@ const struct member *shared_server(struct proxy *p, const struct route *route)
 {
 	const struct member *m = route_member(p, route);
 	struct uri next;
-	struct hop hop;
 
 	if (!m || !m->shared_dialogs || route->has_flow ||
 	    route->next_is_strict || !scan_uri(route->next, &next) ||
-	    !hop_of_uri(&next, &hop) || !proxy_is_at(p, m, &hop.addr))
+	    !proxy_names(p, m, &next))
 		return NULL;
 	return m;
 }
@@ -73,10 +72,8 @@ static bool names_server(struct proxy *p, struct str text,
 			 const struct member *m)
 {
 	struct uri uri;
-	struct hop hop;
 
-	return scan_uri(text, &uri) && hop_of_uri(&uri, &hop) &&
-	       proxy_is_at(p, m, &hop.addr);
+	return scan_uri(text, &uri) && proxy_names(p, m, &uri);
 }
 
 /* The Route value with another host and port in its URI. */

@@ -51,6 +51,15 @@ const char *cause_text(enum cause c)
 	return text[c];
 }
 
+struct str uri_target(const struct uri *uri)
+{
+	struct str maddr;
+
+	return scan_param(uri->params, STR("maddr"), &maddr) && maddr.p
+		   ? maddr
+		   : uri->host;
+}
+
 bool hop_of_uri(const struct uri *uri, struct hop *out_r)
 {
 	struct str transport;
@@ -63,7 +72,7 @@ bool hop_of_uri(const struct uri *uri, struct hop *out_r)
 		tp = TRANSPORT_TLS;
 	else if (scan_param(uri->params, STR("transport"), &transport))
 		tp = transport_parse(transport);
-	if (tp < 0 || !addr_parse_ip(uri->host, &out_r->addr))
+	if (tp < 0 || !addr_parse_ip(uri_target(uri), &out_r->addr))
 		return false;
 	out_r->transport = (uint8_t)tp;
 	out_r->addr.port =

@@ -46,8 +46,11 @@ const char *transport_name(enum transport t); /* "udp" */
 struct str transport_via(enum transport t);   /* "UDP" */
 int transport_parse(struct str s);         /* any case; enum transport or -1 */
 uint16_t transport_port(enum transport t); /* 5060, 5061 */
-/* The next hop of a URI whose host is an address (RFC 3263 4.1, 4.2); the rest
- * of *out_r is 0. False: it is no SIP URI, or needs a look-up. */
+/* The host that a request to this URI goes to: maddr, or else its host (RFC
+ * 3263 4). */
+struct str uri_target(const struct uri *uri);
+/* The next hop of a URI whose target is an address (RFC 3263 4.1, 4.2); the
+ * rest of *out_r is 0. False: it is no SIP URI, or needs a look-up. */
 bool hop_of_uri(const struct uri *uri, struct hop *out_r);
 static inline bool transport_reliable(enum transport t)
 {
