@@ -55,8 +55,8 @@ function look(self)
 end
 
 -- Begins at once. `found(list, is_news, now)`: list is core.locate's, its ttl the time
--- until the next look; is_news when it is the first after a failure. `lost(why, is_news, now)`: after each failure,
--- why is "stale" when an old answer had to do.
+-- until the next look; is_news when it is the first after a failure. `lost(why, is_news,
+-- now)`: after each failure, why is "stale" when an old answer had to do.
 ---@param uri string
 ---@param found fun(list: table, is_news: boolean, now: number)
 ---@param lost fun(why: string, is_news: boolean, now: number)
