@@ -14,8 +14,10 @@ local ahead = {}
 
 local function found(server, list, is_news, now)
   local change = places.update(server, list)
-  if server.untold then
-    health.addresses(server, change ~= nil and change.is_other, now)
+  if change then
+    health.addresses(server, change.is_other, now)
+  end
+  if server.untold then -- also what memory ran out for the last time
     check.retarget(server, now)
     places.tell(server)
   end
@@ -40,13 +42,15 @@ function ahead.start(server)
   if not server.is_named then
     return
   end
-  server.lookup = lookup.start(server.uri, function(list, is_news, now)
+  local function on_found(list, is_news, now)
     found(server, list, is_news, now)
-  end, function(why, is_news)
+  end
+  local function on_lost(why, is_news)
     if is_news then
       lost(server, why)
     end
-  end)
+  end
+  server.lookup = lookup.start(server.uri, on_found, on_lost)
 end
 
 ---@param server table
