@@ -32,7 +32,8 @@ end
 local function describe(self)
   self.user = self.name:gsub("[^%w%-_.]", "-")
   self.host = self.addr:gsub(":5060$", "")
-  self.contact = self:contact_by(self.transport)
+  self.contact = nil
+  self.contact = self:contact_by(self.transport) -- a spec may set another
   self.aor = string.format("sip:%s@%s", self.user, self.host)
 end
 
@@ -87,7 +88,7 @@ end
 
 -- Its Contact when it is reached by that transport.
 function methods:contact_by(transport)
-  local contact = self.contacts[transport]
+  local contact = transport == self.transport and self.contact or self.contacts[transport]
   if not contact then
     local param = transport == "udp" and "" or ";transport=" .. transport
     local addr = self.private or self.sockets[transport].addr
