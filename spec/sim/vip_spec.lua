@@ -3,7 +3,7 @@
 local sim = require "support.sim"
 local ipairs, table = ipairs, table
 
-local uri = "sip:bob@example.com"
+local uri, key = "sip:bob@example.com", "0123456789abcdef"
 local vip, vip6 = "10.0.0.200", "2001:db8::200"
 
 local frame = [[
@@ -35,12 +35,12 @@ sim.for_workers("a virtual address", function(workers)
     local vips = opts.vips or { vip }
     net = sim.new {
       source = frame:format(opts.listen or listen, opts.servers or primary_and_backup),
-      workers = workers, key = "0123456789abcdef",
+      workers = workers, key = key,
       hosts = opts.hosts,
       addr = { "10.0.0.101", "2001:db8::101", table.unpack(vips) },
     }
     active = net.nodes[1]
-    standby = net:node { addr = { "10.0.0.102", "2001:db8::102" } }
+    standby = net:node { addr = { "10.0.0.102", "2001:db8::102" }, key = key }
     a, b = net:uas(opts.a or "10.0.0.1", "a"), net:uas("10.0.0.2", "b")
     alice = net:uac(opts.alice or "192.0.2.7",
       { name = "alice", proxy = opts.proxy or vip .. ":5060" })
@@ -169,6 +169,7 @@ sim.for_workers("a virtual address", function(workers)
       net:run(1)
       assert.equal(1, #other:got "BYE")
       assert.is_nil(other:got("BYE")[1]:header "Route")
+      assert.equal(0, standby:metric "tandem_bad_cookies_total")
       return a:got("INVITE")[1], other:got("BYE")[1]
     end
 

@@ -3,7 +3,7 @@
 local sim = require "support.sim"
 local ipairs = ipairs
 
-local uri = "sip:bob@example.com"
+local uri, key = "sip:bob@example.com", "0123456789abcdef"
 local vip = "10.0.0.200"
 
 local frame = [[
@@ -31,10 +31,10 @@ sim.for_workers("a virtual address, over TCP", function(workers)
   local function open(listeners)
     net = sim.new {
       source = frame:format(listeners or listen), workers = workers,
-      key = "0123456789abcdef", addr = { "10.0.0.101", vip },
+      key = key, addr = { "10.0.0.101", vip },
     }
     active = net.nodes[1]
-    standby = net:node { addr = "10.0.0.102" }
+    standby = net:node { addr = "10.0.0.102", key = key }
     a, b = net:uas("tcp:10.0.0.1", "a"), net:uas("tcp:10.0.0.2", "b")
     alice = net:uac("tcp:192.0.2.7", { name = "alice", proxy = vip })
     -- Its own requests go where the calls come from.
