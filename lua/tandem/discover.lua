@@ -133,6 +133,7 @@ end
 -- The servers become those of the list. A pool that had some already lets a new one
 -- begin slowly.
 local function take(pool, had_some, now)
+  pool.settled = false
   for _, server in ipairs(roster.change(pool, now)) do
     if had_some then
       server.facts:set("returned", core.us(now))
@@ -140,6 +141,7 @@ local function take(pool, had_some, now)
   end
   mark(pool, now)
   watch.update(pool, "dns", now)
+  pool.settled = true
   arm_sweep(pool)
 end
 
@@ -164,7 +166,7 @@ local function merge(pool, is_news, now)
   local had_some = #pool.roster.list > 0
   add_left(pool, all, changes)
   pool.roster.list = all
-  if changes.any or count_homeless(pool) > 0 then
+  if changes.any or not pool.settled or count_homeless(pool) > 0 then
     take(pool, had_some, now)
   else
     roster.save(pool)
@@ -256,7 +258,7 @@ end
 
 local function begin(pool)
   local wanted = {}
-  pool.lookups = {}
+  pool.lookups, pool.settled = {}, true
   for i, uri in ipairs(pool.discover.names) do
     wanted[uri] = pool.roster.found[uri]
     pool.lookups[i] = lookup.start(uri, function(list, is_news, now)
@@ -295,7 +297,11 @@ local function tend(pool, now)
   for _, item in ipairs(pool.lookups) do
     lookup.tend(item, now)
   end
-  arm_sweep(pool)
+  if pool.settled then
+    arm_sweep(pool)
+  else -- memory ran out on the way
+    merge(pool, false, now)
+  end
 end
 
 ---@param now number

@@ -43,11 +43,9 @@ function look(self)
     list.ttl = math.floor(math.min(math.max(list.ttl, least), most))
   end
   if list and not list.stale then
-    arm(self, list.ttl)
-    local failures = self.failures
+    self.found(list, self.failures > 0, core.now())
     self.failures = 0
-    self.found(list, failures ~= 0, core.now())
-    return
+    return arm(self, list.ttl)
   elseif list then
     self.found(list, false, core.now())
   end

@@ -152,17 +152,17 @@ end
 ---@param self table
 ---@param servers table[]
 function pool.arrange(self, servers)
-  local handles = {}
-  self.servers, self.by_name = servers, {}
+  local handles, by_name = {}, {}
   for i, item in ipairs(servers) do
     item.index, handles[i] = i, item.handle
-    self.by_name[item.name] = item
+    by_name[item.name] = item
   end
-  self.view = frozen(handles)
-  self.tiers = by_tier(servers, self.policy.by_name)
-  self.resources = limits.known(servers)
-  self.limited = limits.any(servers)
-  self.first_tier = self.tiers[1] and self.tiers[1].number
+  local view, tiers = frozen(handles), by_tier(servers, self.policy.by_name)
+  local resources = limits.known(servers)
+  -- All of it, or nothing: from here on nothing can fail.
+  self.servers, self.by_name, self.view, self.tiers = servers, by_name, view, tiers
+  self.resources, self.limited = resources, limits.any(servers)
+  self.first_tier = tiers[1] and tiers[1].number
   self.seen, self.summary = nil, nil -- view.lua's and state.lua's
 end
 

@@ -49,19 +49,39 @@ local function make(pool, entry)
   }, pool, facts)
 end
 
--- The servers of this worker become those of the list. Gives who is new and who is gone.
-local function apply(pool, list)
-  local all, joined, stays = {}, {}, {}
+-- The server of an entry, with what is known of it: nothing may look at it before.
+local function take(pool, entry, is_known)
+  local found = make(pool, entry)
+  if found and core.worker() == 0 and not is_known then
+    health.start(found, core.now())
+  elseif found and not is_known then
+    places.load(found)
+  end
+  return found
+end
+
+local function leave(found)
+  if core.worker() == 0 then
+    check.stop(found)
+    health.stop(found)
+    orders.stop(found)
+  end
+  registry.leave(found)
+  found.facts:leave()
+  server.class.forget(found)
+end
+
+-- The servers of this worker become those of the list: all of it, or nothing and an
+-- error. `is_known`: they were there in the generation before.
+local function apply(pool, list, is_known)
+  local all, entries, stays = {}, {}, {}
   for _, entry in ipairs(list) do
-    local found = pool.by_name[entry.name]
+    local found = pool.by_name[entry.name] or take(pool, entry, is_known)
     if found then
-      found.tier, found.weight = entry.tier, entry.weight
-    else
-      found = make(pool, entry)
-      joined[#joined + 1] = found
-    end
-    if found then
+      found.begun = found.begun or is_known
+      registry.join(found)
       all[#all + 1], stays[found] = found, true
+      entries[#all] = entry
     end
   end
   local gone = {}
@@ -70,30 +90,29 @@ local function apply(pool, list)
       gone[#gone + 1] = found
     end
   end
-  pools.arrange(pool, all)
-  for _, found in ipairs(joined) do
-    registry.join(found)
+  for i, found in ipairs(all) do
+    found.tier, found.weight = entries[i].tier, entries[i].weight
   end
-  return joined, gone
+  pools.arrange(pool, all)
+  for _, found in ipairs(gone) do
+    leave(found)
+  end
 end
 
-local function leave(gone)
-  for _, found in ipairs(gone) do
-    registry.leave(found)
-    found.facts:leave()
-    server.class.forget(found)
+-- Once for each server, when it is in its pool. Gives those it was done for.
+local function begin(pool, each)
+  local joined = {}
+  for _, found in ipairs(pool.servers) do
+    if not found.begun then
+      each(found)
+      found.begun = true
+      joined[#joined + 1] = found
+    end
   end
+  return joined
 end
 
 -- ---- worker 0 ----
-
-local function begin(found, now)
-  health.start(found, now)
-  orders.start(found, now)
-  check.start(found, now)
-  places.start(found)
-  report.start(found, found.is_new, now)
-end
 
 local function tell(pool)
   local message = core.json_encode { pool.name, pool.roster.list }
@@ -102,10 +121,12 @@ local function tell(pool)
   end
 end
 
--- What is kept, beside the list: what discover.lua wants to find again.
+-- What others should know, and the next generation: the list, and what discover.lua wants
+-- to find again.
 ---@param pool table
 function roster.save(pool)
   store():set(pool.name, core.json_encode(pool.roster))
+  tell(pool)
 end
 
 -- The list has become another one.
@@ -113,34 +134,40 @@ end
 ---@param now number
 ---@return table[] joined servers
 function roster.change(pool, now)
-  local joined, gone = apply(pool, pool.roster.list)
-  for _, found in ipairs(joined) do
-    begin(found, now)
-  end
-  for _, found in ipairs(gone) do
-    check.stop(found)
-    health.stop(found)
-    orders.stop(found)
-  end
-  leave(gone)
+  apply(pool, pool.roster.list, false)
+  local joined = begin(pool, function(found)
+    check.stop(found) -- of an attempt that ended halfway
+    orders.start(found, now)
+    check.start(found, now)
+    places.start(found)
+    report.start(found, found.is_new, now)
+  end)
   roster.save(pool)
-  tell(pool)
   return joined
 end
 
 -- ---- all workers ----
 
+local retry = 1 -- seconds, when memory ran out
+
+local function follow(pool, list)
+  local again = core.after(retry, function()
+    follow(pool, list)
+  end)
+  if pool.follows then
+    pool.follows:cancel()
+  end
+  pool.follows = again
+  apply(pool, list, false)
+  begin(pool, places.start)
+  again:cancel()
+end
+
 link.receiver(topic, function(message)
   local pool = registry.pool(message[1])
-  if not pool or not pool.discover then -- a reload may have taken it away
-    return
+  if pool and pool.discover then -- else a reload has taken it away
+    follow(pool, message[2])
   end
-  local joined, gone = apply(pool, message[2])
-  for _, found in ipairs(joined) do
-    places.load(found)
-    places.start(found)
-  end
-  leave(gone)
 end)
 
 -- A generation begins with what is known.
@@ -148,7 +175,7 @@ end)
 function roster.load(pool)
   local text = store():get(pool.name)
   pool.roster = text and core.json_decode(text) or { list = {}, found = {} }
-  apply(pool, pool.roster.list)
+  apply(pool, pool.roster.list, true)
 end
 
 return roster

@@ -172,3 +172,48 @@ sim.for_workers("a pool with discover", function(workers)
     assert.same({}, alice:call("sip:bob@192.0.2.9").code == 200 and {} or nil)
   end)
 end)
+
+-- Somewhere on the way from the answer to the servers there is no memory. What was to
+-- change has changed a minute later at the latest, in every worker.
+sim.for_workers("discover without memory", function(workers)
+  after_each(sim.finish)
+
+  local function gone(net)
+    return net.pools.trunk["gw1.trunk.example"] == nil
+  end
+
+  for _, case in ipairs { { "lua", 1, 23 }, { "lua", 2, 23 }, { "core", 1, 3 }, { "node", 1, 3 } } do
+    local which, worker, step = table.unpack(case)
+    if worker <= workers then
+      it(("only takes longer (%s, worker %d)"):format(which, worker), function()
+        local failed = 0
+        for n = 1, 12 * step, step do
+          local net = sim.new {
+            source = source:format("", "check = { interval = 5 }"),
+            dns = records { srv("gw1", 1, 0) }, workers = workers,
+          }
+          net:uas("10.0.0.1", "gw1")
+          local gw2, alice = net:uas("10.0.0.2", "gw2"), net:uac("192.0.2.7", "alice")
+          local node = net.nodes[1]
+          net:run(10)
+          net:dns("_sip._udp.trunk.example", { srv("gw2", 1, 0) })
+          net:run(19)
+          node:fail_alloc(n, { which = which, worker = worker, row = 10 })
+          net:run(4)
+          failed = failed + (node:fail_alloc(0, { which = which, worker = worker }) >= n and 1 or 0)
+          net:run(70)
+          for i = 1, 6 do -- of any worker
+            local call = alice:call(number)
+            assert.same({ 200, "gw2.trunk.example" }, { call.code, call.server }, n .. " " .. i)
+            alice:bye(call):wait()
+          end
+          assert.equal(6, #gw2:got "BYE")
+          net:run(70)
+          assert.is_true(gone(net))
+          net:finish { errors = net:count "lua.error" }
+        end
+        assert(failed > 3, failed)
+      end)
+    end
+  end
+end)

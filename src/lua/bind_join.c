@@ -122,9 +122,20 @@ static struct facts *new_facts(lua_State *L, struct script *s, struct str pool,
 	return f;
 }
 
+static struct facts *find_facts(struct script *s, const char *name)
+{
+	list_each (it, &s->facts) {
+		struct facts *f = container_of(it, struct facts, link);
+
+		if (f->m && strcmp(f->name, name) == 0)
+			return f;
+	}
+	return NULL;
+}
+
 /* core.join(pool, server[, identity]) -> facts, was | nil: `was` is the name of
- * whose place it took, or nil; nothing when there is no room. `identity`: who
- * it has to be when it is reached by TLS */
+ * whose place it took, or nil; nothing when there is no room. Who is there
+ * already stays. `identity`: who it has to be when it is reached by TLS */
 static int l_join(lua_State *L)
 {
 	struct script *s = script_of(L);
@@ -133,12 +144,18 @@ static int l_join(lua_State *L)
 	char was[MEMBER_NAME];
 	struct str identity =
 	    lua_isnoneornil(L, 3) ? STR_NONE : script_str(L, 3);
-	struct facts *f;
+	struct facts *f, *known;
 
 	script_core(L);
 	luaL_argcheck(L, identity.n < DNS_NAME, 3, "too long");
 	luaL_argcheck(L, r != NULL, 1, "this pool has no room");
 	f = new_facts(L, s, pool, luaL_checkstring(L, 2));
+	known = find_facts(s, f->name);
+	if (known) {
+		vm_unref(s->vm, f->anchor);
+		facts_push(L, known->m);
+		return 1;
+	}
 	f->m = take_member(s, r, str_from(f->name), identity, was);
 	if (!f->m) {
 		vm_unref(s->vm, f->anchor);
