@@ -31,10 +31,10 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test log_test
 		   proxy_fork_test proxy_forward_test proxy_route_test proxy_stateless_test \
 		   proxy_own_test proxy_icmp_test proxy_noninvite_test \
 		   proxy_places_test proxy_addresses_test \
-		   proxy_life_test proxy_nomem_test proxy_path_test token_test \
+		   proxy_life_test proxy_nomem_test proxy_path_test proxy_undelivered_test token_test \
 		   dns_answer_test dns_world locate_test resolver_test \
 		   flows_test frame_test listener_test load_test members_test via_test branch_test server_match_test \
-		   server_test client_test client_cancel_test stub_test txn_world \
+		   server_test client_test client_cancel_test client_stream_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
 		   host_test statefile_test udp_test stream_test dns_test certs tls_test \
 		   vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test

@@ -78,8 +78,9 @@ static void on_located(void *ctx, const struct places *found, struct now now)
 	try_next(u, now);
 }
 
-/* RFC 3263 5: the host of sent-by, its port or else SRV, its transport. False:
- * there is nothing to wait for. */
+/* RFC 3263 5: the host of sent-by, its port or else SRV, its transport. An
+ * address is not looked at: it is the received one, or it lies behind a NAT and
+ * we have no business there. False: there is nothing to wait for. */
 static bool look_up(struct undelivered *u, struct now now)
 {
 	const struct proxy_conf *c = &u->proxy->c;
@@ -87,8 +88,9 @@ static bool look_up(struct undelivered *u, struct now now)
 				 .port = u->port,
 				 .transport = u->hop.transport,
 				 .seed = u->seed};
+	struct addr ignored;
 
-	if (u->located || !c->resolver)
+	if (u->located || !c->resolver || addr_parse_ip(ask.host, &ignored))
 		return false;
 	u->located = true;
 	locate_through(c->listeners, &ask);
