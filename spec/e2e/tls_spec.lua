@@ -135,14 +135,25 @@ end)
     hand:close()
 
     -- A key that belongs to another certificate: nothing changes.
-    local key = process.read(own.key)
     local other = ca:issue("other", { names = { "sip.example.com" } })
     sh.run(("cp %s %s"):format(other.key, own.key))
     tandem:signal "HUP"
     assert.matches("does not belong to the certificate",
       tandem:wait_logged("config.rejected").reason)
     assert.equal(after, serial())
-    assert.not_nil(key)
+  end)
+
+  it("gets other files when the script names others", function()
+    local before = assert(serial())
+    local other = ca:issue("other", { names = { "sip.example.com" } })
+    local script = process.path "proxy.lua"
+    local text = process.read(script):gsub("sip%.example%.com%.", "other.")
+    process.write("proxy.lua", text)
+    assert.matches(other.cert, text, 1, true)
+    tandem:signal "HUP"
+    tandem:wait_logged "reload"
+    assert.are_not.equal(before, assert(serial()))
+    assert.same({}, tandem:logged "reload.kept")
   end)
 end)
 

@@ -39,6 +39,8 @@ static void fill(struct cert *c, const struct cert_conf *conf)
 	    conf->issuer ? "CA:FALSE" : "CA:TRUE");
 	if (conf->san)
 		add(c->x509, issuer, NID_subject_alt_name, conf->san);
+	if (conf->usage)
+		add(c->x509, issuer, NID_ext_key_usage, conf->usage);
 	CHECK(X509_sign(c->x509, conf->issuer ? conf->issuer->key : c->key,
 			EVP_sha256()) > 0);
 }

@@ -17,6 +17,7 @@ struct cert {
 struct cert_conf {
 	const char *name; /* of its files, and the common name of its subject */
 	const char *san;  /* "DNS:a.example.com,URI:sip:example.com"; NULL */
+	const char *usage;         /* "serverAuth"; NULL */
 	const struct cert *issuer; /* NULL: it signs itself */
 	int days;                  /* until it ends; 0: 30 */
 	const char *pass_phrase;   /* of the key file */

@@ -269,3 +269,20 @@ TEST(causes_and_counters_have_names)
 	for (int i = 0; i < COUNTER_N; i++)
 		CHECK(counter_info((enum counter)i)->metric != NULL);
 }
+
+TEST(certificates_go_by_address)
+{
+	struct listeners ls = four();
+	struct listener from[2] = {listener("tls:192.0.2.1", ""),
+				   listener("tcp:0.0.0.0:5070", "")};
+
+	from[0].tls.cert[0] = 'n';
+	from[1].tls.cert[0] = 'x';
+	listeners_take_tls(&ls, from, 1);
+	CHECK_INT(ls.l[2].tls.cert[0], 'n');
+	CHECK_INT(ls.l[1].tls.cert[0], 0);
+	CHECK_INT(ls.l[0].tls.cert[0], 0);
+	/* one that is not there any more keeps what it has */
+	listeners_take_tls(&ls, from + 1, 1);
+	CHECK_INT(ls.l[2].tls.cert[0], 'n');
+}

@@ -275,6 +275,23 @@ TEST(client_proves_who_it_is)
 	end(&w);
 }
 
+/* What public CAs sign is for servers, and proxies have nothing else. */
+TEST(client_with_a_certificate_for_servers)
+{
+	struct world w;
+	struct cert c;
+
+	begin(&w);
+	c = issue(&w, &(struct cert_conf){.name = "client",
+					  .san = "DNS:b.example",
+					  .usage = "serverAuth",
+					  .issuer = &w.ca});
+	CHECK_INT(demand(&w, &c), SOCK_DONE);
+	CHECK_STR(str_from(tls_identity(w.server)), "b.example");
+	cert_free(&c);
+	end(&w);
+}
+
 TEST(client_without_certificate)
 {
 	struct world w;
@@ -451,6 +468,23 @@ TEST(a_set_is_read_as_a_whole)
 	CHECK(tls_set_new(&conf, w.why, sizeof(w.why)) == NULL);
 	CHECK(strstr(w.why, "/nonexistent.pem") != NULL);
 	end(&w);
+}
+
+TEST(clients_are_numbered)
+{
+	struct tls_clients clients;
+	struct tls_conf c = {.verify = true};
+
+	tls_clients_init(&clients);
+	CHECK_INT(tls_clients_add(&clients, &c), 0); /* nothing special */
+	for (int round = 0; round < 2; round++) {
+		for (int i = 1; i < TLS_CLIENT_MAX; i++) {
+			snprintf(c.ca, sizeof(c.ca), "%d.pem", i);
+			CHECK_INT(tls_clients_add(&clients, &c), i);
+		}
+	}
+	c.verify = false;
+	CHECK_INT(tls_clients_add(&clients, &c), -1);
 }
 
 /* ---- names (RFC 5922 7) ---- */

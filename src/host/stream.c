@@ -418,7 +418,7 @@ void streams_free(struct streams **ssp)
 	free(ss);
 }
 
-/* Until one of them takes more, or `ms` are over. */
+/* Until it takes more, or `ms` are over. */
 static bool wait_writable(struct stream *s, int ms)
 {
 	struct pollfd p = {s->fd, POLLOUT, 0};
@@ -432,7 +432,8 @@ void streams_linger(struct streams *ss, int ms)
 	list_each_safe (it, &ss->all) {
 		struct stream *s = container_of(it, struct stream, link);
 
-		if (s->state != STREAM_UP || list_empty(&s->queue.list))
+		if (s->fd < 0 || s->state < STREAM_UP ||
+		    list_empty(&s->queue.list))
 			continue;
 		if (wait_writable(s, ms))
 			stream_write(s);
