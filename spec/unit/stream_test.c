@@ -627,6 +627,37 @@ TEST(a_slow_reader_gets_it_all_in_order)
 	end(&w);
 }
 
+TEST(more_in_one_go_than_may_wait)
+{
+	static char big[60000];
+	struct world w;
+	struct addr at = addr("127.0.0.1");
+	int server = listen_at(&at), fd;
+	struct hop hop = hop_to(&at, NULL);
+	size_t got = 0;
+
+	begin(&w, "127.0.0.1");
+	w.limits.queue = 100000;
+	streams_open(w.ss, &hop);
+	until(&w, "up;");
+	fd = accept(server, NULL, NULL);
+	for (int i = 0; i < 10; i++) /* nothing between them */
+		streams_send(w.ss, &hop, (struct str){big, sizeof(big)});
+	flush(&w);
+	CHECK(!strstr(w.told, "down"));
+	while (got < 10 * sizeof(big)) {
+		char out[4096];
+		ssize_t n = recv(fd, out, sizeof(out), 0);
+
+		CHECK(n > 0);
+		got += (size_t)n;
+		ev_run(w.loop, EVRUN_NOWAIT);
+	}
+	close(fd);
+	close(server);
+	end(&w);
+}
+
 /* ---- our own address ---- */
 
 TEST(keeps_those_whose_address_is_here)

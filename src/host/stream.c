@@ -21,6 +21,8 @@ enum {
 	KEEP_INTERVAL = 10,
 	/* For the last answer on a connection that the core closes. */
 	CLOSE_S = 2,
+	/* Who gets that: the core counts those no more. */
+	CLOSING_MAX = 1000,
 };
 
 /* ---- a connection ---- */
@@ -143,7 +145,9 @@ static void forget(struct stream *s)
 void stream_bury(struct stream *s)
 {
 	assert(s->state != STREAM_DEAD);
-	if (s->state != STREAM_CLOSING)
+	if (s->state == STREAM_CLOSING)
+		s->ss->n_closing--;
+	else
 		forget(s);
 	s->ss->stats.unsent += s->queue.n;
 	stream_drop(s);
@@ -234,22 +238,33 @@ static struct stream *find(const struct streams *ss, uint64_t conn)
 	return n ? container_of(n, struct stream, node) : NULL;
 }
 
+static void give_back(struct streams *ss, const struct hop *to,
+		      enum cause cause, struct str bytes)
+{
+	if (!dgram_queue_add(ss->conf.faults, to, cause, bytes))
+		ss->stats.unsent++;
+}
+
 void streams_send(struct streams *ss, const struct hop *to, struct str bytes)
 {
+	size_t limit = ss->conf.limits->queue;
 	struct stream *s = find(ss, to->conn);
-	size_t n;
+	bool fits;
 
 	if (!s) {
-		if (!dgram_queue_add(ss->conf.faults, to, CAUSE_CLOSED, bytes))
-			ss->stats.unsent++;
+		give_back(ss, to, CAUSE_CLOSED, bytes);
 		return;
 	}
-	n = s->queue.n;
-	dgram_queue_add(&s->queue, to, CAUSE_NONE, bytes);
+	/* The core may have more to say in one go than may wait. */
+	if (s->state == STREAM_UP && s->queue.bytes + bytes.n > limit)
+		stream_write(s);
+	fits = dgram_queue_add(&s->queue, to, CAUSE_NONE, bytes);
+	if (!fits)
+		give_back(ss, to, CAUSE_RESET, bytes);
 	if (s->state == STREAM_FAILED)
 		return; /* comes back with the others */
-	if (s->queue.n == n || s->queue.bytes > ss->conf.limits->queue)
-		stream_fail(s, CAUSE_RESET, "it does not read what it is sent");
+	if (!fits || s->queue.bytes > limit)
+		stream_fail(s, CAUSE_RESET, "too much waits to be sent");
 	else if (!list_linked(&s->dirty))
 		list_append(&ss->dirty, &s->dirty);
 }
@@ -275,7 +290,8 @@ void streams_close(struct streams *ss, const struct hop *flow)
 
 	if (!s)
 		return;
-	if (s->state != STREAM_UP || list_empty(&s->queue.list)) {
+	if (s->state != STREAM_UP || list_empty(&s->queue.list) ||
+	    ss->n_closing == CLOSING_MAX) {
 		if (s->state == STREAM_UP && s->tls)
 			tls_finish(s->tls);
 		stream_bury(s);
@@ -283,6 +299,7 @@ void streams_close(struct streams *ss, const struct hop *flow)
 	}
 	forget(s);
 	s->state = STREAM_CLOSING;
+	ss->n_closing++;
 	ev_timer_set(&s->deadline, CLOSE_S, 0.);
 	ev_timer_start(ss->conf.loop, &s->deadline);
 }

@@ -65,7 +65,7 @@ struct streams {
 	struct list all, dead, dirty, news, acceptors;
 	struct streams_stats stats;
 	struct list guests; /* accepted, in the middle of a TLS handshake */
-	unsigned n_guests;
+	unsigned n_guests, n_closing;
 	char *piece; /* STREAM_PIECE bytes: what was just read */
 };
 
@@ -93,8 +93,6 @@ void stream_on_io(struct ev_loop *loop, ev_io *io, int events);
 void stream_on_deadline(struct ev_loop *loop, ev_timer *t, int events);
 /* Writes what is queued, as far as it goes. */
 void stream_write(struct stream *s);
-/* Our half of a connection that is being closed ends when all is written. */
-void stream_finish(struct stream *s);
 /* What an errno of connecting or of a connection means. */
 enum cause stream_cause(const struct stream *s, int err);
 

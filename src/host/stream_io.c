@@ -124,6 +124,15 @@ static void begin_shaking(struct stream *s)
 	shake(s);
 }
 
+/* The kernel may choose the very port that nobody listens on, and then TCP's
+ * simultaneous open succeeds. */
+static bool is_own_echo(const struct stream *s)
+{
+	struct addr local = sock_local(s->fd);
+
+	return addr_eq(&local, &s->hop.addr);
+}
+
 static void on_connected(struct stream *s)
 {
 	int err = 0;
@@ -131,6 +140,8 @@ static void on_connected(struct stream *s)
 
 	if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
 		err = errno;
+	if (!err && is_own_echo(s))
+		err = ECONNREFUSED;
 	if (err)
 		fail_errno(s, err);
 	else if (s->hop.transport == TRANSPORT_TLS)
@@ -255,6 +266,17 @@ static void advance(struct stream *s, size_t n)
 	}
 }
 
+/* Our half of a connection that is being closed ends when all is written. */
+static void finish_half(struct stream *s)
+{
+	if (s->is_half)
+		return;
+	s->is_half = true;
+	if (s->tls)
+		tls_finish(s->tls);
+	shutdown(s->fd, SHUT_WR);
+}
+
 void stream_write(struct stream *s)
 {
 	while (!list_empty(&s->queue.list)) {
@@ -275,17 +297,7 @@ void stream_write(struct stream *s)
 	}
 	stream_expect(s, EV_READ);
 	if (s->state == STREAM_CLOSING)
-		stream_finish(s);
-}
-
-void stream_finish(struct stream *s)
-{
-	if (s->is_half)
-		return;
-	s->is_half = true;
-	if (s->tls)
-		tls_finish(s->tls);
-	shutdown(s->fd, SHUT_WR);
+		finish_half(s);
 }
 
 /* ---- the loop ---- */
