@@ -30,7 +30,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test log_test
 		   proxy_world proxy_late_test proxy_cancel_test proxy_limits_test \
 		   proxy_fork_test proxy_forward_test proxy_route_test proxy_stateless_test \
 		   proxy_own_test proxy_icmp_test proxy_noninvite_test \
-		   proxy_places_test proxy_addresses_test \
+		   proxy_places_test proxy_addresses_test proxy_names_test \
 		   proxy_life_test proxy_nomem_test proxy_path_test proxy_undelivered_test token_test \
 		   dns_answer_test dns_world locate_test resolver_test \
 		   flows_test frame_test listener_test load_test members_test via_test branch_test server_match_test \

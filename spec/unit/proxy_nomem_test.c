@@ -101,6 +101,49 @@ static void moved(struct pw *w)
 	pw_ack(w, "z9hG4bKabc", "u2");
 }
 
+static const struct zone_line zone[] = {
+    {"far.example", DNS_A, 60, "10.0.0.1"},
+    {"far.example", DNS_A, 60, "10.0.0.2"},
+    {"next.example", DNS_A, 60, "10.0.0.5"},
+    {NULL, 0, 0, NULL},
+};
+
+/* A URI with a name, whose first address is dead. */
+static void named(struct pw *w)
+{
+	w->zone = zone;
+	w->plan.server[0] = "sip:bob@far.example";
+	w->plan.server[1] = NULL;
+	pw_give(w, ALICE, pw_invite());
+	pw_dns(w);
+	if (pw_find(w, SERVER1, "INVITE"))
+		pw_icmp(w, SERVER1, "INVITE", CAUSE_ICMP_PORT);
+	answer(w, SERVER2, "INVITE", "486 Busy Here");
+	if (pw_find(w, SERVER2, "INVITE"))
+		pw_icmp(w, SERVER2, "INVITE", CAUSE_ICMP_PORT);
+	answer(w, SERVER1, "INVITE", "486 Busy Here");
+	pw_ack(w, "z9hG4bKabc", "u2");
+}
+
+/* An ACK and a BYE to one. */
+static void named_route(struct pw *w)
+{
+	w->zone = zone;
+	pw_give(w, SERVER3,
+		pw_request((struct pw_req){.method = "ACK",
+					   .branch = "z9hG4bKack",
+					   .uri = "sip:alice@next.example",
+					   .to_tag = "1"}));
+	pw_dns(w);
+	pw_give(w, SERVER3,
+		pw_request((struct pw_req){.method = "BYE",
+					   .branch = "z9hG4bKbye",
+					   .uri = "sip:alice@next.example",
+					   .to_tag = "1"}));
+	pw_dns(w);
+	answer(w, "10.0.0.5:5060", "BYE", "200 OK");
+}
+
 static void others(struct pw *w)
 {
 	pw_give(w, ALICE, pw_request((struct pw_req){.method = "REGISTER"}));
@@ -189,6 +232,28 @@ static void own_call(struct pw *w)
 	own_free(&invite, w->now);
 }
 
+/* A request of our own to a name, whose first address is dead. */
+static void own_named(struct pw *w)
+{
+	struct own_conf conf = {.method = STR("OPTIONS"),
+				.uri = STR("sip:far.example"),
+				.timeout = SECONDS(5),
+				.ctx = w,
+				.on_end = on_end};
+
+	w->zone = zone;
+	w->own = own_new(core_proxy(w->core[0]), &conf, w->now);
+	if (!w->own)
+		return;
+	pw_dns(w);
+	if (pw_find(w, SERVER1, "OPTIONS"))
+		pw_icmp(w, SERVER1, "OPTIONS", CAUSE_ICMP_PORT);
+	else if (pw_find(w, SERVER2, "OPTIONS"))
+		pw_icmp(w, SERVER2, "OPTIONS", CAUSE_ICMP_PORT);
+	pw_run(w, SECONDS(6));
+	CHECK_INT(w->own_ends, 1);
+}
+
 /* As a UDP caller does: until the first response, and then for its final. */
 static void caller_repeats(struct pw *w, const char *text)
 {
@@ -228,8 +293,9 @@ static bool run(scenario_fn *scenario, uint64_t at, uint64_t many)
 	m->fail_at = 0;
 	own_free(&w->own, w->now);
 	pw_run(w, SECONDS(40));
-	if (scenario == own_call || scenario == others ||
-	    scenario == by_token) {
+	if (scenario == own_call || scenario == own_named ||
+	    scenario == others || scenario == by_token ||
+	    scenario == named_route) {
 		pw_close(w);
 		return more;
 	}
@@ -282,6 +348,21 @@ TEST(nomem_forked)
 TEST(nomem_ringing)
 {
 	sweep(ringing);
+}
+
+TEST(nomem_named)
+{
+	sweep(named);
+}
+
+TEST(nomem_named_route)
+{
+	sweep(named_route);
+}
+
+TEST(nomem_own_named)
+{
+	sweep(own_named);
 }
 
 TEST(nomem_others)

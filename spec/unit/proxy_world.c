@@ -346,9 +346,21 @@ void pw_free(struct pw *w)
 	free(w);
 }
 
+/* As every host does in the end. */
+static void time_out_dns(struct pw *w)
+{
+	while (w->n_dns) {
+		struct pw_query q = w->asked_dns[--w->n_dns];
+		struct answer a = {.status = ANSWER_TIMEOUT};
+
+		core_answer(w->core[q.worker], w->now, q.q, &a);
+	}
+}
+
 void pw_close(struct pw *w)
 {
 	own_free(&w->own, w->now);
+	time_out_dns(w);
 	pw_settle(w);
 	pw_run(w, SECONDS(600));
 	for (unsigned i = 0; i < PW_WORKERS && w->core[i]; i++) {
