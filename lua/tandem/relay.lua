@@ -86,7 +86,8 @@ end
 ---@param req tandem.Request
 ---@param walk table as candidates.lua makes them
 ---@param pool? table
----@param opts tandem.RelayOptions checked
+---@param opts tandem.RelayOptions checked; `unreached`: function(req) -> the code when
+--- nobody has answered
 ---@return true
 function relay.run(req, walk, pool, opts)
   local plan, best, err = settle(req, opts, pool), nil, nil
@@ -111,7 +112,7 @@ function relay.run(req, walk, pool, opts)
   if best then
     best:forward()
   elseif err ~= "cancelled" then
-    req:reply(500)
+    req:reply(opts.unreached and opts.unreached(req) or 500)
   end
   return true
 end

@@ -22,7 +22,12 @@ for _, method in ipairs(methods) do
 end
 
 -- No answer is the only reason to go on: whatever a server says of a call counts.
-local relay_options = { retry_on = { "local" } }
+local relay_options = {
+  retry_on = { "local" },
+  unreached = function(req)
+    return req:_lost_flow() and 430 or 500 -- RFC 5626 5.3.1
+  end,
+}
 
 local by_route = { by_route = true }
 

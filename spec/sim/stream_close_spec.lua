@@ -175,3 +175,37 @@ sim.for_workers("a connection that breaks", function(workers)
     assert.equal("pbx/a:silent,pbx/b:silent", tried())
   end)
 end)
+
+-- A phone on its connection, in a call: what its server asks of it then.
+for name, taken in pairs {
+  ["no script"] = "",
+  ["req:relay_dialog()"] = 'sip.route("*in_dialog", function(req) return req:relay_dialog() end)',
+} do
+  sim.for_workers("a phone's connection that breaks, with " .. name .. ",", function(workers)
+    after_each(sim.finish)
+
+    it("is 430 for what was under way and for what follows", function()
+      local net = sim.new { seed = 3, workers = workers, source = [[
+        local sip = require "tandem"
+        sip.listen { "udp:0.0.0.0:5060", "tcp:0.0.0.0:5060" }
+        local pbx = sip.pool("pbx", { check = false, path = "always", servers = {
+          { name = "a", uri = "sip:10.0.0.1" } } })
+        sip.route(function(req) return req:relay(pbx) end)
+      ]] .. taken }
+      local a = net:uas("10.0.0.1", "a")
+      local phone = net:uac("tcp:192.0.2.7", { name = "phone", private = "192.168.1.7:5060" })
+      local call = phone:call "sip:bob@example.com"
+      assert.equal(200, call.code)
+      net:run(1)
+      phone:silence()
+      local info = a:in_dialog(call, "INFO")
+      net:run(0.5)
+      phone:reset()
+      assert.equal(430, info:wait().code)
+      assert(info.elapsed < 0.6)
+      assert.equal(430, a:in_dialog(call, "INFO"):wait().code)
+      assert.equal(1, #phone:got "INFO")
+      assert.equal(2, net:metric "tandem_flows_gone_total")
+    end)
+  end)
+end

@@ -352,6 +352,14 @@ static int l_dialog(lua_State *L)
 	return 2;
 }
 
+/* req:_lost_flow(): the flow of its route has ended, as the last try has found
+ */
+static int l_lost_flow(lua_State *L)
+{
+	lua_pushboolean(L, request_lost_flow(call_check(L, 1)->r));
+	return 1;
+}
+
 /* req:_is_early(): the INVITE of its dialog is still open */
 static int l_is_early(lua_State *L)
 {
@@ -401,6 +409,7 @@ void bind_request(lua_State *L)
 					   {"_source", l_source},
 					   {"_dialog", l_dialog},
 					   {"_is_early", l_is_early},
+					   {"_lost_flow", l_lost_flow},
 					   {"_reply", l_reply},
 					   {"_try", try_call},
 					   {NULL, NULL}};

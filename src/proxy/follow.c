@@ -69,11 +69,15 @@ void request_follow_route(struct request *r, struct now now)
 	request_done(r, now);
 }
 
-/* The network says that a flow has ended; not that we cannot send. */
-static bool is_flow_lost(const struct request *r, const struct outcome *o)
+bool request_lost_flow(struct request *r)
 {
-	return r->route.has_flow && o->kind == OUTCOME_TRANSPORT &&
-	       o->cause != CAUSE_NO_SOURCE && o->cause != CAUSE_TOO_BIG;
+	const struct outcome *o = &r->outcome;
+	bool lost = r->route.has_flow && o->kind == OUTCOME_TRANSPORT &&
+		    o->cause != CAUSE_NO_SOURCE && o->cause != CAUSE_TOO_BIG;
+
+	if (lost)
+		count(r->proxy->c.counters, CNT_FLOW_GONE);
+	return lost;
 }
 
 void follow_outcome(struct request *r, struct now now)
@@ -81,10 +85,8 @@ void follow_outcome(struct request *r, struct now now)
 	const struct outcome *o = &r->outcome;
 	struct reply reply = {.code = 500};
 
-	if (is_flow_lost(r, o)) {
-		count(r->proxy->c.counters, CNT_FLOW_GONE);
+	if (request_lost_flow(r))
 		reply.code = 430; /* RFC 5626 5.3.1 */
-	}
 
 	if (o->kind == OUTCOME_RESPONSE)
 		request_forward(r, o->res, false, now);

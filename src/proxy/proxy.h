@@ -238,6 +238,9 @@ const struct member *request_dialog_server(struct request *r);
  * and its first Route names `to`. 0, ERR_STATE when there is no such server, or
  * ERR_NOMEM. The target lives until the end of this input. */
 int request_sibling(struct request *r, struct member *to, struct target *out_r);
+/* The network has just said that the flow it was for has ended, not that we
+ * cannot send: that is what 430 is for. Counts it. */
+bool request_lost_flow(struct request *r);
 /* The dialog is not confirmed: its INVITE is still open here. A node that took
  * over does not know, and says no. */
 bool request_is_early(const struct request *r);
