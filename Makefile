@@ -38,7 +38,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test log_test
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
 		   host_test statefile_test udp_test stream_test dns_test certs tls_test \
 		   vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
-FUZZ            := fuzz_frame fuzz_msg
+FUZZ            := fuzz_dns fuzz_frame fuzz_msg
 
 # ---- what it needs from Debian
 DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \

@@ -232,6 +232,15 @@ TEST(there_is_nothing)
 	CHECK_INT(a.ttl, 30);
 }
 
+TEST(there_is_nothing_is_read_to_its_end)
+{
+	nothing(3);
+	dns_text_soa(&t, "example", 300, 60);
+	dns_text_str(&t);
+	t.n -= 4;
+	CHECK_INT(answer_to("a.b.example", DNS_A), DNS_BAD);
+}
+
 TEST(the_server_does_not_know)
 {
 	nothing(2);

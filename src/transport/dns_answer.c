@@ -341,27 +341,30 @@ static bool is_above(const char *zone, const char *name)
 			  (z == n || name[n - z - 1] == '.'));
 }
 
-/* RFC 2308 5: how long it stays that there is nothing; 0: nobody says. */
-static uint32_t negative_ttl(struct str m, size_t at, unsigned count,
-			     const char *name)
+/* RFC 2308 5: how long it stays that there is nothing; 0 when nobody says.
+ * False: malformed. */
+static bool negative_ttl(struct str m, size_t at, const char *name,
+			 uint32_t *ttl_r)
 {
-	for (unsigned i = 0; at && i < count; i++) {
+	unsigned count = u16_at(m, 8);
+
+	*ttl_r = 0;
+	for (unsigned i = 0; i < count; i++) {
 		char zone[DNS_NAME];
 		struct rr rr;
 		size_t end;
-		uint32_t ttl;
 
 		at = read_rr(m, at, &rr);
-		if (!at || rr.type != DNS_SOA || rr.end - rr.data < 20)
-			continue;
-		if (read_name(m, rr.owner, zone, &end) != NAME_OK ||
+		if (!at)
+			return false;
+		if (rr.type != DNS_SOA || rr.end - rr.data < 20 || *ttl_r ||
+		    read_name(m, rr.owner, zone, &end) != NAME_OK ||
 		    !is_above(zone, name))
 			continue;
-		ttl = u32_at(m, rr.end - 4);
-		least(&ttl, rr.ttl);
-		return ttl;
+		*ttl_r = u32_at(m, rr.end - 4);
+		least(ttl_r, rr.ttl);
 	}
-	return 0;
+	return true;
 }
 
 /* RFC 1035 4.1.1, 4.1.2: behind the question, 0 when it is not ours. */
@@ -384,6 +387,7 @@ static enum dns_verdict read_answers(struct reader *r, size_t authority,
 {
 	struct dns_answer *out = r->out;
 	char name[DNS_NAME];
+	uint32_t ttl;
 	bool any = false;
 
 	memcpy(name, question, strlen(question) + 1);
@@ -397,9 +401,11 @@ static enum dns_verdict read_answers(struct reader *r, size_t authority,
 	}
 	if (out->n)
 		return DNS_FOUND;
-	if (!any) /* else the TTL of what is of no use */
-		least(&out->ttl,
-		      negative_ttl(r->m, authority, u16_at(r->m, 8), name));
+	if (any) /* of no use, for its TTL */
+		return DNS_NONE;
+	if (!negative_ttl(r->m, authority, name, &ttl))
+		return DNS_BAD;
+	least(&out->ttl, ttl);
 	return DNS_NONE;
 }
 
