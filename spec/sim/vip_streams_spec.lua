@@ -116,6 +116,37 @@ sim.for_workers("a virtual address, over TCP", function(workers)
     assert.equal(200, alice:call(uri).code)
   end)
 
+  it("of which each machine has one: calls stay with theirs, wherever that is", function()
+    local second = "10.0.0.201"
+    net = sim.new {
+      source = frame:format('"udp:10.0.0.200:5060", "udp:10.0.0.201:5060", '
+        .. '"tcp:10.0.0.200:5060", "tcp:10.0.0.201:5060", '
+        .. '"tcp:10.0.0.101:5060", "tcp:10.0.0.102:5060"'),
+      workers = workers, key = key, addr = { "10.0.0.101", vip },
+    }
+    active = net.nodes[1]
+    local other = net:node { addr = { "10.0.0.102", second }, key = key }
+    a, b = net:uas("tcp:10.0.0.1", "a"), net:uas("tcp:10.0.0.2", "b")
+    net:run(5)
+    local bob = net:uac("192.0.2.8", { name = "bob", proxy = second })
+    local call = bob:call(uri)
+    assert.same({ "a" }, call.tried)
+    other:power_off()
+    active:take(second)
+    bob:bye(call)
+    net:run(1)
+    bob:call(uri)
+    for i, method in ipairs { "INVITE", "BYE", "INVITE" } do
+      local got = a:got(method)[i == 3 and 2 or 1]
+      assert.matches("^" .. second .. ":", got.source)
+      assert.matches("^SIP/2.0/TCP " .. second .. ":5060;", got:header "Via")
+    end
+    local routes = a:got("INVITE")[1]:list "Record-Route"
+    assert.equal(2, #routes)
+    assert.matches("^<sip:10.0.0.201:5060;transport=tcp;lr", routes[1])
+    assert.matches("^<sip:10.0.0.201:5060;lr", routes[2])
+  end)
+
   describe("that moves in mid-call", function()
     before_each(function()
       open()
