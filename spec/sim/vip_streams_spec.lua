@@ -147,6 +147,36 @@ sim.for_workers("a virtual address, over TCP", function(workers)
     assert.matches("^<sip:10.0.0.201:5060;lr", routes[2])
   end)
 
+  for _, ends in ipairs { "caller", "server" } do
+    it("under a name, per listener: hung up by the " .. ends, function()
+      net = sim.new {
+        source = frame:format('{ "tls:10.0.0.200:5061", cert = "sip.pem", key = "sip.key", '
+          .. 'advertise = "sip.example.net" }, '
+          .. '{ "tcp:10.0.0.200:5070", advertise = "tcp.example.net:5070" }'),
+        workers = workers, key = key, addr = { "10.0.0.101", vip },
+        hosts = { ["sip.example.net"] = vip, ["tcp.example.net"] = vip },
+      }
+      a, b = net:uas("tcp:10.0.0.1", "a"), net:uas("tcp:10.0.0.2", "b")
+      alice = net:uac("tls:192.0.2.7", { name = "alice", proxy = vip })
+      net:run(5)
+      local call = alice:call(uri)
+      local invite = a:got("INVITE")[1]
+      local routes = invite:list "Record-Route"
+      assert.equal(2, #routes)
+      assert.matches("^<sip:tcp.example.net:5070;transport=tcp;lr;", routes[1])
+      assert.matches("^<sip:sip.example.net;transport=tls;lr;", routes[2])
+      assert.matches("^SIP/2.0/TCP tcp.example.net:5070;", invite:header "Via")
+      local by, other = alice, a
+      if ends == "server" then
+        by, other = a, alice
+      end
+      by:bye(call)
+      net:run(1)
+      assert.equal(1, #other:got "BYE")
+      assert.is_nil(other:got("BYE")[1]:header "Route")
+    end)
+  end
+
   describe("that moves in mid-call", function()
     before_each(function()
       open()
