@@ -121,6 +121,18 @@ describe("a simulated connection", function()
       assert.equal("transport", alice:call("sip:bob@192.0.2.99").error)
     end)
 
+    it("times out when the server dies before it can answer", function()
+      net:partition(bob, alice, { oneway = true })
+      local made = alice:invite "sip:bob@192.0.2.8"
+      net:run(0.1)
+      bob:power_off()
+      net:heal()
+      bob:resume()
+      assert.equal("transport", made:wait().error)
+      assert.equal(10, made.elapsed)
+      assert.equal("connect_timeout", alice.ended[1].cause)
+    end)
+
     it("tries again to connect after a second", function()
       net:partition(alice, bob)
       net:after(0.5, function()

@@ -64,6 +64,13 @@ void sim_conn_connect(struct sim *s, struct end *e, const struct addr *to)
 	e->state = END_OPENING;
 	e->addr.port = (uint16_t)(FIRST_PORT + s->ports++ % FIRST_PORT);
 	sim_other(e)->addr = *to;
+	if (e->homeless) {
+		sim_conn_watch(s, e, s->now);
+		return;
+	}
+	sim_seg_put(s, e, SEG_SYN, NULL);
+	/* A server that took the SYN may be gone before it answers. */
+	sim_conn_watch(s, e, s->now + USER_TIMEOUT);
 }
 
 /* Nobody here knows it any more. */
@@ -185,13 +192,15 @@ bool sim_conn_give_up(struct sim *s, struct end *from, struct sim_event *out_r)
 	return down(s, from, cause, "nothing was acknowledged for 10 s", out_r);
 }
 
-/* A client that is still opening had no address to send from; a server waits
- * no longer for the TLS handshake. */
+/* It is to be up by now: a client after USER_TIMEOUT, a server of TLS after its
+ * time for the handshake. */
 bool sim_conn_late(struct sim *s, struct end *e, struct sim_event *out_r)
 {
 	if (!is_server(e) && e->state == END_OPENING)
-		return down(s, e, CAUSE_NO_SOURCE, NULL, out_r);
-	if (!is_server(e) || e->state != END_HANDSHAKE)
+		return down(
+		    s, e, e->homeless ? CAUSE_NO_SOURCE : CAUSE_CONNECT_TIMEOUT,
+		    NULL, out_r);
+	if (e->state != END_HANDSHAKE)
 		return false;
 	sim_seg_reset(s, e->host, sim_other(e));
 	return down(s, e, CAUSE_TLS_HANDSHAKE, "the handshake took too long",
@@ -450,7 +459,6 @@ unsigned sim_connect(struct sim *s, unsigned id, const struct addr *to,
 	e->addr = ep->at;
 	sim_conn_connect(s, e, to);
 	*from_r = e->addr;
-	sim_seg_put(s, e, SEG_SYN, NULL);
 	return c->no * 2;
 }
 

@@ -65,7 +65,6 @@ void sim_open(struct sim_worker *w, const struct hop *flow)
 	struct sim *s = w->sim;
 	struct machine_node *n = node_of(s, w->node);
 	struct end *e;
-	bool ours;
 
 	if (n->muted)
 		return;
@@ -74,9 +73,10 @@ void sim_open(struct sim_worker *w, const struct hop *flow)
 	e->host = n->host;
 	e->transport = (enum transport)flow->transport;
 	e->addr = flow->local;
-	ours = flow->local.family == ADDR_NONE
-		   ? sim_source(n, flow->listener, &flow->addr, &e->addr)
-		   : sim_owns(n, &flow->local);
+	e->homeless =
+	    flow->local.family == ADDR_NONE
+		? !sim_source(n, flow->listener, &flow->addr, &e->addr)
+		: !sim_owns(n, &flow->local);
 	e->hop = *flow;
 	e->hop.tls_name = flow->tls_name ? e->name : NULL;
 	if (flow->tls_name)
@@ -84,10 +84,6 @@ void sim_open(struct sim_worker *w, const struct hop *flow)
 	know(s, e, w->node, w->worker);
 	sim_conn_connect(s, e, &flow->addr);
 	e->hop.local = e->addr;
-	if (ours)
-		sim_seg_put(s, e, SEG_SYN, NULL);
-	else
-		sim_conn_watch(s, e, s->now);
 }
 
 void sim_stream_send(struct sim_worker *w, const struct hop *to,

@@ -4,10 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the kernel of a proxy is told (TCP_USER_TIMEOUT), and what all do here.
- */
-#define USER_TIMEOUT SECONDS(10)
-
 /* ev.what of EV_STREAM; `side` is whose segment it is, or who is told. */
 enum stream_ev { ARRIVE, AGAIN, NEXT, RESET, LATE };
 

@@ -64,6 +64,7 @@ struct end {
 	struct list unwritten; /* struct unwritten: before it is up, and when
 				* too much is on its way */
 	size_t unwritten_bytes;
+	bool homeless;    /* a node's that has no address to connect from */
 	bool fin;         /* ends when all is written */
 	bool aborted;     /* nothing is sent again */
 	int64_t latest;   /* arrival of what was sent */
@@ -93,10 +94,13 @@ void sim_seg_abort(struct sim *s, struct end *from);
 /* Tells an end, from the machine `host`, that there is no such connection; at
  * once when host is 0. */
 void sim_seg_reset(struct sim *s, unsigned host, struct end *to);
+/* What the kernel of a proxy is told (TCP_USER_TIMEOUT), and what all do. */
+#define USER_TIMEOUT SECONDS(10)
 /* sim_conn_late will be called for that end at a time. */
 void sim_conn_watch(struct sim *s, struct end *e, int64_t at);
 
 /* ---- sim_conn.c ---- */
+/* From its address and a port that nobody uses. */
 void sim_conn_connect(struct sim *s, struct end *e, const struct addr *to);
 void sim_end_write(struct sim *s, struct end *e, struct str bytes,
 		   size_t piece);
@@ -111,7 +115,7 @@ bool sim_conn_takes(struct sim *s, const struct end *to);
 bool sim_conn_arrive(struct sim *s, struct end *to, const struct seg *seg,
 		     struct sim_event *out_r);
 bool sim_conn_reset(struct sim *s, struct end *to, struct sim_event *out_r);
-/* Ten seconds without success. */
+/* USER_TIMEOUT without success. */
 bool sim_conn_give_up(struct sim *s, struct end *from, struct sim_event *out_r);
 bool sim_conn_late(struct sim *s, struct end *e, struct sim_event *out_r);
 
