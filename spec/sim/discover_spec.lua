@@ -183,7 +183,9 @@ sim.for_workers("discover without memory", function(workers)
     return net.pools.trunk["gw1.trunk.example"] == nil
   end
 
-  for _, case in ipairs { { "lua", 1, 23 }, { "lua", 2, 23 }, { "core", 1, 3 }, { "node", 1, 3 } } do
+  for _, case in ipairs {
+    { "lua", 1, 23 }, { "lua", 2, 23 }, { "core", 1, 3 }, { "node", 1, 3 },
+  } do
     local which, worker, step = table.unpack(case)
     if worker <= workers then
       it(("only takes longer (%s, worker %d)"):format(which, worker), function()
@@ -204,7 +206,7 @@ sim.for_workers("discover without memory", function(workers)
           local n_allocs = node:fail_alloc(0, { which = which, worker = worker })
           failed = failed + (n_allocs >= n and 1 or 0)
           net:run(70)
-          for i = 1, 6 do -- of any worker
+          for _ = 1, 6 do -- of any worker
             local call = alice:call(number)
             assert.same({ 200, "gw2.trunk.example" }, { call.code, call.server })
             alice:bye(call):wait()
