@@ -165,6 +165,21 @@ sim.for_workers("the cache", function(workers)
     assert.equal("dns_timeout", find("a.example").places)
   end)
 
+  it("asks anew when a reload changes the servers, and only then", function()
+    local listen = '"udp:0.0.0.0:5060"'
+    find "a.example"
+    world:reload { listen = listen, settings = "sip.settings { dns = { negative = 5 } }" }
+    find "a.example"
+    assert.equal("a.example A", world:asked())
+    local settings = 'sip.settings { dns = { servers = { "10.9.9.9" } } }'
+    world:reload { listen = listen, settings = settings }
+    net:dns("a.example", "10.0.0.11")
+    assert.equal("0 udp:10.0.0.11:5060", find("a.example").places)
+    net:resolver "silent"
+    world:reload { listen = listen }
+    assert.equal("0 udp:10.0.0.11:5060", find("a.example").places) -- better than none
+  end)
+
   it("says once that nobody answers, and once that somebody does", function()
     net:resolver "silent"
     for i = 1, 5 do

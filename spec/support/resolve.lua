@@ -34,13 +34,20 @@ end)
 local World = {}
 World.__index = World
 
+local function source(opts)
+  local listen = opts.listen or '"udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"'
+  return script:format(listen, opts.settings or "")
+end
+
 ---@param opts { dns: table, workers: integer?, listen: string?, settings: string? }
 function resolve.new(opts)
-  local listen = opts.listen or '"udp:0.0.0.0:5060", "tcp:0.0.0.0:5060"'
-  local net = sim.new {
-    source = script:format(listen, opts.settings or ""), workers = opts.workers, dns = opts.dns,
-  }
+  local net = sim.new { source = source(opts), workers = opts.workers, dns = opts.dns }
   return setmetatable({ net = net, alice = net:uac "192.0.2.7", seen = 0 }, World)
+end
+
+-- The same script with other options.
+function World:reload(opts)
+  assert(self.net:reload { source = source(opts) })
 end
 
 -- Begins to resolve; what came out is in the last of self:said().
