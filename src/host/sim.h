@@ -75,8 +75,8 @@ enum sim_mode {
 	SIM_STALLED   /* of a stream: it takes no connection and no bytes */
 };
 
-/* The socket of an endpoint, TRANSPORT_TCP or TRANSPORT_TLS: it listens. A
- * number above 0, or 0 when the address is taken. */
+/* A socket of an endpoint; one of TCP or TLS listens. A number above 0, or 0
+ * when the address is taken. */
 unsigned sim_attach(struct sim *s, enum transport t, const struct addr *at);
 unsigned sim_endpoints(const struct sim *s); /* numbered from 1 */
 void sim_mode(struct sim *s, unsigned endpoint, enum sim_mode mode);
@@ -105,7 +105,7 @@ void sim_set_tls(struct sim *s, unsigned endpoint, const struct sim_tls *tls);
 /* From a port of the endpoint's machine that nobody uses, *from_r. */
 unsigned sim_connect(struct sim *s, unsigned endpoint, const struct addr *to,
 		     struct addr *from_r);
-unsigned sim_conns(const struct sim *s); /* there ever were */
+unsigned sim_conns(const struct sim *s); /* numbers of sides end at 2n + 1 */
 /* One message, whole or not, in pieces of so many bytes (0: as the link wants).
  * What does not fit on its way waits. */
 void sim_write(struct sim *s, unsigned side, struct str bytes, size_t piece);

@@ -222,8 +222,8 @@ int sim_listener_at(const struct machine_node *n, const struct addr *at,
 unsigned sim_socket_of(const struct sim *s, const struct machine_node *n,
 		       const struct addr *from, const struct addr *to);
 /* An event for a worker, later and never from inside a verb. */
-struct ev *sim_tell_worker(struct sim *s, unsigned node, unsigned worker,
-			   const struct flow_event *e);
+void sim_tell_worker(struct sim *s, unsigned node, unsigned worker,
+		     const struct flow_event *e);
 /* A message that could not be sent: it comes back. */
 void sim_bounce(struct sim *s, unsigned node, unsigned worker,
 		const struct hop *to, struct str bytes, enum cause cause);

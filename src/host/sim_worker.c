@@ -62,8 +62,8 @@ static bool verb_source(void *ctx, unsigned i, const struct addr *to,
 	return sim_source(node_of(ctx), i, to, out_r);
 }
 
-struct ev *sim_tell_worker(struct sim *s, unsigned node, unsigned worker,
-			   const struct flow_event *flow)
+void sim_tell_worker(struct sim *s, unsigned node, unsigned worker,
+		     const struct flow_event *flow)
 {
 	struct ev *e = sim_queue(s, EV_FLOW, s->now);
 
@@ -77,7 +77,6 @@ struct ev *sim_tell_worker(struct sim *s, unsigned node, unsigned worker,
 		memcpy(e->text, flow->text.p, flow->text.n);
 		e->flow.text.p = e->text;
 	}
-	return e;
 }
 
 /* The failure comes back as an event, never from inside the verb. */
