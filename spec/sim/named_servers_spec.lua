@@ -283,6 +283,34 @@ sim.for_workers("a server that is known by name", function(workers)
     end)
   end)
 
+  it("is who its name says, over TLS, for checks and calls at each address", function()
+    net = sim.new { workers = workers,
+      dns = { ["_sips._tcp.pbx.example.com"] = {
+        { priority = 1, weight = 1, port = 5061, target = "one.example.com" },
+        { priority = 2, weight = 1, port = 5061, target = "two.example.com" },
+      }, ["one.example.com"] = "10.0.0.1", ["two.example.com"] = "10.0.0.2" },
+      source = [[
+        local sip = require "tandem"
+        sip.listen { "udp:0.0.0.0:5060",
+          { "tls:0.0.0.0:5061", cert = "sip.pem", key = "sip.key" } }
+        local pbx = sip.pool("pbx", { servers = {
+          { name = "a", uri = "sip:pbx.example.com;transport=tls" } } })
+        sip.route(function(req) return req:relay(pbx) end)
+      ]] }
+    one = net:uas("tls:10.0.0.1", { name = "one", tls = { names = { "one.example.com" } } })
+    two = net:uas("tls:10.0.0.2", { name = "two", tls = { names = { "pbx.example.com" } } })
+    alice = net:uac("192.0.2.7", "alice")
+    net:run(8)
+    local list = net.pools.pbx.a.addresses
+    assert.same({ "10.0.0.1:5061", "tls", "down" },
+      { list[1].address, list[1].transport, list[1].health })
+    assert.same({ "10.0.0.2:5061", "tls", "up" },
+      { list[2].address, list[2].transport, list[2].health })
+    assert.equal(1, net:count("address.health", { to = "down", reason = "tls_identity" }))
+    assert.equal(200, alice:call(uri).code)
+    assert.same({ 0, 1 }, { count(one), count(two) })
+  end)
+
   describe("after a reload", function()
     it("is where it was before, without a gap, whatever the resolver does", function()
       open {}
