@@ -332,6 +332,27 @@ TEST(an_image_brings_the_calls_back)
 	close_world(&w);
 }
 
+/* Another worker may give it another name while this one writes. */
+TEST(an_image_says_nothing_of_names_that_change)
+{
+	struct world w;
+	char image[2000];
+	size_t n;
+
+	open_world(&w);
+	w.b->is_spare = true;
+	n = three_calls(&w, image);
+	CHECK(memmem(image, n, w.a->name, strlen(w.a->name)) != NULL);
+	CHECK(memmem(image, n, w.b->name, strlen(w.b->name)) == NULL);
+	close_world(&w);
+
+	open_world(&w);
+	CHECK_INT(read_image(&w, image, n), 0);
+	CHECK_INT(w.counters.v[CNT_CALL_UNKNOWN_SERVER], 2);
+	CHECK_INT(w.counters.v[CNT_CALL_RESTORED], 1);
+	close_world(&w);
+}
+
 TEST(an_image_does_not_bring_back_what_has_run_out_or_is_gone)
 {
 	struct world w;

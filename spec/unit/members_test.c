@@ -133,6 +133,22 @@ TEST(what_has_calls_or_scripts_keeps_its_name)
 	world_fini(&w);
 }
 
+TEST(what_a_script_declares_is_spare_no_more)
+{
+	struct world w;
+	struct member *m;
+
+	world_init(&w, 1);
+	m = join(&w, "trunk/a", 0);
+	leave(&w, m, 10);
+	CHECK(members_ref(&w.ms, STR("trunk/a")) == m);
+	leave(&w, m, 20);
+	CHECK(join(&w, "trunk/b", 2000) == NULL);
+	CHECK_INT(members_reserve(&w.ms, STR("trunk"), 1), 0);
+	leave(&w, join(&w, "trunk/b", 2000), 2001);
+	world_fini(&w);
+}
+
 TEST(a_long_name_is_refused)
 {
 	struct world w;

@@ -42,6 +42,13 @@ static char *put_name(char *p, const char *name)
 	return p + n;
 }
 
+/* One that worker 0 may rename meanwhile has none here: it is known again only
+ * when DNS has named it. */
+static const char *name_of(const struct member *m)
+{
+	return m->is_spare ? "" : m->name;
+}
+
 size_t calls_image_size(const struct calls *cs, const struct members *ms)
 {
 	size_t n = HEAD + cs->n_up * CALL + CHECKSUM;
@@ -49,7 +56,7 @@ size_t calls_image_size(const struct calls *cs, const struct members *ms)
 	list_each (it, &ms->list) {
 		const struct member *m = container_of(it, struct member, link);
 
-		n += 1 + strlen(m->name);
+		n += 1 + strlen(name_of(m));
 		for (int i = 0; i < LOAD_RESOURCES; i++)
 			n += 1 + strlen(m->load.resource[i].name);
 	}
@@ -58,7 +65,7 @@ size_t calls_image_size(const struct calls *cs, const struct members *ms)
 
 static char *write_member(char *p, const struct member *m)
 {
-	p = put_name(p, m->name);
+	p = put_name(p, name_of(m));
 	for (int i = 0; i < LOAD_RESOURCES; i++)
 		p = put_name(p, m->load.resource[i].name);
 	return p;

@@ -79,6 +79,7 @@ struct member *members_ref(struct members *ms, struct str name)
 		m->id = member_id(name);
 	}
 	atomic_fetch_add(&m->refs, 1);
+	m->is_spare = false; /* the name is in a script: it stays */
 	m->declared = true;
 	return m;
 }
