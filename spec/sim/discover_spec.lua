@@ -220,4 +220,30 @@ sim.for_workers("discover without memory", function(workers)
       end)
     end
   end
+
+  for _, which in ipairs { "core", "node", "lua" } do
+    it(("a reload that fails changes nothing (%s)"):format(which), function()
+      local net = sim.new {
+        source = source:format("", ""), dns = records { srv("gw1", 1, 0) }, workers = workers,
+      }
+      net:uas("10.0.0.1", "gw1")
+      local alice, node = net:uac("192.0.2.7", "alice"), net.nodes[1]
+      net:run(5)
+      local n, failed, step, ok = 1, 0, which == "lua" and 97 or 1, nil
+      repeat
+        node:fail_alloc(n, { which = which, worker = 1 })
+        ok = net:reload { source = source:format("max = 32", "check = { interval = 5 }") }
+        node:fail_alloc(0, { which = which, worker = 1 })
+        assert.equal("up", net.pools.trunk["gw1.trunk.example"].status)
+        local call = alice:call(number)
+        assert.equal(200, call.code)
+        assert.equal(200, alice:bye(call):wait().code)
+        n, failed = n + step, failed + (ok and 0 or 1)
+      until ok or n > 40 * step
+      assert(failed >= (which == "node" and 4 or 0), failed)
+      net:run(40)
+      assert.equal(200, alice:call(number).code)
+      net:finish { errors = net:count "lua.error" }
+    end)
+  end
 end)
