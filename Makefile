@@ -200,7 +200,8 @@ fuzz: $(TARGET:%=build/fuzz/%) ## libFuzzer: make fuzz SECONDS=60 [TARGET=fuzz_m
 	@for t in $(TARGET); do mkdir -p build/fuzz/corpus/$$t; \
 		build/fuzz/$$t -max_total_time=$(SECONDS) -timeout=10 \
 			-artifact_prefix=build/fuzz/$$t- -print_final_stats=1 \
-			build/fuzz/corpus/$$t spec/fixtures/torture || exit 1; done
+			build/fuzz/corpus/$$t spec/fixtures/torture \
+			$$(ls -d spec/fixtures/$$t 2>&-) || exit 1; done
 coverage: build/cov/unit build/cov/lua/tandem/simcore.so | build/.deps-test build/.deps-coverage ## lines reached by unit and sim specs
 	@find build/cov -name '*.gcda' -delete
 	@BUILD=build/cov spec/run c unit sim

@@ -13,10 +13,10 @@
  */
 
 enum {
-	/* NAPTR, SRV per transport or per NAPTR record, A and AAAA per target
-	 */
-	QUESTIONS = 1 + 8 + 2 * LOCATE_TARGETS,
 	NAPTRS = 8, /* of one name that are gone through */
+	/* NAPTR, SRV for each of these (or for each transport), A and AAAA for
+	 * each target */
+	QUESTIONS = 1 + NAPTRS + 2 * LOCATE_TARGETS,
 	PARTIAL = 5 /* s for which a result with something missing is good */
 };
 
