@@ -116,6 +116,23 @@ sim.for_workers("a virtual address, over TCP", function(workers)
     assert.equal(200, alice:call(uri).code)
   end)
 
+  it("that goes takes attempts with it, not calls that came to another", function()
+    open '"udp:192.0.2.101:5060", "tcp:10.0.0.200:5060", "tcp:10.0.0.101:5060"'
+    active:take "192.0.2.101"
+    net:run(5)
+    local bob = net:uac("192.0.2.8", { name = "bob", proxy = "192.0.2.101" })
+    a:silence()
+    local call = bob:invite(uri)
+    net:run(0.1)
+    assert.matches("^" .. vip .. ":", a:got("INVITE")[1].source)
+    active:drop(vip)
+    net:run(0.1)
+    assert.equal(200, call.code)
+    assert.same({ "a", "b" }, call.tried)
+    assert.matches("^10.0.0.101:", b:got("INVITE")[1].source)
+    assert.equal(0, net:count("server.health", { to = "held" }))
+  end)
+
   it("of which each machine has one: calls stay with theirs, wherever that is", function()
     local second = "10.0.0.201"
     net = sim.new {
