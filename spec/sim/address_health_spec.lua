@@ -149,7 +149,8 @@ sim.for_workers("a server with several addresses", function(workers)
       local sip = require "tandem"
       sip.listen { "udp:0.0.0.0:5060", "tcp:0.0.0.0:5060" }
       local pbx = sip.pool("pbx", { servers = { { name = "a",
-        uri = "sip:pbx.example.com;transport=tcp", addresses = { "10.0.0.1", "10.0.1.1:5070" } } } })
+        uri = "sip:pbx.example.com;transport=tcp",
+        addresses = { "10.0.0.1", "10.0.1.1:5070" } } } })
       sip.route(function(req) return req:relay(pbx) end)
     ]] }
     one, two = net:uas("tcp:10.0.0.1", "one"), net:uas("tcp:10.0.1.1:5070", "two")
