@@ -2,6 +2,7 @@
 
 #include "support/unit.h"
 #include "util/counters.h"
+#include "util/list.h"
 
 static struct listener listener(const char *text, const char *advertise)
 {
@@ -184,6 +185,44 @@ TEST(addresses_by_transport)
 	a.port = 5061;
 	CHECK(!listener_is_our_addr(&ls, TRANSPORT_UDP, &a));
 	CHECK(listener_is_our_addr(&ls, TRANSPORT_TLS, &a));
+}
+
+TEST(the_listener_that_a_uri_names)
+{
+	static const struct {
+		const char *uri;
+		int prefer, found;
+	} cases[] = {
+	    {"sip:192.0.2.1", 0, 0},
+	    {"sip:192.0.2.1;transport=udp;lr", 0, 0},
+	    {"sip:192.0.2.1;transport=tcp", 0, 1},
+	    {"sip:192.0.2.1;transport=TLS", 0, 2},
+	    {"sip:192.0.2.1:5061;transport=tls", 0, 2},
+	    {"sips:192.0.2.1", 0, 2},
+	    {"sips:192.0.2.1;transport=tcp", 0, 2},
+	    {"sip:192.0.2.1;transport=sctp", 0, -1},
+	    {"sip:192.0.2.1:5061", 0, -1},
+	    {"sip:[2001:DB8::1]", 0, 3},
+	    {"sip:us.example.com", 0, 4},
+	    {"sip:us.example.com", 5, 5},
+	    {"sip:us.example.com;transport=tcp", 5, -1},
+	    {"tel:+49301234", 0, -1},
+	};
+	struct listeners ls = {.n = 6};
+
+	ls.l[0] = listener("udp:192.0.2.1:5060", "");
+	ls.l[1] = listener("tcp:192.0.2.1:5060", "");
+	ls.l[2] = listener("tls:192.0.2.1:5061", "");
+	ls.l[3] = listener("udp:[2001:db8::1]:5060", "");
+	ls.l[4] = listener("udp:192.0.2.2:5060", "us.example.com");
+	ls.l[5] = listener("udp:192.0.2.3:5060", "us.example.com");
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct uri u;
+
+		CHECK(scan_uri(str_from(cases[i].uri), &u));
+		CHECK_INT(listener_of_uri(&ls, &u, cases[i].prefer),
+			  cases[i].found);
+	}
 }
 
 TEST(choice_of_a_listener)
