@@ -110,6 +110,7 @@ local function mark(pool, now)
     local left = server and pool_state.left(server)
     if server and (left ~= nil) ~= (entry.left == true) then
       server.facts:set("left", entry.left and core.us(now) or 0)
+      server.idle_since = nil
     end
   end
 end
@@ -130,12 +131,12 @@ local function arm_sweep(pool)
   end
 end
 
--- The servers become those of the list. A pool that had some already lets a new one
--- begin slowly.
-local function take(pool, had_some, now)
+-- The servers become those of the list. A new one begins slowly, but for those that a
+-- name gives when it is found for the first time.
+local function take(pool, first_of, now)
   pool.settled = false
   for _, server in ipairs(roster.change(pool, now)) do
-    if had_some then
+    if server.known_as ~= first_of then
       server.facts:set("returned", core.us(now))
     end
   end
@@ -154,8 +155,9 @@ local function count_homeless(pool)
   return n
 end
 
--- Makes the list of what is known of all names.
-local function merge(pool, is_news, now)
+-- Makes the list of what is known of all names. `first_of`: the one that was found for
+-- the first time.
+local function merge(pool, is_news, now, first_of)
   local answers, changes = {}, nothing_changed()
   for i, uri in ipairs(pool.discover.names) do
     local found = pool.roster.found[uri]
@@ -163,11 +165,10 @@ local function merge(pool, is_news, now)
   end
   local list, dropped = ranking.of(answers, pool.discover.max)
   local all, nameless = named(pool, list, by_addr(pool.roster.list), changes)
-  local had_some = #pool.roster.list > 0
   add_left(pool, all, changes)
   pool.roster.list = all
   if changes.any or not pool.settled or count_homeless(pool) > 0 then
-    take(pool, had_some, now)
+    take(pool, first_of, now)
   else
     roster.save(pool)
   end
@@ -210,7 +211,7 @@ function sweep(pool, now)
   end
   if changes.any then
     pool.roster.list = stays
-    take(pool, true, now)
+    take(pool, nil, now)
     say(pool, changes, count_homeless(pool))
   end
   arm_sweep(pool)
@@ -231,12 +232,11 @@ end
 
 local function on_found(pool, uri, list, is_news, now)
   local found = pool.roster.found
-  if not list.stale then
-    found[uri] = { list = places_of(list), at = now }
-  elseif not found[uri] then
+  local is_first = found[uri] == nil
+  if is_first or not list.stale then
     found[uri] = { list = places_of(list), at = now }
   end
-  merge(pool, is_news, now)
+  merge(pool, is_news, now, is_first and uri or nil)
 end
 
 -- Somebody should look at that, and has until `stale` is over.

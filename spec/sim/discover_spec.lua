@@ -190,7 +190,7 @@ sim.for_workers("discover without memory", function(workers)
     if worker <= workers then
       it(("only takes longer (%s, worker %d)"):format(which, worker), function()
         local failed = 0
-        for n = 1, 12 * step, step do
+        for n = 1, 8 * step, step do
           local net = sim.new {
             source = source:format("", "check = { interval = 5 }"),
             dns = records { srv("gw1", 1, 0) }, workers = workers,
@@ -229,7 +229,8 @@ sim.for_workers("discover without memory", function(workers)
       net:uas("10.0.0.1", "gw1")
       local alice, node = net:uac("192.0.2.7", "alice"), net.nodes[1]
       net:run(5)
-      local n, failed, step, ok = 1, 0, which == "lua" and 97 or 1, nil
+      local n, failed, step = 1, 0, which == "lua" and 97 or 1
+      local ok
       repeat
         node:fail_alloc(n, { which = which, worker = 1 })
         ok = net:reload { source = source:format("max = 32", "check = { interval = 5 }") }

@@ -207,6 +207,18 @@ describe("a server that has left DNS", function()
     assert.equal("gw1", said(world).back)
   end)
 
+  it("has all its time again when it leaves once more", function()
+    world.dns[uri] = answer(2)
+    world:run(25)
+    world.dns[uri] = add(answer(1), 2, 1)
+    world:run(20)
+    world.dns[uri] = answer(2)
+    world:run(25)
+    assert.equal("drain", gw1.status)
+    world:run(30)
+    assert.is_nil(pool:server "gw1")
+  end)
+
   it("is of no use to who has kept it, when it is gone", function()
     world.dns[uri] = answer(2)
     world:run(60)
@@ -334,6 +346,18 @@ describe("a pool that new servers join", function()
       got = got + (pool:pick(req).name == "gw2" and 1 or 0)
     end
     assert(got < 40, got)
+  end)
+
+  it("lets all begin at once that a second name gives at first", function()
+    local world = new({ [2] = "sip:other.example.com" }, {
+      dns = answer(1), pool = { slow_start = 60 },
+    })
+    world.dns["sip:other.example.com"] = answer(2)
+    world:run(5)
+    assert.equal(0, world.node.facts["trunk/gw2"]:get "returned")
+    world.dns["sip:other.example.com"] = answer(3)
+    world:run(10)
+    assert(world.node.facts["trunk/gw3"]:get "returned" > 0)
   end)
 
   it("checks them, and no longer when they have left", function()
