@@ -103,6 +103,18 @@ function declare.listens(address)
   return #declared.listen == 0 -- then the command line says where
 end
 
+-- Is there a listener of this transport?
+---@param transport "udp"|"tcp"|"tls"
+---@return boolean
+function declare.speaks(transport)
+  for _, item in ipairs(declared.listen) do
+    if item.transport == transport then
+      return true
+    end
+  end
+  return #declared.listen == 0 -- then the command line says where
+end
+
 -- All declarations as canonical JSON.
 ---@return string
 function declare.dump()

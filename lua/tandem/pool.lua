@@ -148,6 +148,19 @@ local function check_socket(name, check)
   end)
 end
 
+-- What goes to a server by TCP or TLS leaves through a listener of that transport.
+local function check_transport(name, item)
+  local uri = core.parse_uri(item.uri)
+  local transport = uri.scheme == "sips" and "tls" or uri.transport or "udp"
+  declare.at_end(function()
+    if not declare.speaks(transport) then
+      misuse("pool '%s': server '%s' is reached by %s, and nothing listens there that it "
+        .. "could be reached from: add \"%s:...\" to sip.listen", name, item.name,
+        transport:upper(), transport)
+    end
+  end)
+end
+
 -- These are its servers now.
 ---@param self table
 ---@param servers table[]
@@ -180,6 +193,7 @@ local function declared_servers(self, list)
   local servers = {}
   for i, item in ipairs(list) do
     check_socket(self.name, item.check)
+    check_transport(self.name, item)
     servers[i] = server.new(item, self)
   end
   return servers

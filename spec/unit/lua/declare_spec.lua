@@ -175,6 +175,18 @@ describe("declaring", function()
       end)
     end
 
+    it("refuse a server that no listener could reach", function()
+      for _, uri in ipairs { "sip:10.0.0.1;transport=tcp", "sips:10.0.0.1" } do
+        local one = fake.new()
+        local declare = one:require "tandem"
+        declare.listen { "udp:127.0.0.1:5060" }
+        declare.pool("pbx", { servers = { { name = "a", uri = uri } } })
+        local word = uri:find "tcp" and "tcp" or "tls"
+        assert.matches(("server 'a' is reached by %s, .*: add \"%s:...\" to sip.listen")
+          :format(word:upper(), word), fake.message(function() one:finish() end))
+      end
+    end)
+
     it("tell the core where servers are", function()
       sip.pool("pbx", { record_route = false, max_duration = 100, servers = {
         { name = "a", uri = "sip:10.0.0.1" },
