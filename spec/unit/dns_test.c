@@ -295,6 +295,19 @@ TEST(a_question_and_its_answer)
 	world_fini(&w);
 }
 
+/* Neither /etc/hosts nor a search domain has a say. */
+TEST(names_go_as_they_are)
+{
+	world_init(&w);
+	query(&w, 0, "localhost");
+	run(&w, 1);
+	query(&w, 1, "a");
+	run(&w, 2);
+	CHECK_STR(str_from(w.told), "localhost:found a:found ");
+	CHECK_INT(w.by_udp, 2);
+	world_fini(&w);
+}
+
 TEST(a_refusal_is_an_answer)
 {
 	world_init(&w);
