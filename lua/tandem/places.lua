@@ -120,9 +120,10 @@ function places.show(server)
   return list
 end
 
--- Rows of failures (passive.lua) are of addresses that it has.
+-- Rows of failures (passive.lua) are of addresses that it has; and whether it has any
+-- decides its place in the choice (view.lua).
 local function replace(server, list)
-  server.places = list
+  server.places, server.pool.seen = list, nil
   for at in pairs(server.rows) do
     if not places.find(server, at) then
       server.rows[at] = nil

@@ -5,6 +5,7 @@
 --               those of weight 0 last
 --   "slow"      on slow start, for the keys that they have refused before
 --   "failback"  whose failback hold is not over
+--   "usable"    once more: those of which nobody knows yet where they are
 local core = require "tandem.core"
 local pool_state = require "tandem.state"
 local slow_start = require "tandem.slow_start"
@@ -32,16 +33,25 @@ local function is_unknown(server)
   return server.check and server.check.when == "always" and pool_state.health(server) == "unknown"
 end
 
+local function is_usable(server, now)
+  return #server.places > 0 and pool_state.usable(server, now)
+end
+
 local function is_known(server, now)
-  return server.weight > 0 and not is_unknown(server) and pool_state.usable(server, now)
+  return server.weight > 0 and not is_unknown(server) and is_usable(server, now)
 end
 
 local function is_new(server, now)
-  return server.weight > 0 and is_unknown(server) and pool_state.usable(server, now)
+  return server.weight > 0 and is_unknown(server) and is_usable(server, now)
 end
 
 local function is_spare(server, now)
-  return server.weight == 0 and pool_state.usable(server, now)
+  return server.weight == 0 and is_usable(server, now)
+end
+
+-- An attempt would fail at once, and cost one of those that a call has.
+local function is_nowhere(server, now)
+  return #server.places == 0 and pool_state.usable(server, now)
 end
 
 local function is_slow(server, now)
@@ -62,6 +72,9 @@ local function stages_of(pool, now)
   end
   for _, tier in ipairs(pool.tiers) do
     add(stages, "failback", tier, pool_state.on_failback, now)
+  end
+  for _, tier in ipairs(pool.tiers) do
+    add(stages, "usable", tier, is_nowhere, now)
   end
   return stages
 end

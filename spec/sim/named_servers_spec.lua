@@ -73,7 +73,7 @@ sim.for_workers("a server that is known by name", function(workers)
     assert.equal(10, count(one))
   end)
 
-  it("has no place before that: a call goes on at once, and that says nothing", function()
+  it("has no place before that: calls go elsewhere, and that says nothing", function()
     open { servers = two_tiers, dns = {
       ["backup.example.com"] = { "10.0.0.2", ttl = 60 }, ["pbx.example.com"] = { fail = "silent" },
     } }
@@ -84,6 +84,7 @@ sim.for_workers("a server that is known by name", function(workers)
       assert.near(0, call.elapsed, 0.02)
     end
     assert.equal(5, count(two))
+    assert.equal(0, net:count("request", { tried = "pbx/a:dns_none:0.00,pbx/b:200:0.00" }))
     assert.same({ "unknown", "up", "" }, { net.pools.pbx.a.health, net.pools.pbx.a.status,
       addresses() })
   end)
