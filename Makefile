@@ -45,7 +45,7 @@ DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \
 		 libev-dev libc-ares-dev libssl-dev libmicrohttpd-dev lua-cjson
 DEPS_run      := sip-tester lua5.4
 DEPS_test     := lua5.4 lua-busted lua-check luarocks clang-format sip-tester \
-		 sipsak socat baresip-core dnsmasq-base tshark iproute2 git
+		 sipsak openssl socat baresip-core dnsmasq-base tshark iproute2 git
 DEPS_fuzz     := clang libclang-rt-14-dev
 DEPS_coverage := gcovr
 DEPS_bench    := sip-tester iproute2 kamailio kamailio-lua-modules

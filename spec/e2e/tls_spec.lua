@@ -107,6 +107,24 @@ end)
     end)
   end
 
+  it("finds room beside a crowd that never ends its handshake", function()
+    local crowd = process.start { name = "crowd",
+      argv = { (os.getenv "BUILD" or "build/san") .. "/slow_clients", port, 200, 0 } }
+    assert(process.eventually(5, function() return crowd:output():find "open" end))
+    assert.matches("SIP/2.0 200", stranger(port, "-bind 127.0.0.2:0"))
+    assert.equal(0, crowd:wait())
+    tandem:wait_logged("flow.down", { why = "the handshake took too long" })
+    -- Of one address 64 may be there at a time (per_source).
+    local function refused()
+      local n = 0
+      for _, event in ipairs(tandem:logged "tls.refused") do
+        n = n + event.n
+      end
+      return n == 200 - 64
+    end
+    assert(process.eventually(6, refused))
+  end)
+
   -- Asks which certificate a new connection gets.
   local function serial()
     local _, output = sh.run(("openssl s_client -connect 127.0.0.1:%d </dev/null 2>/dev/null "
