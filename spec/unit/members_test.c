@@ -48,11 +48,13 @@ TEST(a_spare_member_gets_a_name)
 
 	world_init(&w, 2);
 	CHECK(members_by_id(&w.ms, id) == NULL);
+	CHECK_INT(members_count(&w.ms), 0);
 	m = join(&w, "trunk/gw1", 1);
 	CHECK(m && m->declared);
 	CHECK(members_by_id(&w.ms, id) == m);
 	CHECK(members_by_name(&w.ms, STR("trunk/gw1")) == m);
 	CHECK_STR(str_from(w.was), "");
+	CHECK_INT(members_count(&w.ms), 1);
 	leave(&w, m, 2);
 	CHECK(!m->declared);
 	world_fini(&w);

@@ -290,7 +290,7 @@ void startup_log(struct control *c)
 		    LOGF_STR("script", str_from(c->conf->script)),
 		    LOGF_STR("listen", buf_str(&b)),
 		    LOGF_INT("pools", count_pools(&c->node->members)),
-		    LOGF_INT("servers", (int64_t)c->node->members.n),
+		    LOGF_INT("servers", members_count(&c->node->members)),
 		    LOGF_INT("workers", c->workers),
 		    LOGF_INT("descriptors", c->descriptors),
 		    LOGF_INT("pid", getpid()));

@@ -29,6 +29,15 @@ uint64_t member_id(struct str name)
 	return siphash24(sipkey_load(id_key), name.p, name.n);
 }
 
+int64_t members_count(const struct members *ms)
+{
+	int64_t n = 0;
+
+	list_each (it, &ms->list)
+		n += container_of(it, const struct member, link)->declared;
+	return n;
+}
+
 struct member *members_by_name(const struct members *ms, struct str name)
 {
 	list_each (it, &ms->list) {

@@ -146,6 +146,8 @@ struct members_image *members_save(const struct members *ms);
 /* References taken since then were given back. Frees the image. */
 void members_restore(struct members *ms, struct members_image **im);
 void members_image_free(struct members *ms, struct members_image **im);
+/* Those that are declared. */
+int64_t members_count(const struct members *ms);
 struct member *members_by_id(const struct members *ms, uint64_t id);
 struct member *members_by_name(const struct members *ms, struct str name);
 #endif
