@@ -5,11 +5,53 @@
 
 #include "lua/vm_int.h"
 
+/* The userdata is a pointer to it. Without memory Lua may collect a userdata
+ * and not call its finalizer; a slot must not be left with what Lua has freed.
+ */
 struct box {
+	struct list link;  /* vm.boxes */
 	void *ptr;         /* NULL: emptied */
 	struct box **slot; /* where C keeps us; NULL with ptr */
 	uint64_t id;
 };
+
+static struct box *box_at(lua_State *L, int idx)
+{
+	struct box **held = lua_touserdata(L, idx);
+
+	return held ? *held : NULL;
+}
+
+static struct box *box_new(lua_State *L)
+{
+	struct vm *vm = vm_of(L);
+	struct box *b = limit_alloc(vm, NULL, 0, sizeof(*b));
+
+	if (!b) {
+		/* as Lua does: what is garbage may be room enough */
+		lua_gc(L, LUA_GCCOLLECT);
+		b = limit_alloc(vm, NULL, 0, sizeof(*b));
+	}
+	if (!b)
+		luaL_error(L, "not enough memory");
+	*b = (struct box){.id = ++vm->serial};
+	list_append(&vm->boxes, &b->link);
+	return b;
+}
+
+static void box_free(struct vm *vm, struct box *b)
+{
+	if (b->slot)
+		*b->slot = NULL;
+	list_remove(&b->link);
+	limit_alloc(vm, b, sizeof(*b), 0);
+}
+
+void box_fini(struct vm *vm)
+{
+	list_each_safe (it, &vm->boxes)
+		box_free(vm, container_of(it, struct box, link));
+}
 
 /* Registry: light userdata of the box -> its userdata, weak: how C gets from
  * its box to a value it can push. */
@@ -33,18 +75,17 @@ static void push_values(lua_State *L)
 
 static int on_collect(lua_State *L)
 {
-	struct box *b = lua_touserdata(L, 1);
+	struct box **held = lua_touserdata(L, 1);
 
-	if (b->slot)
-		*b->slot = NULL;
-	b->slot = NULL;
-	b->ptr = NULL;
+	if (*held)
+		box_free(vm_of(L), *held);
+	*held = NULL;
 	return 0;
 }
 
 static int on_tostring(lua_State *L)
 {
-	struct box *b = lua_touserdata(L, 1);
+	const struct box *b = box_at(L, 1);
 
 	luaL_getmetafield(L, 1, "__name");
 	lua_pushfstring(L, "%s: #%I%s", lua_tostring(L, -1), (LUAI_UACINT)b->id,
@@ -127,7 +168,7 @@ static bool push_old(lua_State *L, struct box *b)
 	push_values(L);
 	lua_rawgetp(L, -1, b);
 	lua_remove(L, -2);
-	if (lua_touserdata(L, -1) == b)
+	if (box_at(L, -1) == b)
 		return true;
 	/* Found dead by the collector, its finalizer has yet to run. */
 	lua_pop(L, 1);
@@ -137,14 +178,15 @@ static bool push_old(lua_State *L, struct box *b)
 void box_push(lua_State *L, void *ptr, struct box **slot,
 	      const struct box_type *type)
 {
-	struct box *b;
+	struct box **held, *b;
 
 	assert(ptr);
 	luaL_checkstack(L, 5, NULL);
 	if (push_old(L, *slot))
 		return;
-	b = lua_newuserdatauv(L, sizeof(*b), type->values);
-	*b = (struct box){.id = ++vm_of(L)->serial};
+	held = lua_newuserdatauv(L, sizeof(*held), type->values);
+	*held = NULL;
+	*held = b = box_new(L);
 	lua_rawgetp(L, LUA_REGISTRYINDEX, type);
 	assert(lua_istable(L, -1)); /* box_register was called */
 	lua_setmetatable(L, -2);
@@ -168,14 +210,13 @@ void box_push_type(lua_State *L, const struct box_type *type)
 /* With the metatable of the type at index `meta`. */
 static struct box *find(lua_State *L, int idx, int meta)
 {
-	struct box *b = lua_touserdata(L, idx);
 	bool same;
 
-	if (!b || !lua_getmetatable(L, idx))
+	if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx))
 		return NULL;
 	same = lua_rawequal(L, -1, meta) && lua_istable(L, -1);
 	lua_pop(L, 1);
-	return same ? b : NULL;
+	return same ? box_at(L, idx) : NULL;
 }
 
 static struct box *find_type(lua_State *L, int idx, const struct box_type *type)
@@ -243,7 +284,7 @@ bool box_order(lua_State *L, int idx, uint64_t *id_r)
 	is_box = lua_touserdata(L, -1) == &values_key;
 	lua_pop(L, 2);
 	if (is_box)
-		*id_r = ((struct box *)lua_touserdata(L, idx))->id;
+		*id_r = box_at(L, idx)->id;
 	return is_box;
 }
 

@@ -297,6 +297,7 @@ struct vm *vm_new(const struct vm_conf *conf)
 	mem_init(&vm->mem);
 	vm->mem.limit = conf->memory;
 	sched_init(vm);
+	list_init(&vm->boxes);
 	vm->L = lua_newstate(limit_alloc, vm);
 	if (!vm->L) {
 		small_fini(&vm->small);
@@ -325,6 +326,7 @@ void vm_free(struct vm **slot)
 	assert(!vm_inside(vm));
 	sched_fini(vm);
 	lua_close(vm->L);
+	box_fini(vm);
 	small_fini(&vm->small);
 	assert(vm->mem.bytes == 0 && vm->mem.blocks == 0);
 	mem_free(vm->conf.mem, vm);

@@ -72,6 +72,7 @@ struct vm {
 	bool loading, loaded;
 	const char *where, *instead; /* why nothing can yield here */
 	uint64_t serial;             /* of handles and of tostring */
+	struct list boxes;           /* box.c: all handles */
 	size_t refs;
 	int refs_table;
 	enum vm_limit err_limit;
@@ -121,5 +122,6 @@ int order_next(lua_State *L);
 /* env.c: as luaL_tolstring, without addresses. */
 const char *env_tolstring(lua_State *L, int idx, size_t *len);
 bool box_order(lua_State *L, int idx, uint64_t *id_r); /* box.c */
+void box_fini(struct vm *vm); /* what finalizers left; the state is closed */
 
 #endif
