@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -231,6 +232,35 @@ TEST(whoever_it_is_if_nobody_asks)
 	c = issue(&w, &(struct cert_conf){.name = "x", .days = -1});
 	CHECK_INT(try_server(&w, &c, "pbx.example.com"), SOCK_DONE);
 	cert_free(&c);
+	end(&w);
+}
+
+/* Number 0, which nobody has told anything. */
+TEST(authorities_of_the_system)
+{
+	static const enum sock_result want[] = {SOCK_DONE, SOCK_FAILED};
+	struct cert c[2];
+	struct world w;
+
+	begin(&w);
+	c[0] = issue(&w, &(struct cert_conf){.name = "known",
+					     .san = "DNS:pbx.example.com",
+					     .issuer = &w.ca});
+	c[1] = issue(&w, &(struct cert_conf){.name = "unknown",
+					     .san = "DNS:pbx.example.com",
+					     .issuer = &w.other_ca});
+	CHECK(setenv("SSL_CERT_FILE", w.ca.pem, 1) == 0);
+	w.clients.c[1] = w.clients.c[0];
+	for (int i = 0; i < 2; i++) {
+		CHECK_INT(try_server(&w, &c[i], "pbx.example.com"), want[i]);
+		tls_free(&w.client);
+		tls_free(&w.server);
+		tls_set_free(&w.set);
+		close(w.fd[0]);
+		close(w.fd[1]);
+		cert_free(&c[i]);
+	}
+	w.fd[0] = w.fd[1] = -1;
 	end(&w);
 }
 
