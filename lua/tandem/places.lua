@@ -8,7 +8,8 @@ local core = require "tandem.core"
 local link = require "tandem.link"
 local pool_state = require "tandem.state"
 local registry = require "tandem.registry"
-local ipairs, math, pairs, table = ipairs, math, pairs, table
+local ipairs, math, pairs = ipairs, math, pairs
+local pcall, table = pcall, table
 
 local _ENV = nil
 
@@ -197,8 +198,13 @@ local function apply(server)
   end
 end
 
-local function keep(server)
+local function write(server)
   store():set(server.full, core.json_encode { at = server.at, list = plain(server) })
+end
+
+-- Where there is no room for it the next generation begins with what was kept before.
+local function keep(server)
+  pcall(write, server)
 end
 
 -- What worker 0 knows becomes what all know, if it is new: `untold`.
@@ -207,13 +213,13 @@ function places.tell(server)
   if not server.untold then
     return
   end
-  keep(server)
   apply(server)
   local message = core.json_encode { server.full, server.at, plain(server) }
   for worker = 1, core.workers() - 1 do
     core.post(worker, topic, message)
   end
   server.untold = false -- not before all that may fail for want of memory
+  keep(server)
 end
 
 link.receiver(topic, function(message)

@@ -230,6 +230,17 @@ describe("a server that is known by name", function()
     assert.equal(1, #world.errors)
   end)
 
+  it("is told although there is no room to keep it", function()
+    local world = start({ check = false }, { dns = { [uri] = answer(60, one) } })
+    local shared = world.core.shared
+    world.core.shared = function(name)
+      return name == "tandem.places" and { set = function() error "full" end } or shared(name)
+    end
+    world:run(1)
+    assert.equal("10.0.0.1", told(world))
+    assert.same({}, world.errors)
+  end)
+
   it("is told again when there was no memory for it", function()
     local world = start({ check = false }, { dns = { [uri] = answer(60, one) } })
     world.node.facts["pbx/a"].no_memory = true
