@@ -174,6 +174,94 @@ sim.for_workers("a pool with discover", function(workers)
   end)
 end)
 
+-- Transports, families and who the servers are.
+sim.for_workers("discover over", function(workers)
+  local net, alice
+
+  local function start(names, dns)
+    net = sim.new {
+      source = ([[
+local sip = require "tandem"
+sip.listen {
+  "udp:0.0.0.0:5060", "tcp:0.0.0.0:5060", "udp:[::]:5060",
+  { "tls:0.0.0.0:5061", cert = "sip.pem", key = "sip.key" },
+}
+local trunk = sip.pool("trunk", { discover = { %s }, check = false })
+sip.route(function(req)
+  if not req:relay(trunk, { attempts = 3 }) then return req:reply(500) end
+end)
+]]):format(names), dns = dns, workers = workers, addr = { "192.0.2.1", "2001:db8::1" },
+    }
+    alice = net:uac("192.0.2.7", "alice")
+  end
+
+  after_each(sim.finish)
+
+  it("TLS: a target has to be who was asked for, not what SRV calls it", function()
+    start([["sips:trunk.example"]], {
+      ["_sips._tcp.trunk.example"] = {
+        { priority = 1, port = 5061, target = "gw1.trunk.example" },
+        { priority = 2, port = 5061, target = "gw2.trunk.example" },
+      },
+      ["gw1.trunk.example"] = "10.0.0.1", ["gw2.trunk.example"] = "10.0.0.2",
+    })
+    net:uas("tls:10.0.0.1", { name = "gw1", tls = { names = { "gw1.trunk.example" } } })
+    local gw2 = net:uas("tls:10.0.0.2", { name = "gw2", tls = { names = { "trunk.example" } } })
+    net:run(1)
+    local call = alice:call(number)
+    assert.same({ "gw1.trunk.example", "gw2.trunk.example" }, call.tried)
+    assert.equal("tls", gw2:got("INVITE")[1].transport)
+    assert.equal(200, alice:bye(call):wait().code)
+  end)
+
+  it("what NAPTR prefers, and then what it names next", function()
+    start([["sip:trunk.example"]], {
+      ["trunk.example"] = {
+        { service = "SIP+D2T", order = 1, replacement = "_sip._tcp.trunk.example" },
+        { service = "SIP+D2U", order = 2, replacement = "_sip._udp.trunk.example" },
+      },
+      ["_sip._tcp.trunk.example"] = { { target = "gw.trunk.example" } },
+      ["_sip._udp.trunk.example"] = { { target = "gw.trunk.example" } },
+      ["gw.trunk.example"] = "10.0.0.1",
+    })
+    local gw = net:uas("10.0.0.1", { name = "gw", transports = { "udp", "tcp" } })
+    net:run(1)
+    assert.equal(1, net.pools.trunk["gw.trunk.example-tcp"].tier)
+    assert.equal(2, net.pools.trunk["gw.trunk.example-udp"].tier)
+    assert.equal(200, alice:call(number).code)
+    assert.equal("tcp", gw:got("INVITE")[1].transport)
+  end)
+
+  it("both families, as one target with one weight", function()
+    start([["sip:trunk.example;transport=udp"]], {
+      ["_sip._udp.trunk.example"] = {
+        { target = "two.trunk.example", weight = 50 },
+        { target = "one.trunk.example", weight = 50 },
+      },
+      ["two.trunk.example"] = { "10.0.0.2", "2001:db8::2" }, ["one.trunk.example"] = "10.0.0.1",
+    })
+    local one = net:uas("10.0.0.1", "one")
+    net:uas("10.0.0.2", "two")
+    net:uas("[2001:db8::2]", "six")
+    net:run(1)
+    assert.equal(50, net.pools.trunk["two.trunk.example-2001-db8--2"].weight)
+    assert.equal(100, net.pools.trunk["one.trunk.example"].weight)
+    for _ = 1, 60 do
+      assert.equal(200, alice:bye(alice:call(number)):wait().code)
+    end
+    assert.near(30, #one:got "INVITE", 12)
+  end)
+
+  it("an address that is no name at all, and a second name behind it", function()
+    start([["sip:10.0.0.1", "sip:backup.example:5080"]], { ["backup.example"] = "10.0.0.2" })
+    net:uas("10.0.0.2:5080", "backup")
+    net:run(1)
+    local call = alice:call(number)
+    assert.same({ "10.0.0.1", "backup.example" }, call.tried)
+    assert.equal("backup.example", call.server)
+  end)
+end)
+
 -- Somewhere on the way from the answer to the servers there is no memory. What was to
 -- change has changed a minute later at the latest, in every worker.
 sim.for_workers("discover without memory", function(workers)
