@@ -82,6 +82,28 @@ static void ringing(struct pw *w)
 	pw_ack(w, "z9hG4bKabc", "x");
 }
 
+/* Over connections that break: before a response, and after one. */
+static void broken(struct pw *w)
+{
+	const char *why;
+
+	listener_parse(STR("tcp:" US), &w->node->listeners.l[1], &why);
+	w->node->listeners.n = 2;
+	w->plan.server[0] = "tcp:" SERVER1;
+	w->plan.server[1] = "tcp:" SERVER2;
+	pw_give(w, ALICE, pw_invite());
+	pw_run(w, MILLIS(1));
+	if (w->opens > 0)
+		pw_down(w, w->opened[0].conn, CAUSE_RESET);
+	pw_run(w, MILLIS(1));
+	answer(w, SERVER1, "INVITE", "180 Ringing"); /* a stub's CANCEL */
+	answer(w, SERVER2, "INVITE", "180 Ringing");
+	if (w->opens > 1)
+		pw_down(w, w->opened[1].conn, CAUSE_CLOSED);
+	answer(w, SERVER2, "INVITE", "486 Busy Here");
+	pw_ack(w, "z9hG4bKabc", "u2");
+}
+
 /* A server with two addresses, the first of which is dead. */
 static void moved(struct pw *w)
 {
@@ -323,6 +345,11 @@ TEST(nomem_answered_call)
 TEST(nomem_failover)
 {
 	sweep(failover);
+}
+
+TEST(nomem_broken_connections)
+{
+	sweep(broken);
 }
 
 TEST(nomem_moved)

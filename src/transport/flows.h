@@ -18,8 +18,8 @@
  * is not believed: whoever can connect to us could claim another's sent-by and
  * receive its calls.
  *
- * A connection belongs to one worker. Others send on it by POST_SEND and hear of
- * its end by POST_DOWN.
+ * A connection belongs to one worker. Others send on it by POST_SEND and hear
+ * of its end by POST_DOWN.
  */
 #ifndef TRANSPORT_FLOWS_H
 #define TRANSPORT_FLOWS_H
