@@ -67,13 +67,13 @@ end
 
 -- What DNS says now, with the names that are known. Gives how many got none.
 local function named(pool, list, before, changes)
-  local taken, all = {}, {}
+  local taken, all, find_name = {}, {}, naming.of(pool.name, list)
   for _, entry in ipairs(pool.roster.list) do
     taken[entry.name] = true
   end
   for _, entry in ipairs(list) do
     local was = before[entry.addr]
-    entry.name = was and was.name or naming.find(pool.name, list, entry, taken)
+    entry.name = was and was.name or find_name(entry, taken)
     if not was and entry.name then
       note(changes, "added", entry.name)
     elseif was and was.left then

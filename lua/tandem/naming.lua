@@ -32,27 +32,31 @@ local function name_of(place, detail, room)
   return place.target:gsub("[^%w_.-]", "_"):sub(1, room) .. text
 end
 
--- How many of the list would be called like this.
-local function count(list, name, detail, room)
-  local n = 0
+-- What each place of a list would be called with a detail, and how many the same.
+local function names_with(detail, list, room)
+  local names, count = {}, {}
   for _, place in ipairs(list) do
-    n = n + (name_of(place, detail, room) == name and 1 or 0)
+    local name = name_of(place, detail, room)
+    names[place], count[name] = name, (count[name] or 0) + 1
   end
-  return n
+  return { names = names, count = count }
 end
 
--- A name for one of a list; nil when all that it could have are taken.
+-- Names for places of a list: gives a function (place, taken), with the names that others
+-- have; it gives nil when all that the place could have are taken.
 ---@param pool string
 ---@param list { addr: string, target: string }[]
----@param place table one of the list
----@param taken table<string, true>
----@return string?
-function naming.find(pool, list, place, taken)
-  local room = math.max(most - 1 - #pool - longest_end, 1)
-  for _, detail in ipairs(details) do
-    local name = name_of(place, detail, room)
-    if not taken[name] and count(list, name, detail, room) == 1 then
-      return name
+---@return fun(place: table, taken: table<string, true>): string?
+function naming.of(pool, list)
+  local room, levels = math.max(most - 1 - #pool - longest_end, 1), {}
+  return function(place, taken)
+    for i, detail in ipairs(details) do
+      local level = levels[i] or names_with(detail, list, room)
+      levels[i] = level
+      local name = level.names[place]
+      if not taken[name] and level.count[name] == 1 then
+        return name
+      end
     end
   end
 end

@@ -7,6 +7,7 @@ local link = require "tandem.link"
 local misuse = require "tandem.misuse"
 local object = require "tandem.object"
 local limits = require "tandem.limits"
+local naming = require "tandem.naming"
 local options = require "tandem.options"
 local pool_state = require "tandem.state"
 local select = require "tandem.select"
@@ -181,6 +182,10 @@ end
 
 -- Room for those that DNS names and for those that have left it.
 local function make_room(self)
+  if #self.name > naming.pool_most then
+    misuse("pool '%s': with discover a name of at most %d characters expected", self.name,
+      naming.pool_most)
+  end
   local traits, is_fixed = server.traits(self), true
   for _, uri in ipairs(self.discover.names) do
     is_fixed = is_fixed and core.parse_uri(uri).transport ~= nil

@@ -418,6 +418,13 @@ describe("the option discover", function()
     assert.matches("'servers' is missing", message())
   end)
 
+  it("leaves room for the names of servers", function()
+    local sip = fake.new():require "tandem"
+    assert.matches("a name of at most 54 characters expected",
+      fake.message(sip.pool, ("x"):rep(55), { discover = { uri } }))
+    sip.pool(("x"):rep(54), { discover = { uri } })
+  end)
+
   it("needs something that ends a passive fall", function()
     assert.matches("passive.hold: more than 0 expected",
       message({ uri }, { check = false, passive = { hold = 0 } }))

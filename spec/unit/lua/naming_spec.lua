@@ -8,9 +8,9 @@ end
 -- The names of all, one after the other.
 local function names(list, taken)
   taken = taken or {}
-  local found = {}
+  local found, find = {}, naming.of("trunk", list)
   for i, item in ipairs(list) do
-    local name = naming.find("trunk", list, item, taken)
+    local name = find(item, taken)
     if name then
       taken[name] = true
     end
