@@ -149,10 +149,15 @@ local function check_socket(name, check)
   end)
 end
 
--- What goes to a server by TCP or TLS leaves through a listener of that transport.
-local function check_transport(name, item)
+-- What goes to a server leaves through a listener of that transport. Which that is DNS
+-- may say.
+local function check_transport(name, item, made)
   local uri = core.parse_uri(item.uri)
-  local transport = uri.scheme == "sips" and "tls" or uri.transport or "udp"
+  local transport = uri.scheme == "sips" and "tls" or uri.transport
+    or (not made.is_named and "udp")
+  if not transport then
+    return
+  end
   declare.at_end(function()
     if not declare.speaks(transport) then
       misuse("pool '%s': server '%s' is reached by %s, and nothing listens there that it "
@@ -198,8 +203,8 @@ local function declared_servers(self, list)
   local servers = {}
   for i, item in ipairs(list) do
     check_socket(self.name, item.check)
-    check_transport(self.name, item)
     servers[i] = server.new(item, self)
+    check_transport(self.name, item, servers[i])
   end
   return servers
 end

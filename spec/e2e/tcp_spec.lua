@@ -89,11 +89,15 @@ describe("a listener", function()
   after_each(process.clean)
 
   it("that cannot be opened is named", function()
+    local alone = [[
+local sip = require "tandem"
+sip.listen { "tcp:127.0.0.1:%{port}" }
+sip.route(function(req) return req:reply(404) end)
+]]
     local port = process.ports(1)
-    local values = { port = port, a = port + 1, b = port + 2 }
-    proxy.start { source = source, values = values, name = "first" }
-    local second = proxy.launch { name = "second",
-      source = source:gsub('"udp:127.0.0.1:%%{port}", ', ""), values = values }
+    local values = { port = port }
+    proxy.start { source = alone, values = values, name = "first" }
+    local second = proxy.launch { source = alone, values = values, name = "second" }
     second.expected = 1
     assert.equal(1, second:wait())
     assert.matches("cannot listen on tcp:127.0.0.1:" .. port .. ": Address already in use",

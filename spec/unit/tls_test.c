@@ -337,6 +337,28 @@ TEST(client_without_certificate)
 	end(&w);
 }
 
+TEST(why_is_found_behind_a_reset)
+{
+	enum sock_result client, server;
+	struct world w;
+	size_t n;
+
+	begin(&w);
+	use(&w.ls.l[0].tls, &w.ca, &w.ca);
+	w.ls.l[0].tls.verify = true;
+	w.clients.c[1].verify = false;
+	shake(&w, NULL, &client, &server);
+	CHECK_INT(client, SOCK_DONE);
+	CHECK_INT(server, SOCK_FAILED);
+	close(w.fd[1]); /* its alert is there, and nobody to write to */
+	w.fd[1] = -1;
+	CHECK_INT(tls_write(w.client, "INVITE", 6, &n), SOCK_FAILED);
+	CHECK_INT(tls_cause(w.client), CAUSE_TLS_HANDSHAKE);
+	CHECK_STR(str_from(tls_why(w.client)),
+		  "the peer demands a client certificate");
+	end(&w);
+}
+
 TEST(client_of_another_authority)
 {
 	struct world w;

@@ -99,6 +99,12 @@ void tls_free(struct tls **tp)
 
 /* ---- results ---- */
 
+static void prepare(void)
+{
+	ERR_clear_error(); /* SSL_get_error looks at what others left there */
+	errno = 0;
+}
+
 static enum sock_result fail(struct tls *t, enum cause cause)
 {
 	/* Of a connection that is broken nothing can be said any more, and
@@ -120,8 +126,25 @@ static enum sock_result fail_protocol(struct tls *t)
 			   : CAUSE_TLS_HANDSHAKE);
 }
 
+/* A server that refuses our certificate says so and closes; what we sent
+ * meanwhile makes that a reset, and the reason is still there to be read. */
+static bool has_reason(struct tls *t)
+{
+	size_t n;
+	char byte;
+	int ret;
+
+	if (t->is_server || t->has_heard)
+		return false;
+	prepare();
+	ret = SSL_read_ex(t->ssl, &byte, 1, &n);
+	return ret != 1 && SSL_get_error(t->ssl, ret) == SSL_ERROR_SSL;
+}
+
 static enum sock_result fail_socket(struct tls *t, int err)
 {
+	if (t->is_up && has_reason(t))
+		return fail_protocol(t);
 	if (t->is_up) {
 		errno = err ? err : ECONNRESET;
 		return fail(t, CAUSE_NONE);
@@ -148,12 +171,6 @@ static enum sock_result result(struct tls *t, int ret)
 	default:
 		return fail_protocol(t);
 	}
-}
-
-static void prepare(void)
-{
-	ERR_clear_error(); /* SSL_get_error looks at what others left there */
-	errno = 0;
 }
 
 /* ---- the handshake ---- */
