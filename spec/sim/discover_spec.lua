@@ -116,6 +116,17 @@ sim.for_workers("a pool with discover", function(workers)
     assert.equal("up", status "gw2")
   end)
 
+  it("lets calls go on that it has made, also when it is gone", function()
+    start { list = { srv("gw1", 1, 0), srv("gw2", 2, 0) } }
+    local bob = net:uas("192.0.2.9", "bob")
+    local first, second = gw1:call "sip:bob@192.0.2.9", gw1:call "sip:bob@192.0.2.9"
+    change { srv("gw2", 1, 0) }
+    net:run(100)
+    assert.is_nil(status "gw1")
+    assert.equal(200, bob:bye(first):wait().code)
+    assert.equal(200, gw1:bye(second):wait().code)
+  end)
+
   it("takes it back with what is known of it", function()
     start { list = { srv("gw1", 1, 0), srv("gw2", 2, 0) } }
     gw1:silence()
@@ -160,6 +171,38 @@ sim.for_workers("a pool with discover", function(workers)
     assert.equal("up", status "gw1")
     calls(10)
     assert.equal(200, alice:bye(call):wait().code)
+  end)
+
+  -- What a server leaves behind is given up with its place, at the latest.
+  it("does not grow, however many servers come and go", function()
+    start { pool = "check = false" }
+    local node, n = net.nodes[1], 1
+    local function round(times)
+      for _ = 1, times do
+        n = n + 1
+        local name = ("m%03d"):format(n)
+        net:dns(name .. ".trunk.example", ("10.1.%d.%d"):format(n // 200, n % 200 + 1))
+        change { srv(name, 1, 1) }
+        net:run(60)
+        assert.equal("up", status(name))
+      end
+    end
+    local function bytes()
+      local core, lua = {}, 0
+      net.world:collect(node.id)
+      for i = 1, workers do
+        local stats = node:stats(i)
+        core[i], lua = stats.bytes, lua + stats.lua_bytes
+        core[0] = stats.node_bytes
+      end
+      return core, lua
+    end
+    round(60)
+    local core, lua = bytes()
+    round(100)
+    local core_after, lua_after = bytes()
+    assert.same(core, core_after)
+    assert.near(lua, lua_after, 20000)
   end)
 
   it("knows a request from one of its servers", function()
