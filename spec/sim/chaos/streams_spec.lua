@@ -1,6 +1,6 @@
--- Calls over every transport while links, endpoints, names, memory and the proxy fail in
--- every way the simulator knows: nothing is left at the end, calls work again, and one
--- seed is one run.
+-- Calls and other requests over every transport, from both sides, while links,
+-- endpoints, names, memory and the proxy fail in every way the simulator knows: nothing
+-- is left at the end, calls work again, and one seed is one run.
 local sim = require "support.sim"
 
 local steps = 60
@@ -18,8 +18,9 @@ local pbx = sip.pool("pbx", {
     { name = "b", uri = "sip:b.example.com;transport=tls", tier = 2 },
     { name = "c", uri = "sip:10.0.0.3", tier = 3 },
   },
-  check = { interval = 2 },
+  check = { interval = 2 }, path = "always", shared_dialogs = true,
 })
+sip.settings { state_dir = "/var/lib/tandem", trust = { "10.0.0.0/8" } }
 sip.route(function(req) return req:relay(pbx) end)
 ]]
 
@@ -104,18 +105,46 @@ local function start(seed)
     net:uac("192.0.2.9", "carol"),
     net:uac("tcp:192.0.2.10", { name = "dave", private = "192.168.0.2" }),
   }
-  return net, phones, {
+  local servers = {
     net:uas("tcp:10.0.0.1", "a"), net:uas("tls:10.0.0.2", "b"), net:uas("10.0.0.3", "c"),
-    table.unpack(phones),
   }
+  local everyone = {}
+  for _, list in ipairs { servers, phones } do
+    table.move(list, 1, #list, #everyone + 1, everyone)
+  end
+  return net, phones, servers, everyone
 end
 
-local function hang_up(phone, call)
-  local known = call.dialog and phone.dialogs[call.dialog:key()]
-  if call.state == "up" and known then
-    phone:bye(call)
-  elseif call.state == "ringing" then
-    phone:cancel(call)
+-- Something a phone, or a server that calls it, may want.
+local function want(phone, servers, random, calls)
+  local what, server = random(6), servers[random(#servers)]
+  local function call(from, uri)
+    if from.mode == "open" then
+      calls[#calls + 1] = { from, from:invite(uri) }
+    end
+  end
+  if what == 1 then
+    call(server, phone.contact:match "<(.*)>")
+  elseif phone.mode ~= "open" then
+    return
+  elseif what == 2 then
+    phone:request("REGISTER", "sip:example.com")
+  elseif what == 3 then
+    phone:request("MESSAGE", "sip:bob@example.com", { body = ("y"):rep(1500) })
+  else
+    call(phone, "sip:bob@example.com")
+  end
+end
+
+-- Says something in a call, hangs up or cancels.
+local function go_on(from, call, random)
+  local known = call.dialog and from.dialogs[call.dialog:key()]
+  if call.state == "ringing" then
+    from:cancel(call)
+  elseif call.state == "up" and known and random(2) == 1 then
+    from:in_dialog(call, "INFO", { body = ("z"):rep(1400) })
+  elseif call.state == "up" and known then
+    from:bye(call)
   end
 end
 
@@ -137,18 +166,18 @@ local function repair(net, everyone)
 end
 
 local function run(seed)
-  local net, phones, everyone = start(seed)
+  local net, phones, servers, everyone = start(seed)
   local random = generator(seed)
   local happen = mishaps(net, random)
   local calls = {}
   for _ = 1, steps do
-    local phone = phones[random(#phones)]
-    if phone.mode == "open" then
-      calls[#calls + 1] = { phone, phone:invite "sip:bob@example.com" }
-    end
+    want(phones[random(#phones)], servers, random, calls)
     net:run(random(100) / 100)
     happen[random(#happen)](everyone[random(#everyone)])
-    hang_up(table.unpack(calls[random(#calls)] or calls[1] or { phone, {} }))
+    local call = calls[random(#calls + 1)]
+    if call then
+      go_on(call[1], call[2], random)
+    end
   end
   repair(net, everyone)
   return net, phones
@@ -156,12 +185,12 @@ end
 
 -- Scripts may fail for want of memory, and for nothing else.
 local function finish(net)
-  local failed = net:count("lua.error", {
-    error = function(text)
-      return text:find "not enough memory" ~= nil
-    end,
-  })
-  net:finish { errors = failed }
+  for _, event in ipairs(net.events) do
+    if event.event == "lua.error" then
+      assert.matches("not enough memory", event.error)
+    end
+  end
+  net:finish { errors = net.nodes[1]:errors() }
 end
 
 describe("connections in a bad world", function()
