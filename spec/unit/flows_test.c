@@ -548,6 +548,27 @@ TEST(a_piece_is_read_in_turns_and_in_order)
 	world_fini(&w);
 }
 
+/* A busy connection is hardly ever between two messages. */
+TEST(each_message_has_its_own_time)
+{
+	struct world w;
+	struct hop peer;
+
+	world_init(&w);
+	peer = accept_one(&w, TRANSPORT_TCP, "10.0.0.1:40000", 2);
+	flows_receive(w.fs, &peer, STR("a"), w.now);
+	for (int i = 0; i < 10; i++) {
+		run(&w, w.limits.header / 2);
+		flows_receive(w.fs, &peer,
+			      STR("bc sip:x SIP/2.0\r\nl:0\r\n\r\na"), w.now);
+	}
+	CHECK_INT(flows_count(w.fs), 1);
+	run(&w, w.limits.header);
+	CHECK_INT(flows_count(w.fs), 0);
+	CHECK_INT(w.counters.v[CNT_FLOW_END_HEADER], 1);
+	world_fini(&w);
+}
+
 TEST(what_waits_goes_with_its_connection)
 {
 	struct world w;
