@@ -64,6 +64,7 @@ describe("the command line", function()
     ["-c /nonexistent.lua"] = "No such file",
     ["-L loud"] = "error, warn, info or debug",
     ["-l tls"] = "--listen tls:",
+    ["-l tls:127.0.0.1"] = "needs a certificate: write it into the script: sip.listen",
   } do
     it("refuses '" .. arguments .. "' with advice", function()
       local status, output = tandem(arguments)
