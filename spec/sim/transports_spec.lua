@@ -115,6 +115,23 @@ sim.for_workers("each attempt", function(workers)
     assert.same({ "<sip:203.0.113.5:5070;lr>" }, records(invite))
   end)
 
+  -- It has no certificate, and nobody can connect to it.
+  it("of a phone over TLS leads back on its connection", function()
+    open()
+    local phone = net:uac("tls:192.0.2.8", { name = "phone", listen = false })
+    local call = phone:call(uri)
+    assert.equal(200, call.code)
+    local record = a:got("INVITE")[1]:list "Record-Route"
+    assert.matches("^<sip:10.0.0.100:5060;lr;", record[1])
+    assert.matches("^<sip:flow1%-%w+@sip.example.net;transport=tls;lr;", record[2])
+    net:run(0.1)
+    assert.equal(200, a:in_dialog(call, "INFO"):wait().code)
+    assert.equal(1, #phone:connections())
+    phone:close()
+    net:run(0.1)
+    assert.equal(430, a:in_dialog(call, "INFO"):wait().code)
+  end)
+
   it("obeys a strict router between two transports", function()
     open()
     local router = net:uas("tcp:10.0.0.8", "router")

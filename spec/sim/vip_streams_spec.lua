@@ -181,7 +181,7 @@ sim.for_workers("a virtual address, over TCP", function(workers)
       local routes = invite:list "Record-Route"
       assert.equal(2, #routes)
       assert.matches("^<sip:tcp.example.net:5070;transport=tcp;lr;", routes[1])
-      assert.matches("^<sip:sip.example.net;transport=tls;lr;", routes[2])
+      assert.matches("^<sip:flow1%-%w+@sip.example.net;transport=tls;lr;", routes[2])
       assert.matches("^SIP/2.0/TCP tcp.example.net:5070;", invite:header "Via")
       local by, other = alice, a
       if ends == "server" then

@@ -118,13 +118,23 @@ static bool contact_is_source(const struct request *r)
 	       addr_ip_eq(&hop.addr, &r->from.addr);
 }
 
-/* It came straight from a phone behind a NAT to a pool with Path: the server's
- * requests in the dialog have to find the way back. With another proxy between
- * us and the phone that one's Record-Route says the way. */
+/* A client that has shown no certificate: nobody could open a TLS connection to
+ * it and know whom he has reached (RFC 5922). Its own is the only way back. */
+static bool is_tls_client(const struct request *r)
+{
+	return r->from.transport == TRANSPORT_TLS && !r->from.tls_name;
+}
+
+/* It came straight from a phone that the server's requests in the dialog find
+ * by its flow alone: over TLS, or behind a NAT to a pool with Path. With
+ * another proxy between us and the phone that one's Record-Route says the way.
+ */
 static bool is_from_phone(const struct request *r, const struct member *to)
 {
-	return to && to->path != MEMBER_PATH_NONE && !r->source &&
-	       field_count(&r->msg, HDR_VIA) == 1 && !contact_is_source(r);
+	if (r->source || field_count(&r->msg, HDR_VIA) != 1)
+		return false;
+	return is_tls_client(r) ||
+	       (to && to->path != MEMBER_PATH_NONE && !contact_is_source(r));
 }
 
 static int add_record_route(struct request *r, const struct attempt *att,
