@@ -12,8 +12,11 @@ local _ENV = nil
 
 local ahead = {}
 
+-- What has run out is no better than what is known, and may be less: one of its answers
+-- may be gone by now.
 local function found(server, list, is_news, now)
-  local change = places.update(server, list)
+  local is_better = not list.all_stale or #server.places == 0
+  local change = is_better and places.update(server, list)
   if change then
     health.addresses(server, change.is_other, now)
   end

@@ -219,39 +219,64 @@ end
 
 -- ---- looking up ----
 
--- Only what is needed, and not what an answer may hold beside.
-local function places_of(list)
-  local places = {}
-  for i, place in ipairs(list) do
-    places[i] = {
-      addr = place.addr, target = place.target, rank = place.rank, weight = place.weight,
-    }
+-- What is known of a name with a new answer: only what is needed of it, and since when.
+-- What DNS could not say anew is as old as it was; and is not taken up again when it was
+-- too old.
+local function known_with(before, list, now)
+  local ages, known = {}, {}
+  for _, place in ipairs(before or {}) do
+    ages[place.addr] = place.at
   end
-  return places
+  for _, place in ipairs(list) do
+    local at = now
+    if place.stale and before then
+      at = ages[place.addr]
+    end
+    if at then
+      known[#known + 1] = {
+        addr = place.addr, target = place.target, rank = place.rank, weight = place.weight,
+        at = at,
+      }
+    end
+  end
+  return known
 end
 
 local function on_found(pool, uri, list, is_news, now)
   local found = pool.roster.found
   local is_first = found[uri] == nil
-  if is_first or not list.stale then
-    found[uri] = { list = places_of(list), at = now }
+  if is_first or not list.all_stale then
+    found[uri] = { list = known_with(found[uri] and found[uri].list, list, now) }
   end
   merge(pool, is_news, now, is_first and uri or nil)
+end
+
+-- Those that are not too old, and how long the next of them has.
+local function fresh(pool, list, now)
+  local stay, left = {}, math.huge
+  for _, place in ipairs(list) do
+    local rest_of_it = place.at + pool.discover.stale - now
+    left = math.min(left, math.max(rest_of_it, 0))
+    if rest_of_it > 0 then
+      stay[#stay + 1] = place
+    end
+  end
+  return stay, #list > 0 and left or 0
 end
 
 -- Somebody should look at that, and has until `stale` is over.
 local function on_lost(pool, uri, why, is_news, now)
   local found = pool.roster.found[uri]
-  local known = found and #found.list or 0
-  local left = found and math.max(found.at + pool.discover.stale - now, 0) or 0
+  local list = found and found.list or {}
+  local stay, left = fresh(pool, list, now)
   if is_news then
     core.event("warn", "pool.undiscovered", {
-      { "pool", pool.name }, { "uri", uri }, { "reason", why }, { "known", known },
+      { "pool", pool.name }, { "uri", uri }, { "reason", why }, { "known", #list },
       { "left", math.floor(left) },
     })
   end
-  if known > 0 and left == 0 then
-    found.list = {}
+  if #stay < #list then
+    found.list = stay
     merge(pool, true, now)
   end
 end

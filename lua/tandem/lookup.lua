@@ -2,7 +2,7 @@
 -- again when nothing was. For what is resolved ahead of the calls, in worker 0; what to
 -- make of it is the caller's.
 local core = require "tandem.core"
-local math = math
+local ipairs, math = ipairs, math
 
 local _ENV = nil
 
@@ -33,6 +33,16 @@ local function failed(self, why)
   return math.min(first_retry * 2 ^ math.min(before, 16), last_retry)
 end
 
+-- Is there a place of which DNS speaks still?
+local function is_all_stale(list)
+  for _, place in ipairs(list) do
+    if not place.stale then
+      return false
+    end
+  end
+  return true
+end
+
 -- What is stale is better than nothing, and no sign that somebody answers.
 function look(self)
   arm(self, grace) -- so that nothing that happens here can be the end
@@ -41,6 +51,7 @@ function look(self)
     return
   elseif list then
     list.ttl = math.floor(math.min(math.max(list.ttl, least), most))
+    list.all_stale = is_all_stale(list)
   end
   if list and not list.stale then
     self.found(list, self.failures > 0, core.now())
@@ -53,8 +64,9 @@ function look(self)
 end
 
 -- Begins at once. `found(list, is_news, now)`: list is core.locate's, its ttl the time
--- until the next look; is_news when it is the first after a failure. `lost(why, is_news,
--- now)`: after each failure, why is "stale" when an old answer had to do.
+-- until the next look, all_stale when nothing in it is new; is_news when it is the first
+-- after a failure. `lost(why, is_news, now)`: after each failure, why is "stale" when an
+-- old answer had to do for something.
 ---@param uri string
 ---@param found fun(list: table, is_news: boolean, now: number)
 ---@param lost fun(why: string, is_news: boolean, now: number)

@@ -154,6 +154,21 @@ sim.for_workers("a pool with discover", function(workers)
     assert(calls(10).gw1 > 0)
   end)
 
+  it("keeps who is found, when nobody says for long where another one is", function()
+    start { discover = "stale = 600" }
+    net:dns("gw1.trunk.example", { fail = "servfail" })
+    net:run(400)
+    local got = calls(20)
+    assert(got.gw1 > 0 and got.gw2 > 0)
+    net:run(300)
+    assert.is_nil(status "gw1")
+    assert.same({ gw1 = 0, gw2 = 10, gw3 = 0 }, calls(10))
+    net:dns("gw1.trunk.example", { "10.0.0.1", ttl = 30 })
+    net:run(65)
+    assert.equal("up", status "gw1")
+    assert(calls(20).gw1 > 0)
+  end)
+
   it("starts without a resolver, and has servers when there is one", function()
     start { list = {} }
     assert.equal(500, alice:call(number).code)

@@ -108,6 +108,23 @@ sim.for_workers("a server that is known by name", function(workers)
     assert.equal(1, net:count("server.resolved", { addresses = "10.0.0.2:5060;transport=udp" }))
   end)
 
+  it("keeps all that was known when nobody answers, and old answers end one by one", function()
+    local function srv(name)
+      return { target = name .. ".example.com", priority = 1, weight = 1, ttl = 3000 }
+    end
+    open { dns = {
+      ["_sip._udp.pbx.example.com"] = { srv "one", srv "two" },
+      ["one.example.com"] = { "10.0.0.1", ttl = 60 },
+      ["two.example.com"] = { "10.0.0.2", ttl = 3000 },
+    } }
+    net:run(5)
+    net:resolver "silent"
+    for _ = 1, 3 do
+      net:run(2000) -- after 3700 the first has run out for too long, the second has not
+      assert.equal("10.0.0.1:5060 10.0.0.2:5060", addresses())
+    end
+  end)
+
   it("uses an address no longer that is gone from DNS", function()
     open { dns = { ["pbx.example.com"] = { "10.0.0.1", "10.0.0.2", ttl = 10 } } }
     net:run(1)

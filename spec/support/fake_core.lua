@@ -595,8 +595,8 @@ local function add_node(world, core)
       end
     end)
   end
-  -- world.dns[uri]: a list of { addr =, rank =, weight = } with ttl and stale, or a word
-  -- for what is wrong.
+  -- world.dns[uri]: a list of { addr =, rank =, weight = } with ttl and stale (then all of
+  -- it is), or a word for what is wrong.
   function core.locate(uri)
     table.insert(world.lookups, { at = node.now, uri = uri })
     suspend(function(wake)
@@ -605,6 +605,9 @@ local function add_node(world, core)
     local answer = world.dns[uri] or "dns_none"
     if type(answer) == "string" then
       return nil, answer
+    end
+    for _, place in ipairs(answer) do
+      place.stale = answer.stale == true
     end
     return answer
   end

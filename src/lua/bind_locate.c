@@ -26,7 +26,7 @@ static int push_places(lua_State *L, const struct places *found)
 	for (unsigned i = 0; i < found->n; i++) {
 		const struct place *p = &found->at[i];
 
-		lua_createtable(L, 0, 4);
+		lua_createtable(L, 0, 5);
 		push_place(L, &p->addr, p->transport);
 		lua_setfield(L, -2, "addr");
 		lua_pushinteger(L, p->rank);
@@ -35,6 +35,8 @@ static int push_places(lua_State *L, const struct places *found)
 		lua_setfield(L, -2, "weight");
 		lua_pushstring(L, p->target);
 		lua_setfield(L, -2, "target");
+		lua_pushboolean(L, p->stale);
+		lua_setfield(L, -2, "stale");
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_pushnumber(L, found->ttl == UINT32_MAX ? HUGE_VAL : found->ttl);
@@ -90,8 +92,8 @@ static bool read_ask(lua_State *L, struct script *s, struct locate_ask *ask)
 	return true;
 }
 
-/* core.locate(uri[, { key = }]) -> { { addr=, rank=, weight=, target= }, ...,
- * ttl=, stale= } | nil, "dns_none"|"dns_timeout" */
+/* core.locate(uri[, { key = }]) -> list | nil, "dns_none"|"dns_timeout": the
+ * list { { addr=, rank=, weight=, target=, stale= }, ..., ttl=, stale= } */
 static int l_locate(lua_State *L)
 {
 	struct script *s = script_of(L);

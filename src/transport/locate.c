@@ -45,6 +45,7 @@ struct walk {
 	struct places *out;
 	bool gap;          /* something is pending */
 	bool failed;       /* something could not be found out */
+	bool last_stale;   /* the last answer that was taken has run out */
 	uint32_t negative; /* the least TTL of what is not there */
 	unsigned targets;  /* of SRV so far */
 	uint16_t rank;     /* of what comes next */
@@ -92,6 +93,7 @@ static const union dns_record *records(struct walk *w, const char *name,
 
 	*n_r = 0;
 	*look_r = LOOK_FAILED;
+	w->last_stale = false;
 	if (lookup) {
 		if (w->l->impatient)
 			lookup_take_stale(lookup, w->l->rs, w->now);
@@ -110,6 +112,7 @@ static const union dns_record *records(struct walk *w, const char *name,
 	least = *look_r == LOOK_FOUND ? &w->out->ttl : &w->negative;
 	if (ttl < *least)
 		*least = ttl;
+	w->last_stale = lookup->stale;
 	w->out->stale = w->out->stale || lookup->stale;
 	return lookup_records(lookup, n_r);
 }
@@ -122,10 +125,11 @@ struct at {
 	uint16_t port; /* 0: that of the transport */
 	uint16_t weight;
 	uint8_t transport;
+	bool stale; /* what names it has run out */
 };
 
 static void put_place(struct walk *w, const struct at *at,
-		      const struct addr *addr)
+		      const struct addr *addr, bool stale)
 {
 	struct places *out = w->out;
 	struct place *p = &out->at[out->n];
@@ -135,13 +139,19 @@ static void put_place(struct walk *w, const struct at *at,
 	*p = (struct place){.addr = *addr,
 			    .transport = at->transport,
 			    .rank = w->rank,
-			    .weight = at->weight};
+			    .weight = at->weight,
+			    .stale = at->stale || stale};
 	p->addr.port =
 	    at->port ? at->port : transport_port((enum transport)at->transport);
-	for (unsigned i = 0; i < out->n; i++)
-		if (addr_eq(&out->at[i].addr, &p->addr) &&
-		    out->at[i].transport == p->transport)
-			return;
+	for (unsigned i = 0; i < out->n; i++) {
+		struct place *same = &out->at[i];
+
+		if (!addr_eq(&same->addr, &p->addr) ||
+		    same->transport != p->transport)
+			continue;
+		same->stale = same->stale && p->stale;
+		return;
+	}
 	memcpy(p->target, at->name, strlen(at->name) + 1);
 	out->n++;
 }
@@ -166,14 +176,17 @@ static void add_addresses(struct walk *w, const struct at *at)
 	const union dns_record *v6[DNS_RECORDS], *v4[DNS_RECORDS];
 	const struct locate_ask *ask = &w->l->ask;
 	unsigned bit = 1u << at->transport;
-	unsigned n6 = family(w, at, DNS_AAAA, ask->usable6 & bit, v6);
-	unsigned n4 = family(w, at, DNS_A, ask->usable4 & bit, v4);
+	unsigned n6 = family(w, at, DNS_AAAA, ask->usable6 & bit, v6), n4;
+	bool stale6 = w->last_stale, stale4;
+
+	n4 = family(w, at, DNS_A, ask->usable4 & bit, v4);
+	stale4 = w->last_stale;
 
 	for (unsigned i = 0; i < n6 || i < n4; i++) {
 		if (i < n6)
-			put_place(w, at, &v6[i]->addr);
+			put_place(w, at, &v6[i]->addr, stale6);
 		if (i < n4)
-			put_place(w, at, &v4[i]->addr);
+			put_place(w, at, &v4[i]->addr, stale4);
 	}
 }
 
@@ -189,6 +202,7 @@ static void add_targets(struct walk *w, const char *name, uint8_t transport,
 			const union dns_record **r, unsigned n)
 {
 	uint64_t seed = w->l->ask.seed;
+	bool stale = w->last_stale;
 	unsigned to;
 
 	for (unsigned from = 0; from < n; from = to) {
@@ -202,7 +216,7 @@ static void add_targets(struct walk *w, const char *name, uint8_t transport,
 		for (unsigned i = from; i < to; i++) {
 			const struct dns_srv *srv = &r[i]->srv;
 			struct at at = {srv->target, srv->port, srv->weight,
-					transport};
+					transport, stale};
 
 			if (srv->target[0] && w->targets++ < LOCATE_TARGETS)
 				add_addresses(w, &at);
@@ -303,7 +317,7 @@ static bool by_naptr(struct walk *w)
 	order_naptr(order, r, n);
 	for (unsigned i = 0; i < n; i++) {
 		const struct dns_naptr *p = &order[i]->naptr;
-		struct at at = {p->next, 0, 0, p->transport};
+		struct at at = {p->next, 0, 0, p->transport, false};
 
 		if (!is_usable(w->l, p->transport) || used++ == NAPTRS)
 			continue;
@@ -330,7 +344,7 @@ static void steps(struct walk *w)
 	if (addr_parse_ip(str_from(l->host), &addr)) {
 		at.transport =
 		    (uint8_t)(transport < 0 ? TRANSPORT_UDP : transport);
-		put_place(w, &at, &addr);
+		put_place(w, &at, &addr, false);
 	} else if (transport >= 0 && !is_usable(l, transport)) {
 		return;
 	} else if (l->ask.port) {

@@ -33,6 +33,7 @@ struct place {
 	uint16_t rank;   /* 0 first: order and preference of NAPTR and priority
 			  * of SRV as one number */
 	uint16_t weight; /* of SRV; 0 when there was none */
+	bool stale;      /* its SRV record or its address has run out */
 	char target[DNS_NAME]; /* whose address it is: the host asked for, or
 				* what SRV gave */
 };
@@ -40,7 +41,7 @@ struct place {
 struct places {
 	unsigned n;       /* 0: see cause */
 	enum cause cause; /* CAUSE_DNS_NONE, CAUSE_DNS_TIMEOUT */
-	bool stale;       /* of answers that have run out */
+	bool stale;       /* some of the answers have run out */
 	uint32_t ttl;     /* seconds for which it is good, 0: this time only;
 			   * the least of what was found, or when n is 0 of
 			   * what is not there; a few when something could not
