@@ -161,24 +161,6 @@ static struct str party(lua_State *L, const char *name)
 	return s;
 }
 
-/* The first of them that is not down, else the first; NULL: none is known. */
-static const struct server_place *first_place(const struct script *s,
-					      const struct member *m)
-{
-	const struct server_places *places =
-	    proxy_places(core_proxy(s->core), m);
-	const struct server_place *best = NULL;
-
-	for (unsigned i = 0; i < places->n; i++) {
-		const struct server_place *p = &places->at[i];
-
-		if (!best || p->is_down < best->is_down ||
-		    (p->is_down == best->is_down && p->rank < best->rank))
-			best = p;
-	}
-	return best;
-}
-
 /* Left open for a URI: the core finds out. False: the server's address is not
  * known. */
 static bool place_of(lua_State *L, struct ownreq *o, struct hop *hop)
@@ -200,7 +182,7 @@ static bool place_of(lua_State *L, struct ownreq *o, struct hop *hop)
 		if (!hop->addr.port)
 			hop->addr.port = transport_port((enum transport)t);
 	} else if (o->member) {
-		p = first_place(script_of(L), o->member);
+		p = proxy_best_place(core_proxy(script_core(L)), o->member);
 		if (!p)
 			return false;
 		hop->addr = p->addr;

@@ -187,30 +187,15 @@ static bool is_safe(struct attempt *a)
 	return false;
 }
 
-/* 18.1.1: the hop by TCP, for a request that is too big for UDP, unless who
- * named the target chose UDP, or the peer is known not to take TCP. */
-static bool by_tcp(const struct attempt *a, struct now now, struct hop *hop_r)
-{
-	struct proxy *p = a->req->proxy;
-
-	*hop_r = a->target.hop;
-	hop_r->transport = TRANSPORT_TCP;
-	return a->target.hop.transport == TRANSPORT_UDP && !a->target.flow &&
-	       !a->way->fixed && p->c.settings->udp_max &&
-	       !shun_has(&p->shunned, SHUN_NO_TCP, hop_r, now.mono) &&
-	       forward_go_on(p, &a->req->from, a->req->route.door, hop_r);
-}
-
 static int write(struct attempt *a, struct now now, struct str *bytes_r)
 {
 	size_t udp_max = a->req->proxy->c.settings->udp_max;
-	struct hop hop;
 	int err = forward_write(a->req, a, bytes_r);
 
 	if (err || !(bytes_r->n > udp_max || a->way->by_tcp) ||
-	    !by_tcp(a, now, &hop))
+	    !way_by_tcp(a->req->proxy, a->way, &a->req->from, now,
+			&a->target.hop))
 		return err;
-	a->target.hop = hop;
 	a->for_size = true;
 	return forward_write(a->req, a, bytes_r);
 }
@@ -265,34 +250,14 @@ static void account(struct attempt *a, bool first, struct now now)
 			  tick_add(now.mono, p->c.settings->timer_c));
 }
 
-/*
- * The same address again by the other transport: UDP when TCP was only for the
- * size and does not work (18.1.1), TCP when it was too big for UDP after all.
- */
-static void step_back(struct attempt *a, struct now now)
-{
-	struct hop hop;
-
-	if (a->for_size && a->cause != CAUSE_NO_SOURCE) {
-		shun_add(&a->req->proxy->shunned, SHUN_NO_TCP, &a->target.hop,
-			 now.mono);
-		a->way->next--;
-	} else if (a->cause == CAUSE_TOO_BIG && by_tcp(a, now, &hop)) {
-		a->way->by_tcp = true;
-		a->way->next--;
-	}
-}
-
 static bool may_go_on(struct attempt *a, struct now now)
 {
 	const struct request *r = a->req;
 
-	if (!way_is_closed(a->cause) || a->got_1xx)
-		return false;
-	a->way->by_tcp = false;
-	step_back(a, now);
-	return a->way->next < a->way->n && !r->decided && !r->final_sent &&
-	       !r->dropped && time_left(a, now) >= 0;
+	return !a->got_1xx && !r->decided && !r->final_sent && !r->dropped &&
+	       way_goes_on(r->proxy, a->way, &r->from, &a->target.hop,
+			   a->for_size, a->cause, now) &&
+	       time_left(a, now) >= 0;
 }
 
 /* The same target again, for another address. */

@@ -94,7 +94,9 @@ struct member {
 	bool fixed_transport;    /* its URI says which: size is no reason for
 				  * another (RFC 3261 18.1.1) */
 	uint8_t tls;             /* hop.tls: which client opens connections */
-	char tls_name[DNS_NAME]; /* hop.tls_name; "" none */
+	/* Who it has to prove to be over TLS: the host of its URI, unless the
+	 * script says another name. "": none. */
+	char tls_name[DNS_NAME];
 	/* options of the pool */
 	bool record_route; /* default true */
 	uint8_t path;      /* enum member_path */

@@ -248,33 +248,19 @@ static bool is_sips(const struct own *o)
 	return scan_uri(o->conf.uri, &uri) && uri.is_sips;
 }
 
-/* RFC 3261 18.1.1, as in launch.c. */
-static bool by_tcp(const struct own *o, struct now now, struct hop *hop_r)
-{
-	struct proxy *p = o->proxy;
-
-	*hop_r = o->conf.hop;
-	hop_r->transport = TRANSPORT_TCP;
-	return o->conf.hop.transport == TRANSPORT_UDP && !o->way.fixed &&
-	       p->c.settings->udp_max &&
-	       !shun_has(&p->shunned, SHUN_NO_TCP, hop_r, now.mono) &&
-	       forward_choose_source(p, NULL, hop_r);
-}
-
 static bool write_sized(struct own *o, char branch[BRANCH_LEN], struct buf *b,
 			struct now now)
 {
 	struct arena *scratch = o->proxy->c.scratch;
-	struct hop hop;
+	size_t udp_max = o->proxy->c.settings->udp_max;
 
 	buf_arena(b, scratch, 512);
 	if (!write_request(o, branch, b))
 		return false;
-	o->for_size = (b->n > o->proxy->c.settings->udp_max || o->way.by_tcp) &&
-		      by_tcp(o, now, &hop);
+	o->for_size = (b->n > udp_max || o->way.by_tcp) &&
+		      way_by_tcp(o->proxy, &o->way, NULL, now, &o->conf.hop);
 	if (!o->for_size)
 		return true;
-	o->conf.hop = hop;
 	buf_arena(b, scratch, 512);
 	return write_request(o, branch, b);
 }
@@ -481,20 +467,9 @@ void own_on_response(struct owner *owner, struct msg *m, struct now now)
 /* The same request elsewhere (RFC 3263 4.3), or by the other transport. */
 static bool goes_on(struct own *o, enum cause cause, struct now now)
 {
-	struct hop hop;
-
-	o->way.by_tcp = false;
-	if (!way_is_closed(cause) || o->got_1xx || o->conf.dialog)
-		return false;
-	if (o->for_size && cause != CAUSE_NO_SOURCE) {
-		shun_add(&o->proxy->shunned, SHUN_NO_TCP, &o->conf.hop,
-			 now.mono);
-		o->way.next--;
-	} else if (cause == CAUSE_TOO_BIG && by_tcp(o, now, &hop)) {
-		o->way.by_tcp = true;
-		o->way.next--;
-	}
-	return o->way.next < o->way.n;
+	return !o->got_1xx && !o->conf.dialog &&
+	       way_goes_on(o->proxy, &o->way, NULL, &o->conf.hop, o->for_size,
+			   cause, now);
 }
 
 void own_on_failure(struct owner *owner, enum cause cause, struct now now)

@@ -18,6 +18,22 @@ const struct server_places *proxy_places(const struct proxy *p,
 	return row && row->moves == m->moves ? &row->places : &m->places;
 }
 
+const struct server_place *proxy_best_place(const struct proxy *p,
+					    const struct member *m)
+{
+	const struct server_places *s = proxy_places(p, m);
+	const struct server_place *best = NULL;
+
+	for (unsigned i = 0; i < s->n; i++) {
+		const struct server_place *at = &s->at[i];
+
+		if (!best || at->is_down < best->is_down ||
+		    (at->is_down == best->is_down && at->rank < best->rank))
+			best = at;
+	}
+	return best;
+}
+
 static int grow(struct proxy *p, size_t n)
 {
 	struct place_table *t = &p->places;

@@ -24,6 +24,11 @@ int proxy_set_places(struct proxy *p, const struct member *m,
 void proxy_place_silent(struct proxy *p, const struct server_place *at,
 			struct now now);
 
+/* The first of them by rank that is not down, else the first; NULL: there is
+ * none. */
+const struct server_place *proxy_best_place(const struct proxy *p,
+					    const struct member *m);
+
 /* The address belongs to this member: exactly, or by its IP when no other has
  * it exactly; on loopback exactly. */
 bool proxy_is_at(const struct proxy *p, const struct member *m,

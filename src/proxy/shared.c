@@ -108,7 +108,7 @@ static int move(struct proxy *p, const struct edits *e, struct str uri,
 		struct target *out_r)
 {
 	struct arena *a = p->c.scratch;
-	const struct server_place *at = &proxy_places(p, to)->at[0];
+	const struct server_place *at = proxy_best_place(p, to);
 	struct str place = place_text(a, at), route;
 	struct nameaddr na;
 	struct target t = {.member = to, .by_route = true, .for_sibling = true};
