@@ -156,12 +156,26 @@ sim.for_workers("a connection that breaks", function(workers)
     assert.equal(0, #a:got "INVITE")
   end)
 
-  it("is found broken by the next request, which has its answer all the same", function()
+  it("is found broken by the next request, which goes over a new one", function()
     assert.equal(200, alice:call("sip:bob@example.com").code)
     a:power_off()
     a:resume()
     local call = alice:call "sip:bob@example.com"
     assert.equal(200, call.code)
+    assert.equal("a", call.server)
+    assert(call.elapsed < 0.05)
+    net:run(0.1)
+    assert.equal("pbx/a:200", tried())
+  end)
+
+  it("and had served before counts against no server by that", function()
+    assert.equal(200, alice:call("sip:bob@example.com").code)
+    a:reset()
+    a:refuse() -- it is gone for good
+    local call = alice:call "sip:bob@example.com"
+    assert.equal("b", call.server)
+    net:run(0.1)
+    assert.equal("pbx/a:refused,pbx/b:200", tried())
   end)
 
   it("is not asked twice: streams do not repeat, and timers run", function()

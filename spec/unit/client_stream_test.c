@@ -133,6 +133,73 @@ TEST(what_came_back_unsent_leaves_nothing)
 	world_fini(&w);
 }
 
+/* ---- a connection from before ---- */
+
+/* The second request on one that is up. */
+static struct client *start_second(struct world *w)
+{
+	struct client *c;
+
+	world_init(w);
+	start(w, "OPTIONS");
+	world_answer(w, '1', "OPTIONS", 200);
+	world_run(w, MILLIS(100));
+	c = world_client(w, NULL, '2', "INVITE", TRANSPORT_TCP);
+	CHECK_INT(w->opens, 1);
+	world_clear(w);
+	return c;
+}
+
+TEST(one_that_was_dead_is_replaced_once)
+{
+	struct world w;
+	struct client *c = start_second(&w);
+
+	world_down(&w, w.opened[0].conn, CAUSE_RESET);
+	CHECK_TOLD(&w, "");
+	CHECK_INT(w.opens, 2);
+	CHECK(c->hop.conn == w.opened[1].conn);
+	/* the same request: whoever has it sees a retransmission */
+	CHECK_INT(w.n, 1);
+	CHECK(sent_starts(&w, 0, "INVITE "));
+	CHECK(memmem(w.sent[0].text, w.sent[0].n, c->branch, BRANCH_LEN));
+	world_run(&w, MILLIS(100));
+	world_down(&w, w.opened[1].conn, CAUSE_RESET);
+	CHECK_TOLD(&w, "freset");
+	CHECK_INT(w.opens, 2);
+	world_run(&w, SECONDS(33));
+	world_fini(&w);
+}
+
+TEST(what_came_back_unsent_from_it_waits_for_its_end)
+{
+	struct world w;
+	struct client *c = start_second(&w);
+
+	client_on_error(c, CAUSE_RESET, w.now);
+	CHECK_TOLD(&w, "");
+	CHECK_INT(w.n, 0);
+	world_down(&w, w.opened[0].conn, CAUSE_RESET);
+	CHECK_INT(w.opens, 2);
+	world_answer(&w, '2', "INVITE", 200);
+	CHECK_TOLD(&w, "r200");
+	world_run(&w, SECONDS(33));
+	world_fini(&w);
+}
+
+TEST(what_was_cancelled_is_not_sent_again)
+{
+	struct world w;
+	struct client *c = start_second(&w);
+
+	client_cancel(c, STR_NONE, w.now);
+	world_down(&w, w.opened[0].conn, CAUSE_RESET);
+	CHECK_TOLD(&w, "freset");
+	CHECK_INT(w.opens, 1);
+	world_run(&w, SECONDS(33));
+	world_fini(&w);
+}
+
 /* ---- CANCEL and ACK ---- */
 
 TEST(cancel_and_ack_take_the_connection_of_the_invite)

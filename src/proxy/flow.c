@@ -49,13 +49,20 @@ static void on_icmp(struct proxy *p, struct client *c,
 	client_on_error(c, e->cause, now);
 }
 
+/* The request has gone out on another connection since. */
+static bool is_overtaken(const struct client *c, const struct flow_event *e)
+{
+	return e->peer.conn && c->hop.conn && e->peer.conn != c->hop.conn;
+}
+
 /* A whole message of ours that was not written to its connection. */
 static void on_unsent(struct proxy *p, struct client *c,
 		      const struct flow_event *e, struct now now)
 {
 	if (c) {
 		count(p->c.counters, CNT_UNSENT_REQUEST);
-		client_on_error(c, e->cause, now);
+		if (!is_overtaken(c, e))
+			client_on_error(c, e->cause, now);
 	} else if (str_starts(e->quoted, STR("SIP/2.0 "))) {
 		count(p->c.counters, CNT_UNSENT_RESPONSE);
 		undelivered_response(p, e, now);

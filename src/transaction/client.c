@@ -115,6 +115,7 @@ static void send(struct client *c)
 	c->hop.conn = txns_send(t, &c->hop, c->image, CNT_SENT_REQUEST);
 	c->sends++;
 	flows_link(t->flows, &c->flow, c->hop.conn);
+	c->reused = flows_is_up(&c->flow);
 }
 
 /* Sends the request, timers A or E, B or F (17.1.1.2, 17.1.2.2). */
@@ -184,23 +185,43 @@ static void on_end(struct timer *timer, struct now now)
 	client_bury(c);
 }
 
+static void send_anew(struct client *c)
+{
+	c->hop.conn = 0;
+	count(c->txns->counters, CNT_RETRANS_OUT);
+	send(c);
+}
+
 /* A CANCEL that found its connection closed, or perished with it, may go over
  * another, once: what rings would ring on. */
 static void cancel_again(struct client *c)
 {
-	if (!is_reliable(c) || c->pinned || c->sends > 1)
-		return;
-	c->hop.conn = 0;
-	count(c->txns->counters, CNT_RETRANS_OUT);
-	send(c);
+	if (is_reliable(c) && !c->pinned && c->sends == 1)
+		send_anew(c);
+}
+
+/* A connection from before may have been dead for long (the peer was started
+ * anew, its address moved), which nobody learns but by sending. That is no word
+ * of the server's: the request goes over a new connection, once. Its branch is
+ * the same, so that a peer who has it after all sees a retransmission. */
+static bool was_stale(const struct client *c, enum cause cause)
+{
+	return (cause == CAUSE_RESET || cause == CAUSE_CLOSED) && c->owner &&
+	       c->state == CLIENT_CALLING && c->reused && !c->pinned &&
+	       !c->cancel_wanted && c->sends == 1;
 }
 
 void client_on_error(struct client *c, enum cause cause, struct now now)
 {
 	if (c->state > CLIENT_PROCEEDING)
 		return;
+	/* The end of its connection, which is told next, decides. */
+	if (was_stale(c, cause) && c->flow.flow)
+		return;
 	/* A stub goes on: an earlier copy of the request may have arrived. */
-	if (c->owner)
+	if (was_stale(c, cause))
+		send_anew(c);
+	else if (c->owner)
 		fail(c, cause, now);
 	else if (c->method == METHOD_CANCEL)
 		cancel_again(c);
@@ -227,7 +248,7 @@ static void on_flow_down(struct flow_link *l, enum cause cause, bool sent,
 		c->hop.conn = 0;
 	if (c->state > CLIENT_PROCEEDING)
 		return;
-	if (!sent || c->method == METHOD_CANCEL)
+	if (!sent || c->method == METHOD_CANCEL || was_stale(c, cause))
 		client_on_error(c, cause, now);
 	else if (c->owner && c->state == CLIENT_CALLING)
 		lose(c, cause, now);

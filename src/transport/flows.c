@@ -315,6 +315,11 @@ void flows_unlink(struct flow_link *l)
 	}
 }
 
+bool flows_is_up(const struct flow_link *l)
+{
+	return l->flow && l->flow->state == FLOW_OPEN;
+}
+
 /* ---- all of them ---- */
 
 static int init_maps(struct flows *fs)

@@ -106,6 +106,8 @@ struct flow_link {
 /* Links it to the connection, if that is there; unlinks it from another. */
 void flows_link(struct flows *fs, struct flow_link *l, uint64_t conn);
 void flows_unlink(struct flow_link *l);
+/* It is linked, and the connection is up. */
+bool flows_is_up(const struct flow_link *l);
 
 /* Closes all of them, as if the peers had. */
 void flows_close_all(struct flows *fs, struct now now);
