@@ -214,11 +214,12 @@ static void on_answer(void *ctx, struct query *q, const struct answer *a)
 	if (a->status == ANSWER_REPLY)
 		dns_answer_read(a->bytes, q->name, q->type, &read);
 	snprintf(w->told + n, sizeof(w->told) - n, "%s:%s ", q->name,
-		 a->status == ANSWER_TIMEOUT  ? "timeout"
-		 : a->status == ANSWER_FAILED ? "failed"
-		 : read.verdict == DNS_FOUND  ? "found"
-		 : read.verdict == DNS_FAILED ? "servfail"
-					      : "bad");
+		 a->status == ANSWER_TIMEOUT   ? "timeout"
+		 : a->status == ANSWER_FAILED  ? "failed"
+		 : a->status == ANSWER_NO_NAME ? "no_name"
+		 : read.verdict == DNS_FOUND   ? "found"
+		 : read.verdict == DNS_FAILED  ? "servfail"
+					       : "bad");
 	if (w->ask_again) {
 		w->ask_again = false;
 		query(w, 7, "again.example");
@@ -305,6 +306,17 @@ TEST(names_go_as_they_are)
 	run(&w, 2);
 	CHECK_STR(str_from(w.told), "localhost:found a:found ");
 	CHECK_INT(w.by_udp, 2);
+	world_fini(&w);
+}
+
+/* RFC 7686: nobody is to be asked. */
+TEST(names_that_are_kept_from_servers)
+{
+	world_init(&w);
+	query(&w, 0, "a.onion");
+	run(&w, 1);
+	CHECK_STR(str_from(w.told), "a.onion:no_name ");
+	CHECK_INT(w.by_udp, 0);
 	world_fini(&w);
 }
 

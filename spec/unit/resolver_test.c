@@ -295,6 +295,72 @@ TEST(that_the_resolver_is_gone_and_back_is_said_once)
 	dns_world_fini(&w);
 }
 
+/* A zone whose servers are dead is not the resolver's fault: it has answered
+ * something since. */
+TEST(a_dead_zone_is_no_dead_resolver)
+{
+	struct lookup l[5];
+
+	dns_world_init(&w, zone);
+	begin(&l[0], "a.example");
+	begin(&l[1], "b.example");
+	dns_world_run(&w, SECONDS(1));
+	begin(&l[2], "c.example");
+	dns_world_answer(&w, 2);
+	dns_world_run(&w, SECONDS(1));
+	dns_world_fail_all(&w, ANSWER_TIMEOUT);
+	CHECK_STR(str_from(w.log), "");
+	/* nor does the next one who answers end their pause */
+	begin(&l[3], "d.example");
+	dns_world_answer_all(&w);
+	CHECK_INT(look("a.example"), LOOK_FAILED);
+	CHECK_STR(str_from(w.log), "");
+	dns_world_run(&w, SECONDS(1));
+	lookup_end(&l[0], w.rs);
+	begin(&l[0], "a.example");
+	begin(&l[4], "e.example");
+	dns_world_fail_all(&w, ANSWER_TIMEOUT);
+	CHECK_STR(str_from(w.log), "dns.down ");
+	for (int i = 0; i < 5; i++)
+		lookup_end(&l[i], w.rs);
+	dns_world_fini(&w);
+}
+
+/* There are names for which nobody is asked: that says nothing of those who
+ * could be. */
+TEST(a_name_nobody_is_asked_for_is_not_there)
+{
+	struct lookup l[3];
+
+	dns_world_init(&w, zone);
+	begin(&l[0], "a.onion");
+	begin(&l[1], "b.onion");
+	dns_world_fail_all(&w, ANSWER_NO_NAME);
+	CHECK_INT(l[0].outcome, LOOK_NONE);
+	CHECK_INT(l[1].outcome, LOOK_NONE);
+	CHECK_INT(counted(CNT_DNS_A_NONE), 2);
+	CHECK_INT(begin(&l[2], "a.onion"), LOOK_NONE);
+	CHECK_STR(str_from(w.log), "");
+	for (int i = 0; i < 3; i++)
+		lookup_end(&l[i], w.rs);
+	dns_world_fini(&w);
+}
+
+/* Nothing is known of it and nobody asks: it takes no one's place. */
+TEST(a_name_that_is_not_asked_for_is_not_kept)
+{
+	struct lookup l;
+
+	dns_world_init(&w, zone);
+	w.limits.names = 1;
+	CHECK_INT(look("a.example"), LOOK_FOUND);
+	CHECK_INT(lookup_begin(&l, w.rs, "b.example", DNS_A, false, w.now), 0);
+	CHECK_INT(l.outcome, LOOK_PENDING);
+	lookup_end(&l, w.rs);
+	CHECK_INT(resolver_names(w.rs), 0);
+	dns_world_fini(&w);
+}
+
 TEST(the_longest_unused_goes)
 {
 	struct lookup busy;

@@ -301,8 +301,10 @@ static void on_answer(void *ctx, int status, int timeouts, unsigned char *bytes,
 	if (!bytes || n <= 0)
 		return;
 	copy = malloc((size_t)n);
-	if (!copy)
+	if (!copy) {
+		r->status = ARES_ENOMEM;
 		return;
+	}
 	free((char *)r->bytes.p);
 	r->bytes = (struct str){memcpy(copy, bytes, (size_t)n), (size_t)n};
 }
@@ -380,6 +382,8 @@ static struct answer answer_of(const struct request *r)
 		return (struct answer){ANSWER_REPLY, r->bytes};
 	if (r->status == ARES_ETIMEOUT)
 		return (struct answer){.status = ANSWER_TIMEOUT};
+	if (r->status == ARES_ENOTFOUND) /* c-ares says so, without asking */
+		return (struct answer){.status = ANSWER_NO_NAME};
 	return (struct answer){.status = ANSWER_FAILED};
 }
 

@@ -36,7 +36,8 @@ struct query {
 enum answer_status {
 	ANSWER_REPLY,   /* a server said something, whatever it is */
 	ANSWER_TIMEOUT, /* none did */
-	ANSWER_FAILED   /* nobody could be asked: refused, no resolver */
+	ANSWER_FAILED,  /* nobody could be asked: refused, no resolver */
+	ANSWER_NO_NAME  /* nobody is to be asked for such a name (RFC 7686) */
 };
 
 struct answer {

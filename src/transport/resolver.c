@@ -75,14 +75,6 @@ static void become_busy(struct resolver *rs, struct cached *e)
 	rs->idle_bytes -= bytes_of(e);
 }
 
-static void become_idle(struct resolver *rs, struct cached *e)
-{
-	if (e->refs || e->asked || list_linked(&e->idle))
-		return;
-	list_append(&rs->idle, &e->idle);
-	rs->idle_bytes += bytes_of(e);
-}
-
 static void forget(struct resolver *rs, struct cached *e)
 {
 	assert(!e->refs && list_empty(&e->waiting));
@@ -90,6 +82,19 @@ static void forget(struct resolver *rs, struct cached *e)
 	map_remove(&rs->names, &e->node);
 	mem_free(rs->conf.mem, e->r);
 	mem_free(rs->conf.mem, e);
+}
+
+/* It may be forgotten with the call. */
+static void become_idle(struct resolver *rs, struct cached *e)
+{
+	if (e->refs || e->asked || list_linked(&e->idle))
+		return;
+	if (!e->kept && !e->failures) {
+		forget(rs, e); /* nothing in it to be used again */
+		return;
+	}
+	list_append(&rs->idle, &e->idle);
+	rs->idle_bytes += bytes_of(e);
 }
 
 /* Room for one more name: that of the longest idle one. */
@@ -360,18 +365,13 @@ static void retry_soon(struct resolver *rs, struct cached *e, struct now now)
 }
 
 /* True when it says something about the name. */
-static bool take_reply(struct resolver *rs, struct cached *e, struct str bytes,
-		       struct now now)
+static bool take(struct resolver *rs, struct cached *e,
+		 const struct dns_answer *a, struct now now)
 {
-	struct dns_answer a;
-
-	if (note_answered(&rs->note, now))
-		each_name(rs, retry_soon, now);
-	dns_answer_read(bytes, e->q.name, e->q.type, &a);
-	note_read(&rs->note, &e->q, &a, now);
-	if (a.verdict == DNS_FAILED || a.verdict == DNS_BAD)
+	note_read(&rs->note, &e->q, a, now);
+	if (a->verdict == DNS_FAILED || a->verdict == DNS_BAD)
 		return false;
-	if (keep(rs, e, &a, now) == 0)
+	if (keep(rs, e, a, now) == 0)
 		return true;
 	count(rs->conf.counters, CNT_NOMEM);
 	return false;
@@ -380,9 +380,21 @@ static bool take_reply(struct resolver *rs, struct cached *e, struct str bytes,
 static bool take_answer(struct resolver *rs, struct cached *e,
 			const struct answer *a, struct now now)
 {
-	if (a->status == ANSWER_REPLY)
-		return take_reply(rs, e, a->bytes, now);
-	note_unanswered(&rs->note, &e->q, a->status, now);
+	struct dns_answer read = {.verdict = DNS_NONE, .ttl = UINT32_MAX};
+
+	switch (a->status) {
+	case ANSWER_REPLY:
+		if (note_answered(&rs->note, now))
+			each_name(rs, retry_soon, now);
+		dns_answer_read(a->bytes, e->q.name, e->q.type, &read);
+		return take(rs, e, &read, now);
+	case ANSWER_NO_NAME:
+		return take(rs, e, &read, now);
+	case ANSWER_TIMEOUT:
+	case ANSWER_FAILED:
+		break;
+	}
+	note_unanswered(&rs->note, &e->q, a->status, e->asked_at, now);
 	return false;
 }
 

@@ -73,8 +73,10 @@ static void say_up(struct resolver_note *n, struct now now)
 void note_init(struct resolver_note *n, const struct host *host,
 	       struct counters *counters)
 {
-	*n = (struct resolver_note){
-	    .host = host, .counters = counters, .bad_at = {INT64_MIN}};
+	*n = (struct resolver_note){.host = host,
+				    .counters = counters,
+				    .answered_at = {INT64_MIN},
+				    .bad_at = {INT64_MIN}};
 }
 
 void note_count(struct resolver_note *n, const struct query *q,
@@ -86,6 +88,7 @@ void note_count(struct resolver_note *n, const struct query *q,
 bool note_answered(struct resolver_note *n, struct now now)
 {
 	n->unanswered = 0;
+	n->answered_at = now.mono;
 	if (!n->down)
 		return false;
 	n->down = false;
@@ -114,11 +117,13 @@ void note_read(struct resolver_note *n, const struct query *q,
 }
 
 void note_unanswered(struct resolver_note *n, const struct query *q,
-		     enum answer_status status, struct now now)
+		     enum answer_status status, tick_t asked_at, struct now now)
 {
 	bool timeout = status == ANSWER_TIMEOUT;
 
 	note_count(n, q, timeout ? RESULT_TIMEOUT : RESULT_UNREACHABLE);
+	if (tick_before(asked_at, n->answered_at))
+		return;
 	n->unanswered++;
 	if (n->down || n->unanswered < DOWN_AFTER)
 		return;

@@ -25,7 +25,8 @@ struct resolver_note {
 	const struct host *host;
 	struct counters *counters;
 	unsigned unanswered; /* questions in a row */
-	bool down;           /* and it has been said */
+	tick_t answered_at;
+	bool down; /* and it has been said */
 	tick_t down_since;
 	tick_t bad_at; /* no line about bad answers before */
 };
@@ -39,8 +40,10 @@ bool note_answered(struct resolver_note *n, struct now now);
 /* What the answer said. */
 void note_read(struct resolver_note *n, const struct query *q,
 	       const struct dns_answer *a, struct now now);
-/* ANSWER_TIMEOUT, ANSWER_FAILED */
+/* ANSWER_TIMEOUT, ANSWER_FAILED. When somebody has answered another question
+ * since this one was asked, it is the name's fault, not the resolver's. */
 void note_unanswered(struct resolver_note *n, const struct query *q,
-		     enum answer_status status, struct now now);
+		     enum answer_status status, tick_t asked_at,
+		     struct now now);
 
 #endif
