@@ -56,6 +56,30 @@ sim.for_workers("a connection", function(workers)
     assert.equal(1, net:metric("tandem_connect_failures_total", { cause = "connect_timeout" }))
   end)
 
+  it("that cannot be opened is news once, until it can again", function()
+    open(workers, nil, [[
+      local pbx = sip.pool("pbx", {
+        servers = { { name = "a", uri = "sip:10.0.0.1;transport=tcp" } },
+        check = { interval = 2 } })
+      sip.route(function(req) return req:relay(pbx) end)
+    ]])
+    local function warnings()
+      return net:count("flow.down", { cause = "refused", level = "warn" })
+    end
+    a:refuse()
+    net:run(60)
+    assert(net:metric("tandem_connect_failures_total", { cause = "refused" }) > 20)
+    assert.equal(1, warnings())
+    a:resume()
+    net:run(60)
+    a:refuse()
+    a:close()
+    net:run(60)
+    assert.equal(2, warnings())
+    net:run(3600)
+    assert.equal(3, warnings())
+  end)
+
   it("may take as long to be up as the settings say", function()
     open(workers, "tcp = { connect_timeout = 0.5 }")
     a:stall()

@@ -115,7 +115,8 @@ static void send(struct client *c)
 	c->hop.conn = txns_send(t, &c->hop, c->image, CNT_SENT_REQUEST);
 	c->sends++;
 	flows_link(t->flows, &c->flow, c->hop.conn);
-	c->reused = flows_is_up(&c->flow);
+	flows_expect(&c->flow);
+	c->reused = flows_was_quiet(&c->flow);
 }
 
 /* Sends the request, timers A or E, B or F (17.1.1.2, 17.1.2.2). */
@@ -200,10 +201,11 @@ static void cancel_again(struct client *c)
 		send_anew(c);
 }
 
-/* A connection from before may have been dead for long (the peer was started
- * anew, its address moved), which nobody learns but by sending. That is no word
- * of the server's: the request goes over a new connection, once. Its branch is
- * the same, so that a peer who has it after all sees a retransmission. */
+/* A connection that had fallen quiet may have been dead for long (the peer was
+ * started anew, its address moved), which nobody learns but by sending. That is
+ * no word of the server's: the request goes over a new connection, once. Its
+ * branch is the same, so that a peer who has it after all sees a
+ * retransmission. */
 static bool was_stale(const struct client *c, enum cause cause)
 {
 	return (cause == CAUSE_RESET || cause == CAUSE_CLOSED) && c->owner &&
@@ -463,6 +465,7 @@ void client_on_response(struct client *c, struct msg *m,
 			const struct msg_key *key, struct now now)
 {
 	assert(!m->is_request && c->state != CLIENT_TERMINATED);
+	flows_answered(&c->flow);
 	if (m->status < 200)
 		on_1xx(c, m, key, now);
 	else if (!c->invite)

@@ -85,7 +85,7 @@ struct client {
 	bool cancel_wanted, cancel_sent;
 	bool abandoned; /* given up by its user: a stub once unowned */
 	bool pinned;    /* its hop named a connection: no other will do */
-	bool reused;    /* it went out on one that had been up before */
+	bool reused;    /* it went out on one that had fallen quiet */
 	struct hop hop; /* with the connection it has used */
 	struct flow_link flow; /* of that connection, while an answer is due */
 	char branch[BRANCH_LEN];

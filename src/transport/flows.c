@@ -15,7 +15,7 @@ static uint64_t hash_conn(const struct flows *fs, uint64_t conn)
 	return siphash_end(&h);
 }
 
-static uint64_t hash_peer(const struct flows *fs, const struct hop *hop)
+uint64_t flow_hash_peer(const struct flows *fs, const struct hop *hop)
 {
 	struct siphash h;
 
@@ -73,7 +73,7 @@ static bool leads_to(const struct map_node *node, const void *key)
 struct flow *flow_towards(const struct flows *fs, const struct hop *to)
 {
 	struct map_node *node =
-	    map_find(&fs->by_peer, hash_peer(fs, to), leads_to, to);
+	    map_find(&fs->by_peer, flow_hash_peer(fs, to), leads_to, to);
 
 	return node ? container_of(node, struct flow, by_peer) : NULL;
 }
@@ -155,7 +155,7 @@ void flow_enter(struct flow *f, enum flow_state state, int64_t limit)
 	f->state = state;
 	list_append(&fs->all, &f->link);
 	fs->n++;
-	map_add(&fs->by_peer, &f->by_peer, hash_peer(fs, &f->hop));
+	map_add(&fs->by_peer, &f->by_peer, flow_hash_peer(fs, &f->hop));
 	timer_arm(fs->c.timers, &f->limit, tick_add(f->since, limit));
 	timer_arm(fs->c.timers, &f->idle,
 		  tick_add(f->since, fs->c.limits->idle));
@@ -201,6 +201,7 @@ static void tell_waiting(struct flow *f, enum cause cause, struct now now)
 		struct flow_link *l =
 		    container_of(first, struct flow_link, link);
 
+		flows_answered(l);
 		list_remove(&l->link);
 		l->flow = NULL;
 		if (l->on_down)
@@ -307,6 +308,7 @@ void flows_unlink(struct flow_link *l)
 
 	if (!f)
 		return;
+	flows_answered(l);
 	l->flow = NULL;
 	list_remove(&l->link);
 	if (f->state == FLOW_REMOTE && list_empty(&f->waiting)) {
@@ -315,9 +317,26 @@ void flows_unlink(struct flow_link *l)
 	}
 }
 
-bool flows_is_up(const struct flow_link *l)
+void flows_expect(struct flow_link *l)
 {
-	return l->flow && l->flow->state == FLOW_OPEN;
+	if (!l->flow || l->unanswered)
+		return;
+	l->unanswered = true;
+	l->flow->unanswered++;
+}
+
+void flows_answered(struct flow_link *l)
+{
+	if (!l->unanswered)
+		return;
+	l->unanswered = false;
+	l->flow->unanswered--;
+}
+
+bool flows_was_quiet(const struct flow_link *l)
+{
+	return l->flow && l->flow->state == FLOW_OPEN &&
+	       l->flow->unanswered == (l->unanswered ? 1 : 0);
 }
 
 /* ---- all of them ---- */

@@ -98,6 +98,7 @@ bool flows_may_have(const struct flows *fs, uint64_t conn);
 struct flow_link {
 	struct list link;
 	struct flow *flow;
+	bool unanswered; /* flows_expect */
 	/* May be NULL. It has ended and was unlinked; `sent`: it had been up,
 	 * so that the peer may have what it was sent. May send and link. */
 	void (*on_down)(struct flow_link *l, enum cause cause, bool sent,
@@ -106,8 +107,11 @@ struct flow_link {
 /* Links it to the connection, if that is there; unlinks it from another. */
 void flows_link(struct flows *fs, struct flow_link *l, uint64_t conn);
 void flows_unlink(struct flow_link *l);
-/* It is linked, and the connection is up. */
-bool flows_is_up(const struct flow_link *l);
+/* What was sent on it for this one asks for an answer; that has come. */
+void flows_expect(struct flow_link *l);
+void flows_answered(struct flow_link *l);
+/* The connection is up, and all that others sent on it has been answered. */
+bool flows_was_quiet(const struct flow_link *l);
 
 /* Closes all of them, as if the peers had. */
 void flows_close_all(struct flows *fs, struct now now);

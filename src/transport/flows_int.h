@@ -48,6 +48,7 @@ struct flow {
 	struct timer limit; /* to be up; for a first message, or the rest */
 	struct timer idle;
 	struct list waiting; /* flow_link */
+	unsigned unanswered; /* of them */
 	struct frame frame;
 	struct backlog late;
 };
@@ -75,6 +76,15 @@ struct flow_lines {
 	uint64_t skipped;
 };
 
+/* Failures to connect that were told of: the same one again, every few seconds
+ * for as long as a server is down, is no news. */
+enum { FLOW_TOLD = 64 }; /* of more the oldest is forgotten */
+
+struct flow_told {
+	uint64_t peer, what; /* hashes */
+	tick_t at;
+};
+
 struct flows {
 	struct flows_conf c;
 	struct map by_conn, by_peer, sources;
@@ -85,10 +95,14 @@ struct flows {
 	struct list unsent;
 	struct timer give_back; /* tells their senders */
 	struct flow_lines up, down, refused;
+	struct flow_told told[FLOW_TOLD];
+	unsigned told_next;
 };
 
 /* ---- flows.c ---- */
 struct flow *flow_find(const struct flows *fs, uint64_t conn);
+/* Of transport and address. */
+uint64_t flow_hash_peer(const struct flows *fs, const struct hop *hop);
 /* One that may carry what goes to this hop, or NULL. */
 struct flow *flow_towards(const struct flows *fs, const struct hop *to);
 /* A new one with its own copy of the hop; NULL when memory ran out. */

@@ -22,6 +22,54 @@ static bool take_line(struct flow_lines *l, struct now now, uint64_t *skipped_r)
 	return true;
 }
 
+/* ---- what was told already ---- */
+
+enum { AGAIN_S = 3600 }; /* so that the log of today says it, too */
+
+static uint64_t hash_failure(const struct flows *fs, const struct hop *peer,
+			     enum cause cause, struct str text)
+{
+	struct siphash h;
+
+	siphash_init(&h, fs->c.map_key);
+	siphash_u64(&h, (uint64_t)cause);
+	siphash_str(&h, text);
+	siphash_str(&h, str_from(peer->tls_name ? peer->tls_name : ""));
+	return siphash_end(&h);
+}
+
+/* Remembers it; true when that was known. */
+static bool was_told(struct flows *fs, const struct hop *peer, enum cause cause,
+		     struct str text, struct now now)
+{
+	struct flow_told this = {.peer = flow_hash_peer(fs, peer),
+				 .what = hash_failure(fs, peer, cause, text),
+				 .at = now.mono};
+
+	for (unsigned i = 0; i < FLOW_TOLD; i++) {
+		struct flow_told *t = &fs->told[i];
+
+		if (t->peer != this.peer || t->what != this.what)
+			continue;
+		if (tick_diff(now.mono, t->at) < SECONDS(AGAIN_S))
+			return true;
+		*t = this;
+		return false;
+	}
+	fs->told[fs->told_next++ % FLOW_TOLD] = this;
+	return false;
+}
+
+/* It can be reached: whatever fails next is news. */
+static void forget_told(struct flows *fs, const struct hop *peer)
+{
+	uint64_t hash = flow_hash_peer(fs, peer);
+
+	for (unsigned i = 0; i < FLOW_TOLD; i++)
+		if (fs->told[i].peer == hash)
+			fs->told[i] = (struct flow_told){0};
+}
+
 static const struct addr *listener_addr(const struct flows *fs,
 					const struct hop *hop)
 {
@@ -53,6 +101,8 @@ void flow_log_up(struct flow *f, struct now now)
 
 	count(fs->c.counters,
 	      f->accepted ? CNT_FLOW_ACCEPTED : CNT_FLOW_OPENED);
+	if (!f->accepted)
+		forget_told(fs, &f->hop);
 	if (!take_line(&fs->up, now, &skipped))
 		return;
 	{
@@ -155,7 +205,7 @@ static void log_ending(struct flows *fs, const struct ending *x, struct now now)
 {
 	uint64_t skipped = 0;
 
-	if (!take_line(&fs->down, now, &skipped))
+	if (x->level != LOG_DEBUG && !take_line(&fs->down, now, &skipped))
 		return;
 	{
 		struct log_field field[] = {
@@ -197,10 +247,13 @@ void flow_log_down(struct flow *f, enum flow_why why, enum cause cause,
 	    .seconds = (double)tick_diff(now.mono, f->since) / 1e6,
 	};
 
-	if (was_up)
+	if (was_up) {
 		count_end(c, why, cause);
-	else
+	} else {
 		count_failure(c, cause);
+		if (was_told(f->fs, &f->hop, cause, text, now))
+			x.level = LOG_DEBUG;
+	}
 	log_ending(f->fs, &x, now);
 }
 
