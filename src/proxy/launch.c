@@ -193,8 +193,7 @@ static int write(struct attempt *a, struct now now, struct str *bytes_r)
 	int err = forward_write(a->req, a, bytes_r);
 
 	if (err || !(bytes_r->n > udp_max || a->way->by_tcp) ||
-	    !way_by_tcp(a->req->proxy, a->way, &a->req->from, now,
-			&a->target.hop))
+	    !way_by_tcp(a->req->proxy, a->way, now, &a->target.hop))
 		return err;
 	a->for_size = true;
 	return forward_write(a->req, a, bytes_r);
@@ -205,9 +204,12 @@ static enum cause leave(struct attempt *a, struct now now)
 {
 	struct request *r = a->req;
 	struct proxy *p = r->proxy;
+	int64_t left = time_left(a, now);
 	struct str bytes;
 	int err;
 
+	if (left < 0)
+		return CAUSE_DNS_TIMEOUT; /* the look-up has used it up */
 	if (!a->target.flow &&
 	    !forward_go_on(p, &r->from, r->route.door, &a->target.hop))
 		return CAUSE_NO_SOURCE;
@@ -220,7 +222,7 @@ static enum cause leave(struct attempt *a, struct now now)
 		return err == ERR_LIMIT ? CAUSE_TOO_BIG : CAUSE_NO_SOURCE;
 	}
 	/* Armed before Timer B, so that in one millisecond it comes first. */
-	attempt_arm(a, LIMIT_TIMEOUT, time_left(a, now), now);
+	attempt_arm(a, LIMIT_TIMEOUT, left, now);
 	a->client =
 	    client_new(p->c.txns, r->server, &a->owner, r->msg.method_id,
 		       &a->target.hop, a->branch, bytes, now);
@@ -255,8 +257,8 @@ static bool may_go_on(struct attempt *a, struct now now)
 	const struct request *r = a->req;
 
 	return !a->got_1xx && !r->decided && !r->final_sent && !r->dropped &&
-	       way_goes_on(r->proxy, a->way, &r->from, &a->target.hop,
-			   a->for_size, a->cause, now) &&
+	       way_goes_on(r->proxy, a->way, &a->target.hop, a->for_size,
+			   a->cause, now) &&
 	       time_left(a, now) >= 0;
 }
 
@@ -326,7 +328,7 @@ static void name_server(struct attempt *a)
 	struct way *way = a->way;
 	struct member *m;
 
-	if (!a->target.by_route || a->target.member)
+	if (!a->target.by_route || a->target.member || a->target.flow)
 		return;
 	m = follow_member(a->req, &way->hop[0].addr);
 	a->target.member = m;

@@ -90,10 +90,10 @@ struct member {
 	/* Addresses that are in the script; none for a name. What counts is
 	 * what a worker knows: proxy_places(). */
 	struct server_places places;
-	uint32_t moves;          /* grows when those become others */
-	bool fixed_transport;    /* its URI says which: size is no reason for
-				  * another (RFC 3261 18.1.1) */
-	uint8_t tls;             /* hop.tls: which client opens connections */
+	uint32_t moves;       /* grows when those become others */
+	bool fixed_transport; /* its URI says which: size is no reason for
+			       * another (RFC 3261 18.1.1) */
+	uint8_t tls;          /* hop.tls: which client opens connections */
 	/* Who it has to prove to be over TLS: the host of its URI, unless the
 	 * script says another name. "": none. */
 	char tls_name[DNS_NAME];

@@ -258,7 +258,7 @@ static bool write_sized(struct own *o, char branch[BRANCH_LEN], struct buf *b,
 	if (!write_request(o, branch, b))
 		return false;
 	o->for_size = (b->n > udp_max || o->way.by_tcp) &&
-		      way_by_tcp(o->proxy, &o->way, NULL, now, &o->conf.hop);
+		      way_by_tcp(o->proxy, &o->way, now, &o->conf.hop);
 	if (!o->for_size)
 		return true;
 	buf_arena(b, scratch, 512);
@@ -468,8 +468,8 @@ void own_on_response(struct owner *owner, struct msg *m, struct now now)
 static bool goes_on(struct own *o, enum cause cause, struct now now)
 {
 	return !o->got_1xx && !o->conf.dialog &&
-	       way_goes_on(o->proxy, &o->way, NULL, &o->conf.hop, o->for_size,
-			   cause, now);
+	       way_goes_on(o->proxy, &o->way, &o->conf.hop, o->for_size, cause,
+			   now);
 }
 
 void own_on_failure(struct owner *owner, enum cause cause, struct now now)

@@ -261,8 +261,8 @@ static bool is_closed(enum cause cause)
 
 /* ---- by size ---- */
 
-bool way_by_tcp(struct proxy *p, const struct way *w, const struct hop *from,
-		struct now now, struct hop *hop)
+bool way_by_tcp(struct proxy *p, const struct way *w, struct now now,
+		struct hop *hop)
 {
 	struct hop tcp = *hop;
 
@@ -270,7 +270,7 @@ bool way_by_tcp(struct proxy *p, const struct way *w, const struct hop *from,
 	if (hop->transport != TRANSPORT_UDP || w->fixed ||
 	    p->c.settings->udp_max == 0 ||
 	    shun_has(&p->shunned, SHUN_NO_TCP, &tcp, now.mono) ||
-	    !forward_choose_source(p, from, &tcp))
+	    !forward_choose_source(p, hop, &tcp))
 		return false;
 	*hop = tcp;
 	return true;
@@ -278,29 +278,26 @@ bool way_by_tcp(struct proxy *p, const struct way *w, const struct hop *from,
 
 /* The same address again by the other transport: UDP when TCP was only for the
  * size and does not work, TCP when it was too big for UDP after all. */
-static void step_back(struct proxy *p, struct way *w, const struct hop *from,
-		      const struct hop *hop, bool for_size, enum cause cause,
-		      struct now now)
+static void step_back(struct proxy *p, struct way *w, const struct hop *hop,
+		      bool for_size, enum cause cause, struct now now)
 {
 	struct hop other = *hop;
 
 	if (for_size && cause != CAUSE_NO_SOURCE) {
 		shun_add(&p->shunned, SHUN_NO_TCP, hop, now.mono);
 		w->next--;
-	} else if (cause == CAUSE_TOO_BIG &&
-		   way_by_tcp(p, w, from, now, &other)) {
+	} else if (cause == CAUSE_TOO_BIG && way_by_tcp(p, w, now, &other)) {
 		w->by_tcp = true;
 		w->next--;
 	}
 }
 
-bool way_goes_on(struct proxy *p, struct way *w, const struct hop *from,
-		 const struct hop *hop, bool for_size, enum cause cause,
-		 struct now now)
+bool way_goes_on(struct proxy *p, struct way *w, const struct hop *hop,
+		 bool for_size, enum cause cause, struct now now)
 {
 	w->by_tcp = false;
 	if (!is_closed(cause))
 		return false;
-	step_back(p, w, from, hop, for_size, cause, now);
+	step_back(p, w, hop, for_size, cause, now);
 	return w->next < w->n;
 }

@@ -47,16 +47,15 @@ int way_of_uri(const struct proxy *p, struct str uri, uint64_t seed,
 int way_of_places(const struct proxy *p, const struct places *found,
 		  struct arena *a, tick_t now, struct way *w);
 /* RFC 3261 18.1.1: *hop by TCP instead, for what is too big for UDP, unless who
- * named the target chose UDP or the peer is known not to take TCP. `from`: as
- * for forward_choose_source. False: it stays as it is. */
-bool way_by_tcp(struct proxy *p, const struct way *w, const struct hop *from,
-		struct now now, struct hop *hop);
+ * named the target chose UDP or the peer is known not to take TCP; from where
+ * it would have left by UDP. False: it stays as it is. */
+bool way_by_tcp(struct proxy *p, const struct way *w, struct now now,
+		struct hop *hop);
 /* After a failure at `hop`: is there more? When it says that there is no way to
  * that address (and no silence), the next one, or the same one by the other
  * transport: UDP if TCP was chosen `for_size`, TCP if it was too big. */
-bool way_goes_on(struct proxy *p, struct way *w, const struct hop *from,
-		 const struct hop *hop, bool for_size, enum cause cause,
-		 struct now now);
+bool way_goes_on(struct proxy *p, struct way *w, const struct hop *hop,
+		 bool for_size, enum cause cause, struct now now);
 /* The seed of a call. */
 uint64_t way_seed(const struct proxy *p, struct str call_id);
 
