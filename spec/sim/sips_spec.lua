@@ -82,6 +82,21 @@ sim.for_workers("sips", function(workers)
     assert.equal(200, alice:call(uri).code)
   end)
 
+  it("in a dialog neither, be it an ACK", function()
+    open { udp }
+    for _, method in ipairs { "ACK", "INFO" } do
+      policy.send(plain, method, "sips:bob@192.0.2.9:5060", {
+        to_tag = "1", to = "10.0.0.100:5060",
+        route = { "<sip:10.0.0.100;lr>", "<sip:192.0.2.9;lr>" },
+      })
+    end
+    local nobody = net:uas("192.0.2.9", "nobody")
+    net:run(1)
+    assert.equal(0, #nobody.received)
+    assert.equal(500, plain.received[#plain.received].code)
+    assert.equal(1, net:metric("tandem_dropped_total", { reason = "stray_ack" }))
+  end)
+
   it("goes on to a server that speaks TLS", function()
     open { udp, tls }
     assert.equal("s", alice:call(secure).server)
