@@ -61,7 +61,7 @@ static int write_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 		err = forward_strictly(e, route->uri, route->next);
 	if (!err)
 		err = add_via(p, m, key, from, &to->hop, e);
-	return err ? err : edits_write(e, out);
+	return err ? err : forward_put(p, e, &to->hop, out);
 }
 
 /* One message's: where it is from, and what was found for its next hop. */

@@ -167,6 +167,11 @@ bool forward_go_on(struct proxy *p, const struct hop *from, int door,
 		   struct hop *hop);
 /* Takes this listener, if it can reach hop->addr; false: it cannot. */
 bool forward_use_listener(struct proxy *p, unsigned listener, struct hop *hop);
+/* Writes the message with its edits as it goes to this hop: on a stream it has
+ * a Content-Length (18.3), also when it came in a datagram without. 0 or ERR_*.
+ */
+int forward_put(struct proxy *p, const struct edits *e, const struct hop *to,
+		struct buf *out);
 /* Writes the request for an attempt; 0 or ERR_*. Fills att->branch. */
 int forward_write(struct request *r, struct attempt *att, struct str *out_r);
 /* The Request-URI it leaves with is a sips one. */

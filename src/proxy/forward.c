@@ -226,6 +226,22 @@ static int add_via(struct request *r, struct attempt *att, struct edits *e)
 			  : ERR_NOMEM;
 }
 
+/* Step 9. */
+int forward_put(struct proxy *p, const struct edits *e, const struct hop *to,
+		struct buf *out)
+{
+	const struct msg *m = e->msg;
+	struct edits own;
+	int err;
+
+	if (!transport_reliable((enum transport)to->transport) ||
+	    m->has_length || e->has_body)
+		return edits_write(e, out);
+	edits_copy(&own, e, p->c.scratch);
+	err = edit_body(&own, m->body);
+	return err ? err : edits_write(&own, out);
+}
+
 int forward_write(struct request *r, struct attempt *att, struct str *out_r)
 {
 	struct edits e;
@@ -249,9 +265,9 @@ int forward_write(struct request *r, struct attempt *att, struct str *out_r)
 		err = add_via(r, att, &e);
 	if (err)
 		return err;
-	/* step 9: Content-Length is the caller's; on a stream it was there */
+	/* step 9: Content-Length */
 	buf_arena(&b, r->proxy->c.scratch, r->msg.raw.n + 512);
-	err = edits_write(&e, &b);
+	err = forward_put(r->proxy, &e, &att->target.hop, &b);
 	*out_r = buf_str(&b);
 	return err;
 }

@@ -14,7 +14,7 @@ static void forward_up(struct proxy *p, struct client *c, struct msg *m,
 	edits_init(&e, m, p->c.scratch);
 	edit_pop_value(&e, HDR_VIA);
 	buf_arena(&b, p->c.scratch, m->raw.n);
-	if (edits_write(&e, &b) != 0) {
+	if (forward_put(p, &e, &c->up->from, &b) != 0) {
 		count(p->c.counters, CNT_NOMEM);
 		return; /* the server repeats it */
 	}

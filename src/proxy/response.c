@@ -98,7 +98,7 @@ int response_send(struct request *r, struct msg *m, struct edits *e, int code,
 	int err;
 
 	buf_arena(&b, r->proxy->c.scratch, m->raw.n + 64);
-	err = edits_write(e, &b);
+	err = forward_put(r->proxy, e, &r->server->from, &b);
 	if (err)
 		count(r->proxy->c.counters, CNT_NOMEM);
 	else
