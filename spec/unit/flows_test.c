@@ -340,6 +340,26 @@ TEST(too_many_are_not_opened)
 	world_fini(&w);
 }
 
+TEST(those_who_come_leave_room_for_ours)
+{
+	struct world w;
+	struct hop to = hop(TRANSPORT_TCP, "10.0.0.1:5060");
+	char from[32];
+
+	world_init(&w);
+	w.limits.connections = 20;
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(from, sizeof(from), "10.0.1.%u:40000", i);
+		accept_one(&w, TRANSPORT_TCP, from, 2 * (i + 1));
+	}
+	CHECK_INT(flows_count(w.fs), 18);
+	CHECK_INT(w.counters.v[CNT_FLOW_REFUSED_ALL], 2);
+	TOLD(&w, "close|close");
+	CHECK(send_to(&w, &to, "x") != 0);
+	TOLD(&w, "open 10.0.0.1:5060|send x");
+	world_fini(&w);
+}
+
 /* ---- ends ---- */
 
 TEST(a_named_one_that_is_gone_is_not_replaced)

@@ -4,6 +4,12 @@
  */
 #include "transport/flows_int.h"
 
+enum {
+	/* One in so many is for those that we open: a crowd that comes in must
+	 * not keep us from our servers. */
+	OURS = 10
+};
+
 static uint64_t hash_ip(const struct flows *fs, const struct addr *a)
 {
 	struct addr ip = *a;
@@ -70,7 +76,7 @@ void flow_accept(struct flows *fs, const struct hop *peer, struct now now)
 	struct source *s;
 	struct flow *f;
 
-	if (fs->n >= l->connections) {
+	if (fs->n >= l->connections - l->connections / OURS) {
 		refuse(fs, peer, CNT_FLOW_REFUSED_ALL, "connections", now);
 		return;
 	}
