@@ -466,6 +466,37 @@ TEST(without_descriptors_accepting_pauses)
 	end(&w);
 }
 
+/* For names, files, routes and servers. */
+TEST(the_last_descriptors_are_not_for_who_connects)
+{
+	struct rlimit old, few;
+	struct streams_stats stats;
+	struct world w;
+	int fd, spare;
+	char c;
+
+	begin(&w, "127.0.0.1");
+	logsink_set_level(w.log, (enum log_level) - 1); /* expected noise */
+	fd = dial(&w.at);
+	spare = dup(fd);
+	close(spare);
+	getrlimit(RLIMIT_NOFILE, &old);
+	few = old;
+	few.rlim_cur = (rlim_t)spare + 2; /* two are left */
+	CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+	turn(&w, 0.3);
+	streams_stats(w.ss, &stats);
+	CHECK_INT(stats.pauses, 1);
+	CHECK(!strstr(w.told, "up"));
+	CHECK_INT(recv(fd, &c, 1, MSG_DONTWAIT), 0); /* and is told so */
+	close(fd);
+	CHECK(setrlimit(RLIMIT_NOFILE, &old) == 0);
+	fd = dial(&w.at);
+	until(&w, "up accepted;");
+	close(fd);
+	end(&w);
+}
+
 TEST(listens_where_it_may_be_one_day)
 {
 	struct world w;

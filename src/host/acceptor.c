@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,6 +20,10 @@ enum {
 	ACCEPTS = 16,
 	/* Without descriptors: until it is worth another try. Seconds. */
 	PAUSE_S = 1,
+	/* Descriptors that are not for who connects, or a quarter where there
+	 * are few: without any no server is reached, no name and no route
+	 * looked up, no snapshot written. */
+	RESERVE = 128,
 	/* TLS handshakes at once; the core does not know of them yet, so its
 	 * own limits do not hold. */
 	SHAKING_MAX = 512,
@@ -128,6 +133,18 @@ static void welcome(struct acceptor *a, int fd, const struct sockaddr *sa)
 		close(fd);
 }
 
+/* The kernel gives out the lowest that is free. */
+static bool is_reserved(int fd)
+{
+	struct rlimit l;
+	rlim_t n;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur == RLIM_INFINITY)
+		return false;
+	n = l.rlim_cur / 4 < RESERVE ? l.rlim_cur / 4 : RESERVE;
+	return (rlim_t)fd >= l.rlim_cur - n;
+}
+
 /* False: enough for this turn. */
 static bool accept_one(struct acceptor *a)
 {
@@ -136,6 +153,11 @@ static bool accept_one(struct acceptor *a)
 	int fd = accept4(a->fd, (struct sockaddr *)&sa, &len,
 			 SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+	if (fd >= 0 && is_reserved(fd)) {
+		close(fd);
+		pause_accepting(a, EMFILE);
+		return false;
+	}
 	if (fd >= 0) {
 		if (a->is_paused)
 			say(a, LOG_INFO, "resumed", "");
