@@ -589,22 +589,33 @@ TEST(each_message_has_its_own_time)
 	world_fini(&w);
 }
 
-TEST(what_waits_goes_with_its_connection)
+/* Who says something and closes has said it, however much it was. */
+TEST(what_came_before_the_end_is_read)
 {
+	static const char bad[] = "abc sip:x SIP/2.0\r\n\r\n";
 	struct world w;
 	struct hop peer;
-	char all[400];
+	char all[100 * sizeof(MESSAGE) + sizeof(bad)] = "";
 
-	world_init(&w);
-	peer = accept_one(&w, TRANSPORT_TCP, "10.0.0.1:40000", 2);
-	for (size_t i = 0; i < sizeof(all); i++)
-		all[i] = i % 2 ? '\n' : '\r';
-	flows_receive(w.fs, &peer, (struct str){all, sizeof(all)}, w.now);
-	CHECK_INT(w.counters.v[CNT_FLOW_PONG], 64);
-	event(&w, FLOW_DOWN, &peer, true, CAUSE_CLOSED);
-	run(&w, SECONDS(1));
-	CHECK_INT(w.counters.v[CNT_FLOW_PONG], 64);
-	world_fini(&w);
+	for (int garbage = 0; garbage < 2; garbage++) {
+		world_init(&w);
+		peer = accept_one(&w, TRANSPORT_TCP, "10.0.0.1:40000", 2);
+		for (size_t i = 0; i < 100; i++)
+			memcpy(all + i * (sizeof(MESSAGE) - 1), MESSAGE,
+			       sizeof(MESSAGE) - 1);
+		if (garbage)
+			strcat(all, bad);
+		flows_receive(w.fs, &peer, str_from(all), w.now);
+		CHECK_INT(strlen(w.told), 64 * strlen("got abc|") - 1);
+		event(&w, FLOW_DOWN, &peer, true, CAUSE_CLOSED);
+		CHECK(strlen(w.told) >= 100 * strlen("got abc|") - 1);
+		CHECK_INT(garbage, strstr(w.told, "|bad 400") != NULL);
+		CHECK_INT(flows_count(w.fs), 0);
+		w.told[0] = '\0';
+		run(&w, SECONDS(1));
+		TOLD(&w, "");
+		world_fini(&w);
+	}
 }
 
 /* ---- memory ---- */

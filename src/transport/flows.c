@@ -253,10 +253,10 @@ void flows_on_event(struct flows *fs, const struct flow_event *e,
 	if (e->kind != FLOW_DOWN)
 		return;
 	f = flow_find(fs, e->peer.conn);
-	if (f)
-		flow_end(f, WHY_NETWORK, e->cause, e->text, now);
-	else if (e->accepted)
+	if (!f && e->accepted)
 		flow_log_no_handshake(fs, e, now);
+	else if (f && flow_read_rest(f, now))
+		flow_end(f, WHY_NETWORK, e->cause, e->text, now);
 }
 
 void flows_on_post_down(struct flows *fs, const struct post *post,

@@ -121,6 +121,9 @@ void flow_leave_source(struct flow *f);
 
 /* ---- flows_read.c ---- */
 void flow_on_more(struct timer *t, struct now now);
+/* The peer has ended it: what came before that is read now. False: it has ended
+ * with that. */
+bool flow_read_rest(struct flow *f, struct now now);
 void flow_drop_backlog(struct flow *f);
 
 /* ---- flows_send.c ---- */

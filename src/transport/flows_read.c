@@ -133,16 +133,27 @@ void flows_receive(struct flows *fs, const struct hop *from, struct str bytes,
 		wait_or_end(f, bytes, now);
 }
 
-static void read_late(struct flow *f, struct now now)
+/* False: it has ended. */
+static bool read_late(struct flow *f, struct now now)
 {
 	struct backlog *b = &f->late;
 	struct str piece = {b->p + b->at, b->n - b->at};
 
 	if (!read_piece(f, &piece, now))
-		return;
+		return false;
 	b->at = b->n - piece.n;
 	if (!piece.n)
 		flow_drop_backlog(f);
+	return true;
+}
+
+bool flow_read_rest(struct flow *f, struct now now)
+{
+	bool is_there = true;
+
+	while (is_there && list_linked(&f->late.link))
+		is_there = read_late(f, now);
+	return is_there;
 }
 
 /* One turn for each of those that wait. */
