@@ -6,6 +6,8 @@
 
 #include "transport/dns_answer.h"
 
+enum { DNS_TXT = 16 };
+
 static struct dns_text t;
 static struct dns_answer a;
 
@@ -108,6 +110,22 @@ TEST(an_alias_of_nothing)
 	dns_text_soa(&t, "example", 30, 20);
 	CHECK_INT(answer_to("a.example", DNS_A), DNS_NONE);
 	CHECK_INT(a.ttl, 20);
+}
+
+/* RFC 2308 2.1: what is not there is the name at the end, and it is the zone of
+ * that one which says for how long. */
+TEST(an_alias_of_no_name)
+{
+	dns_text_init(&t, "a.example", DNS_A, 3);
+	dns_text_record(&t, DNS_ANSWER, "a.example", DNS_CNAME, 60, "b.other");
+	dns_text_soa(&t, "other", 30, 20);
+	CHECK_INT(answer_to("a.example", DNS_A), DNS_NONE);
+	CHECK_INT(a.ttl, 20);
+	dns_text_init(&t, "a.example", DNS_A, 3);
+	dns_text_record(&t, DNS_ANSWER, "a.example", DNS_CNAME, 7, "b.other");
+	dns_text_soa(&t, "other", 30, 20);
+	CHECK_INT(answer_to("a.example", DNS_A), DNS_NONE);
+	CHECK_INT(a.ttl, 7);
 }
 
 static void chain(int aliases)
@@ -328,6 +346,38 @@ TEST(bad_names)
 		label[i] = 63;
 	label[255] = 0;
 	CHECK_INT(with_name(label, 256), DNS_BAD); /* 254 characters */
+}
+
+/* A name that is found over so many pointers was made to be read for long. */
+static enum dns_verdict with_pointers(int n)
+{
+	size_t last = 12;
+
+	ask("a.example", DNS_A); /* the name begins at 12 */
+	dns_text_rr(&t, DNS_ANSWER, "x", DNS_TXT, 60);
+	for (int i = 1; i < n; i++) {
+		dns_text_u16(&t, 0xc000 | (unsigned)last);
+		last = t.n - 2;
+	}
+	dns_text_record(&t, DNS_ANSWER, "", DNS_A, 60, "10.0.0.1");
+	t.n -= 15; /* the owner is a pointer instead of the root */
+	dns_text_u16(&t, 0xc000 | (unsigned)last);
+	dns_text_u16(&t, DNS_A);
+	dns_text_u16(&t, 1);
+	dns_text_u16(&t, 0);
+	dns_text_u16(&t, 60);
+	t.rdata = t.n;
+	dns_text_u16(&t, 0);
+	dns_text_u16(&t, 0x0a00);
+	dns_text_u16(&t, 1);
+	return answer_to("a.example", DNS_A);
+}
+
+TEST(pointers_are_bounded)
+{
+	CHECK_INT(with_pointers(1), DNS_FOUND);
+	CHECK_INT(with_pointers(127), DNS_FOUND);
+	CHECK_INT(with_pointers(128), DNS_NONE);
 }
 
 TEST(malformed_records)

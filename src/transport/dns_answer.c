@@ -12,6 +12,7 @@ enum {
 	CLASS_IN = 1,
 	LABEL_MAX = 63,
 	POINTER = 0xc0,
+	POINTERS = 127,  /* in a name: more than there can be labels */
 	NAME_TEXT = 253, /* RFC 1035: 255 bytes, as text without the last dot */
 	RR_FIXED = 10,   /* type, class, TTL, length */
 	RRS = 128        /* of the answer section that are looked at */
@@ -74,6 +75,7 @@ static enum name read_name(struct str m, size_t at, char out[DNS_NAME],
 {
 	enum name is = NAME_OK;
 	size_t n = 0, end = 0, from = at;
+	unsigned pointers = 0;
 
 	while (at < m.n && byte_at(m, at) != 0) {
 		unsigned len = byte_at(m, at);
@@ -81,7 +83,7 @@ static enum name read_name(struct str m, size_t at, char out[DNS_NAME],
 		if (len >= POINTER) {
 			size_t to;
 
-			if (at + 2 > m.n)
+			if (at + 2 > m.n || ++pointers > POINTERS)
 				return NAME_BAD;
 			to = u16_at(m, at) & 0x3fffu;
 			if (to >= from)
@@ -391,8 +393,9 @@ static enum dns_verdict read_answers(struct reader *r, size_t authority,
 	bool any = false;
 
 	memcpy(name, question, strlen(question) + 1);
-	for (unsigned i = 0; !no_name; i++) {
-		if (!collect(r, name, type, &any))
+	for (unsigned i = 0;; i++) {
+		/* RFC 2308 2.1: it is the last alias that is not there */
+		if (!no_name && !collect(r, name, type, &any))
 			return DNS_BAD;
 		if (any || !follow_alias(r, name))
 			break;
