@@ -8,6 +8,8 @@
 static const struct zone_line zone[] = {
     {"far.example", DNS_A, 60, "10.0.0.5"},
     {"next.example", DNS_A, 60, "10.0.0.6"},
+    {"both.example", DNS_A, 60, "10.0.0.1"},
+    {"both.example", DNS_A, 60, "10.0.0.2"},
     {NULL, 0, 0, NULL},
 };
 
@@ -122,6 +124,32 @@ TEST(names_are_looked_up_no_longer_than_the_try_lasts)
 	CHECK_INT(w->last.kind, OUTCOME_TRANSPORT);
 	CHECK_INT(w->last.cause, CAUSE_DNS_TIMEOUT);
 	pw_close(w);
+}
+
+/* What becomes of the request at an address says something of who is there, and
+ * of nobody else of that name. */
+TEST(names_of_several_servers)
+{
+	struct pw *w = world();
+	struct member *m[] = {pw_member(w, "a/1", SERVER1),
+			      pw_member(w, "a/2", SERVER2)};
+	bool second;
+
+	pw_give(w, SERVER3,
+		pw_request((struct pw_req){.method = "INVITE",
+					   .uri = "sip:bob@both.example"}));
+	pw_dns(w);
+	second = pw_find(w, SERVER2, "INVITE") != NULL;
+	CHECK_INT(atomic_load(&m[second]->fact[FACT_INFLIGHT]), 1);
+	pw_icmp(w, second ? SERVER2 : SERVER1, "INVITE", CAUSE_ICMP_PORT);
+	CHECK_INT(atomic_load(&m[second]->fact[FACT_INFLIGHT]), 0);
+	CHECK_INT(atomic_load(&m[!second]->fact[FACT_INFLIGHT]), 1);
+	CHECK_INT(w->moved, 0); /* it is the last word on the first one */
+	pw_answer(w, second ? SERVER1 : SERVER2, "INVITE", "200 OK");
+	CHECK_INT(atomic_load(&m[second]->fact[FACT_CALLS]), 0);
+	CHECK_INT(atomic_load(&m[!second]->fact[FACT_CALLS]), 1);
+	pw_run(w, SECONDS(40));
+	pw_free(w);
 }
 
 /* The ACK of a 2xx has nobody who would repeat it for us. */

@@ -219,8 +219,8 @@ void shared_fini(struct proxy *p);
 /* One of `n` branches at a time, the i-th. */
 void launch(struct request *r, const struct target *t, size_t i, size_t n,
 	    struct now now);
-/* The attempt has failed, and is closed: is its target tried at another
- * address? */
+/* The attempt has failed, and is closed: its target is tried at another
+ * address, if there is one. True: at one of the same server. */
 bool launch_again(struct attempt *before, struct now now);
 /* What its end, or a response, says of the address. */
 void launch_note(struct attempt *a, struct now now);

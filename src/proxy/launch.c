@@ -234,15 +234,15 @@ static enum cause leave(struct attempt *a, struct now now)
 	return CAUSE_NONE;
 }
 
-/* It is under way. */
-static void account(struct attempt *a, bool first, struct now now)
+/* It is under way; `had`: the server that has counted this try already. */
+static void account(struct attempt *a, const struct member *had, struct now now)
 {
 	struct request *r = a->req;
 	struct proxy *p = r->proxy;
 
 	a->open = true;
 	r->n_open++;
-	attempt_count(a, first, now);
+	attempt_count(a, a->target.member != had, now);
 	a->client->peer = attempt_call_member(a);
 	a->client->cost = a->target.units;
 	trying_on_attempt(r, now);
@@ -276,32 +276,47 @@ static struct attempt *repeat(const struct attempt *before, struct now now)
 	return a;
 }
 
-/* To the next address for which it can leave. False: there is none. */
-static bool go(struct attempt *a, bool first, struct now now)
+static void take_hop(struct attempt *a)
 {
-	for (;;) {
+	struct target *t = &a->target;
+
+	t->hop = a->way->hop[a->way->next++];
+	if (!a->way->mixed)
+		return;
+	/* Where its route leads may be a server of ours: what becomes of the
+	 * request says something about it. */
+	t->member = follow_member(a->req, &t->hop.addr);
+	if (t->member)
+		way_identify(t->member, &t->hop);
+}
+
+/* To the next address for which it can leave; the attempt that has left, or
+ * NULL. */
+static struct attempt *go(struct attempt *a, const struct member *had,
+			  struct now now)
+{
+	while (a) {
 		enum cause cause;
 
-		a->target.hop = a->way->hop[a->way->next++];
+		take_hop(a);
 		cause = leave(a, now);
 		if (cause == CAUSE_NONE) {
-			account(a, first, now);
-			return true;
+			account(a, had, now);
+			break;
 		}
 		fail_unsent(a, cause);
-		if (!may_go_on(a, now))
-			return false;
-		a = repeat(a, now);
-		if (!a)
-			return false;
+		a = may_go_on(a, now) ? repeat(a, now) : NULL;
 	}
+	return a;
 }
 
 bool launch_again(struct attempt *before, struct now now)
 {
+	const struct member *m = before->target.member;
 	struct attempt *a = may_go_on(before, now) ? repeat(before, now) : NULL;
 
-	return a && go(a, false, now);
+	a = go(a, m, now);
+	return a && a->target.member == m;
 }
 
 /* RFC 5393 5.3.3: the header is there from the first fork on. False: there is
@@ -321,21 +336,6 @@ static bool take_breadth(struct attempt *a, size_t i, size_t n)
 
 /* ---- where to ---- */
 
-/* Where its route leads there is a server of ours: what becomes of the request
- * says something about it. */
-static void name_server(struct attempt *a)
-{
-	struct way *way = a->way;
-	struct member *m;
-
-	if (!a->target.by_route || a->target.member || a->target.flow)
-		return;
-	m = follow_member(a->req, &way->hop[0].addr);
-	a->target.member = m;
-	for (unsigned i = 0; m && i < way->n; i++)
-		way_identify(m, &way->hop[i]);
-}
-
 /* It was open while the look-up went on. */
 static void on_located(void *ctx, const struct places *found, struct now now)
 {
@@ -351,8 +351,7 @@ static void on_located(void *ctx, const struct places *found, struct now now)
 		count(r->proxy->c.counters, CNT_NOMEM);
 		fail_unsent(a, CAUSE_NO_SOURCE);
 	} else {
-		name_server(a);
-		go(a, true, now);
+		go(a, NULL, now);
 	}
 	group_check(r, now);
 }
@@ -412,8 +411,10 @@ void launch(struct request *r, const struct target *t, size_t i, size_t n,
 	if (!take_breadth(a, i, n))
 		return;
 	a->way = arena_zalloc(r->arena, sizeof(*a->way));
-	if (a->way)
+	if (a->way) {
 		a->way->began = now.mono;
+		a->way->mixed = t->by_route && !t->member && !t->flow;
+	}
 	err = a->way ? find_way(a, now, &cause) : ERR_NOMEM;
 	if (err == ERR_NOMEM) {
 		count(r->proxy->c.counters, CNT_NOMEM);
@@ -421,7 +422,6 @@ void launch(struct request *r, const struct target *t, size_t i, size_t n,
 	} else if (err) {
 		fail_unsent(a, cause);
 	} else if (!a->locate) {
-		name_server(a);
-		go(a, true, now);
+		go(a, NULL, now);
 	}
 }

@@ -19,6 +19,7 @@ struct proxy;
 struct way {
 	struct hop *hop; /* in an arena; listener and source are open yet */
 	unsigned n, next;
+	bool mixed;  /* each address may be another server's, or nobody's */
 	bool fixed;  /* the transport was chosen by who named the target */
 	bool by_tcp; /* the next one, although it says UDP: that was too big */
 	/* The host of the URI: what the peer has to prove to be (RFC 5922 4),
