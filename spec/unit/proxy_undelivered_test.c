@@ -149,6 +149,48 @@ TEST(undelivered_are_so_many_at_a_time)
 	pw_close(w);
 }
 
+/* Its sender says to have this name, which is all that is known of it. */
+static void lose(struct pw *w, const char *host, int i)
+{
+	struct flow_event e = {.kind = FLOW_ERROR, .cause = CAUSE_CLOSED};
+	char text[512];
+
+	snprintf(
+	    text, sizeof(text),
+	    "SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP %s:5070;branch=z9hG4bKm%d\r\n"
+	    "From: <sip:a@x>;tag=1\r\nTo: <sip:b@x>;tag=2\r\n"
+	    "Call-ID: call-%d\r\nCSeq: 1 MESSAGE\r\n"
+	    "Content-Length: 0\r\n\r\n",
+	    host, i, i);
+	e.peer.transport = TRANSPORT_TCP;
+	e.peer.listener = 1;
+	e.peer.conn = 7;
+	addr_parse(STR(ALICE), &e.peer.addr);
+	e.quoted = str_from(text);
+	core_flow_event(w->core[0], w->now, &e);
+}
+
+/* A stranger may call himself anything, and each name costs questions. */
+TEST(undelivered_looks_for_few_names_at_a_time)
+{
+	struct pw *w = node();
+	char name[32];
+
+	for (int i = 0; i < 32; i++) {
+		snprintf(name, sizeof(name), "host%d.example", i);
+		lose(w, name, i);
+	}
+	CHECK_INT(pw_count(w, CNT_UNDELIVERED), 16);
+	for (int i = 32; i < 64; i++) /* they wait for the same answer */
+		lose(w, "host1.example", i);
+	CHECK_INT(pw_count(w, CNT_UNDELIVERED), 16);
+	pw_run(w, MILLIS(1));
+	CHECK_INT(w->questions, 16);
+	pw_run(w, SECONDS(2));
+	CHECK_INT(pw_count(w, CNT_UNDELIVERED), 64);
+	pw_close(w);
+}
+
 static bool run(uint64_t at, uint64_t many)
 {
 	struct pw *w = node();

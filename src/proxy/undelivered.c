@@ -10,6 +10,9 @@
 
 enum {
 	UNDELIVERED_MAX = 256, /* at a time; each is a response in memory */
+	/* names that are looked up at a time: who is gone may have called
+	 * himself anything, and each costs dozens of questions */
+	UNDELIVERED_NAMES = 16,
 	UNDELIVERED_PLACES = 8 /* where it is tried */
 };
 
@@ -78,6 +81,20 @@ static void on_located(void *ctx, const struct places *found, struct now now)
 	try_next(u, now);
 }
 
+/* With one more. Those of one name share its questions. */
+static bool too_many_names(const struct undelivered *u)
+{
+	unsigned n = 0;
+
+	list_each (it, &u->proxy->undelivered) {
+		const struct undelivered *other =
+		    container_of(it, const struct undelivered, link);
+
+		n += other->locate && strcmp(other->name, u->name) != 0;
+	}
+	return n >= UNDELIVERED_NAMES;
+}
+
 /* RFC 3263 5: the host of sent-by, its port or else SRV, its transport. An
  * address is not looked at: it is the received one, or it lies behind a NAT and
  * we have no business there. False: there is nothing to wait for. */
@@ -90,7 +107,8 @@ static bool look_up(struct undelivered *u, struct now now)
 				 .seed = u->seed};
 	struct addr ignored;
 
-	if (u->located || !c->resolver || addr_parse_ip(ask.host, &ignored))
+	if (u->located || !c->resolver || addr_parse_ip(ask.host, &ignored) ||
+	    too_many_names(u))
 		return false;
 	u->located = true;
 	locate_through(c->listeners, &ask);
