@@ -123,6 +123,8 @@ static void moved(struct pw *w)
 	pw_ack(w, "z9hG4bKabc", "u2");
 }
 
+#define NEXT "10.0.0.5:5060"
+
 static const struct zone_line zone[] = {
     {"far.example", DNS_A, 60, "10.0.0.1"},
     {"far.example", DNS_A, 60, "10.0.0.2"},
@@ -145,6 +147,30 @@ static void named(struct pw *w)
 		pw_icmp(w, SERVER2, "INVITE", CAUSE_ICMP_PORT);
 	answer(w, SERVER1, "INVITE", "486 Busy Here");
 	pw_ack(w, "z9hG4bKabc", "u2");
+}
+
+/* So long and so many that their copies need memory of their own. */
+static size_t long_uri;
+
+static void long_named(struct pw *w)
+{
+	static const char host[] = "@next.example";
+	static char uri[1024];
+
+	memset(uri, 'x', long_uri);
+	memcpy(uri, "sip:", 4);
+	strcpy(uri + long_uri, host);
+	w->zone = zone;
+	w->plan.fork = true;
+	for (int i = 0; i < 6; i++)
+		w->plan.server[i] = uri;
+	w->plan.server[6] = NULL;
+	pw_give(w, ALICE, pw_invite());
+	pw_dns(w);
+	/* to him or to nobody */
+	CHECK(!pw_find(w, NEXT, "INVITE sip:bob@example.com"));
+	answer(w, NEXT, "INVITE", "486 Busy Here");
+	pw_ack(w, "z9hG4bKabc", "u5");
 }
 
 /* An ACK and a BYE to one. */
@@ -380,6 +406,12 @@ TEST(nomem_ringing)
 TEST(nomem_named)
 {
 	sweep(named);
+}
+
+TEST(nomem_long_named)
+{
+	for (long_uri = 500; long_uri <= 1000; long_uri += 100)
+		sweep(long_named);
 }
 
 TEST(nomem_named_route)

@@ -84,16 +84,22 @@ static struct attempt *attempt_new(struct request *r, const struct target *t,
 	return a;
 }
 
-/* The target's slices move into the arena of the request. */
-static void keep_target(struct attempt *a)
+/* The target's slices move into the arena of the request. False: without memory
+ * one is missing, and it would be another target. */
+static bool keep_target(struct attempt *a)
 {
 	struct target *t = &a->target;
 	struct str *field[] = {&t->uri, &t->host, &t->route, &t->top_route,
 			       &t->next};
 
-	for (size_t i = 0; i < ARRAY_LEN(field); i++)
-		if (field[i]->p)
-			*field[i] = arena_str(a->req->arena, *field[i]);
+	for (size_t i = 0; i < ARRAY_LEN(field); i++) {
+		if (!field[i]->p)
+			continue;
+		*field[i] = arena_str(a->req->arena, *field[i]);
+		if (!field[i]->p)
+			return false;
+	}
+	return true;
 }
 
 /* It could not even be sent. */
@@ -402,15 +408,13 @@ void launch(struct request *r, const struct target *t, size_t i, size_t n,
 	    struct now now)
 {
 	struct attempt *a = attempt_new(r, t, now);
+	bool whole = a && keep_target(a);
 	enum cause cause;
 	int err;
 
-	if (!a)
+	if (!a || !take_breadth(a, i, n))
 		return;
-	keep_target(a);
-	if (!take_breadth(a, i, n))
-		return;
-	a->way = arena_zalloc(r->arena, sizeof(*a->way));
+	a->way = whole ? arena_zalloc(r->arena, sizeof(*a->way)) : NULL;
 	if (a->way) {
 		a->way->began = now.mono;
 		a->way->mixed = t->by_route && !t->member && !t->flow;
