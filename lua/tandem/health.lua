@@ -160,12 +160,12 @@ link.command("mark", function(server, args, now)
   watch.update(server.pool, args.why, now)
 end)
 
--- Are there enough others, so that passive evidence may take this one?
+-- Are there enough others, so that passive evidence may take this one? Who is nowhere
+-- is none.
 local function can_spare(server, now)
-  local left = pool_state.summary(server.pool, now).left
-  if pool_state.available(server, now) then
-    left = left - 1
-  end
+  local _, left = pool_state.find(server.pool, function(other)
+    return other ~= server and #other.places > 0 and pool_state.available(other, now)
+  end, now)
   return left >= server.pool.keep
 end
 

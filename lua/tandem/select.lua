@@ -3,7 +3,8 @@
 --   1. the server that challenged this key a moment ago (401, 407),
 --   2. the stages of view.lua: usable servers tier by tier, those on slow start,
 --      those on failback hold; within a stage the policy chooses,
---   3. with all_down = "try", when there was nothing at all: one of the others.
+--   3. with all_down = "try", when there was nothing at all: one of the others,
+--   4. when there was not even that: those of which nobody knows yet where they are.
 -- Who is full is no candidate in any of them (limits.lua).
 local core = require "tandem.core"
 local limits = require "tandem.limits"
@@ -141,13 +142,13 @@ local function badness(server, now)
   return pool_state.health(server) == "rising" and 2 or 3
 end
 
--- The least bad server that nobody took out.
+-- The least bad server that nobody took out; and that can be reached at all.
 local function from_the_bad(self)
   local levels = { {}, {}, {} }
   for _, tier in ipairs(self.pool.tiers) do
     local found = { {}, {}, {} }
     for _, server in ipairs(tier) do
-      if pool_state.is_ready(server) then
+      if #server.places > 0 and pool_state.is_ready(server) then
         table.insert(found[badness(server, self.now)], server)
       end
     end
@@ -165,18 +166,22 @@ local function from_the_bad(self)
   end
 end
 
-local function find(self)
-  if from_list(self) or from_sticky(self) then
-    return self.head
-  end
-  for _, stage in ipairs(self.seen.stages) do
+local function from_stages(self, stages)
+  for _, stage in ipairs(stages) do
     if from_stage(self, stage) then
       return self.head
     end
   end
-  if self.step == 0 and not self.was_full and self.pool.all_down == "try" then
-    return from_the_bad(self)
+end
+
+local function find(self)
+  if from_list(self) or from_sticky(self) or from_stages(self, self.seen.stages) then
+    return self.head
+  elseif self.step > 0 or self.was_full then
+    return nil
   end
+  return (self.pool.all_down == "try" and from_the_bad(self))
+    or from_stages(self, self.seen.nowhere)
 end
 
 -- The server whose turn it is, nil when there is no other. It stays untried.

@@ -23,7 +23,7 @@ end
 local function first_other(server, now)
   local function find(is)
     return (pool_state.find(server.pool, function(other)
-      return other ~= server and is(other, now)
+      return other ~= server and #other.places > 0 and is(other, now)
     end, now))
   end
   return find(pool_state.usable) or find(pool_state.on_failback)

@@ -5,7 +5,7 @@
 --               those of weight 0 last
 --   "slow"      on slow start, for the keys that they have refused before
 --   "failback"  whose failback hold is not over
---   "usable"    once more: those of which nobody knows yet where they are
+-- Those of which nobody knows yet where they are have a list of their own.
 local core = require "tandem.core"
 local pool_state = require "tandem.state"
 local slow_start = require "tandem.slow_start"
@@ -49,7 +49,7 @@ local function is_spare(server, now)
   return server.weight == 0 and is_usable(server, now)
 end
 
--- An attempt would fail at once, and cost one of those that a call has.
+-- An attempt would fail at once.
 local function is_nowhere(server, now)
   return #server.places == 0 and pool_state.usable(server, now)
 end
@@ -73,6 +73,11 @@ local function stages_of(pool, now)
   for _, tier in ipairs(pool.tiers) do
     add(stages, "failback", tier, pool_state.on_failback, now)
   end
+  return stages
+end
+
+local function nowhere_of(pool, now)
+  local stages = {}
   for _, tier in ipairs(pool.tiers) do
     add(stages, "usable", tier, is_nowhere, now)
   end
@@ -97,12 +102,15 @@ end
 -- The stages of a pool as they are now.
 ---@param pool table
 ---@param now number
----@return { stages: table[], changes: integer, ends: number }
+---@return { stages: table[], nowhere: table[], changes: integer, ends: number }
 function view.of(pool, now)
   local seen, changes = pool.seen, core.changes()
   if not seen or seen.changes ~= changes or now >= seen.ends then
     -- The number was read first: what changes meanwhile is seen the next time.
-    seen = { changes = changes, stages = stages_of(pool, now), ends = ends_of(pool, now) }
+    seen = {
+      changes = changes, stages = stages_of(pool, now), nowhere = nowhere_of(pool, now),
+      ends = ends_of(pool, now),
+    }
     pool.seen = seen
   end
   return seen

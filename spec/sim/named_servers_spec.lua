@@ -91,6 +91,38 @@ sim.for_workers("a server that is known by name", function(workers)
       addresses() })
   end)
 
+  describe("and was never found", function()
+    local other = '{ name = "a", uri = "sip:10.0.0.1" }, { name = "b", uri = "sip:never.example" }'
+
+    it("is no reason not to try who is down, when nobody else is left", function()
+      open { servers = other, pool = "check = { interval = 2 }", dns = {} }
+      one:answer("OPTIONS", 503)
+      net:run(20)
+      assert.equal("down", net.pools.pbx.a.status)
+      assert.equal(200, alice:call(uri).code)
+    end)
+
+    it("leaves the last candidate all the time that one has", function()
+      open { servers = other, pool = "check = false", dns = {} }
+      one:answer("INVITE", 200, nil, 10)
+      local call = alice:call(uri)
+      assert.same({ 200, { "a" } }, { call.code, call.tried })
+    end)
+
+    it("is not who is left, so that calls may take out the last other one", function()
+      open { servers = other, dns = {} }
+      net:run(1)
+      one:silence()
+      for _ = 1, 4 do
+        assert.equal(500, alice:call(uri).code)
+      end
+      assert.equal("up", net.pools.pbx.a.status)
+      assert(net:count("server.kept", { server = "a" }) > 0)
+      one:resume()
+      assert.equal(200, alice:call(uri).code)
+    end)
+  end)
+
   it("moves with its address at the TTL; calls that are up stay where they are", function()
     open {}
     net:run(1)

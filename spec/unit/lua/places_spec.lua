@@ -178,13 +178,18 @@ describe("a server that is known by name", function()
     assert.same({ 0, "up" }, { #a.addresses, a.health })
   end)
 
-  it("comes after all others while nobody knows where it is", function()
+  it("is none to go to while nobody knows where it is, unless there is no other", function()
     local world, pool = start({ check = false, servers = {
       { name = "a", uri = uri, tier = 1 }, { name = "b", uri = "sip:10.0.0.2", tier = 2 },
       { name = "c", uri = "sip:10.0.0.3", tier = 3 },
     } })
     world:run(1)
-    assert.same({ "b", "c", "a" }, pbx.order(pool))
+    assert.same({ "b", "c" }, pbx.order(pool))
+    pool:server("b"):drain()
+    pool:server("c"):drain()
+    assert.same({ "a" }, pbx.order(pool))
+    pool:server("b"):ready()
+    pool:server("c"):ready()
     world.dns[uri] = answer(60, one)
     world:run(3)
     assert.same({ "a", "b", "c" }, pbx.order(pool))
