@@ -6,6 +6,7 @@
 -- of a server that has several (address.lua), health =, streak = and ends =.
 local core = require "tandem.core"
 local link = require "tandem.link"
+local misuse = require "tandem.misuse"
 local pool_state = require "tandem.state"
 local registry = require "tandem.registry"
 local ipairs, math, pairs = ipairs, math, pairs
@@ -25,11 +26,14 @@ end
 
 -- ---- what the script says ----
 
+local function bracketed(host)
+  return host:find(":", 1, true) and host:sub(1, 1) ~= "[" and "[" .. host .. "]" or host
+end
+
 ---@param uri table as core.parse_uri gives it
 ---@return string host in brackets when it is an IPv6 address
 function places.host(uri)
-  local host = uri.host
-  return host:find(":", 1, true) and host:sub(1, 1) ~= "[" and "[" .. host .. "]" or host
+  return bracketed(uri.host)
 end
 
 local ports = { udp = 5060, tcp = 5060, tls = 5061 }
@@ -38,9 +42,9 @@ local function transport_of(uri)
   return uri.scheme == "sips" and "tls" or uri.transport or "udp"
 end
 
--- One address of a server; what it does not say its URI does.
+-- One address of a server, as the core writes it; what it does not say its URI does.
 local function addr(uri, of_server, transport)
-  return ("%s:%d;transport=%s"):format(places.host(uri),
+  return ("%s:%d;transport=%s"):format(bracketed(uri.ip or uri.host),
     uri.port or of_server.port or ports[transport], transport)
 end
 
@@ -62,9 +66,13 @@ function places.declared(options)
     local is_named = not uri.ip or maddr ~= nil -- which comes first (RFC 3263 4)
     return is_named and {} or { place(at, 0) }, at .. (maddr and ";maddr=" .. maddr or ""), is_named
   end
-  for i, text in ipairs(options.addresses) do
-    -- in the order of the list
-    list[i] = place(addr(core.parse_uri("sip:" .. text), uri, transport), i - 1)
+  local seen = {}
+  for i, text in ipairs(options.addresses) do -- in the order of the list
+    local own = addr(core.parse_uri("sip:" .. text), uri, transport)
+    if seen[own] then
+      misuse("server '%s': addresses: '%s' is there twice", options.name, text)
+    end
+    seen[own], list[i] = true, place(own, i - 1)
   end
   return list, table.concat(places.addresses(list), ","), false
 end

@@ -150,18 +150,18 @@ local function check_socket(name, check)
 end
 
 -- What goes to a server leaves through a listener of that transport. Which that is DNS
--- may say.
-local function check_transport(name, item, made)
-  local uri = core.parse_uri(item.uri)
+-- may say. `what`: "server 'a'".
+local function check_transport(name, what, text, is_named)
+  local uri = core.parse_uri(text)
   local transport = uri.scheme == "sips" and "tls" or uri.transport
-    or (not made.is_named and "udp")
+    or (not is_named and "udp")
   if not transport then
     return
   end
   declare.at_end(function()
     if not declare.speaks(transport) then
-      misuse("pool '%s': server '%s' is reached by %s, and nothing listens there that it "
-        .. "could be reached from: add \"%s:...\" to sip.listen", name, item.name,
+      misuse("pool '%s': %s is reached by %s, and nothing listens there that it "
+        .. "could be reached from: add \"%s:...\" to sip.listen", name, what,
         transport:upper(), transport)
     end
   end)
@@ -194,6 +194,7 @@ local function make_room(self)
   local traits, is_fixed = server.traits(self), true
   for _, uri in ipairs(self.discover.names) do
     is_fixed = is_fixed and core.parse_uri(uri).transport ~= nil
+    check_transport(self.name, ("what '%s' leads to"):format(uri), uri, true)
   end
   traits.fixed_transport = is_fixed
   core.room(self.name, 2 * self.discover.max, traits)
@@ -204,7 +205,7 @@ local function declared_servers(self, list)
   for i, item in ipairs(list) do
     check_socket(self.name, item.check)
     servers[i] = server.new(item, self)
-    check_transport(self.name, item, servers[i])
+    check_transport(self.name, ("server '%s'"):format(item.name), item.uri, servers[i].is_named)
   end
   return servers
 end

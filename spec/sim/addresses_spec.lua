@@ -66,6 +66,15 @@ sim.for_workers("a server with two addresses", function(workers)
     assert.equal(1, net:count("request", { tried = "pbx/a:icmp_port:0.00,pbx/a:200:0.00" }))
   end)
 
+  it("is known by its address however the script writes it", function()
+    open { addresses = '"[2001:DB8:0:0::1]", "10.0.0.2"', pool = "passive = { fall = 1 }" }
+    net:uas("2001:db8::1", "six"):refuse()
+    assert.equal(200, alice:call(uri).code)
+    net:run(1)
+    assert.equal(1, net:count("address.health", { to = "down",
+      address = "[2001:db8::1]:5060;transport=udp" }))
+  end)
+
   it("gets another branch there, and the same request", function()
     open()
     one:refuse()

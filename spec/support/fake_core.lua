@@ -436,7 +436,7 @@ local function parse_uri(text)
   return {
     scheme = scheme, user = user, host = host, port = math.tointeger(tonumber(port)),
     transport = params:match ";transport=(%w+)", params = {}, text = text,
-    ip = host:find "^[%d.]+$" ~= nil or host:find "^%[" ~= nil or nil,
+    ip = host:match "^[%d.]+$" or host:match "^%[(.*)%]$",
   }
 end
 

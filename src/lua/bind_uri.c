@@ -14,7 +14,9 @@ static struct arena *scratch(struct script *s)
 
 void push_uri(lua_State *L, const struct field_uri *u)
 {
+	char text[ADDR_TEXT];
 	struct addr a;
+	struct buf b;
 
 	script_push(L, u->scheme);
 	lua_setfield(L, -2, "scheme");
@@ -27,7 +29,9 @@ void push_uri(lua_State *L, const struct field_uri *u)
 		lua_setfield(L, -2, "port");
 	}
 	if (u->host.p && addr_parse_ip(u->host, &a)) {
-		lua_pushboolean(L, 1);
+		buf_fixed(&b, text, sizeof(text));
+		addr_write_ip(&b, &a);
+		script_push(L, buf_str(&b));
 		lua_setfield(L, -2, "ip");
 	}
 	lua_createtable(L, 0, (int)u->n);

@@ -187,6 +187,26 @@ describe("declaring", function()
       end
     end)
 
+    it("refuse a name to discover that no listener could reach", function()
+      for _, uri in ipairs { "sip:a.example;transport=tcp", "sips:a.example" } do
+        local one = fake.new()
+        local declare = one:require "tandem"
+        declare.listen { "udp:127.0.0.1:5060" }
+        declare.pool("pbx", { discover = { "sip:b.example", uri } })
+        local word = uri:find "tcp" and "tcp" or "tls"
+        assert.matches(("what '%s' leads to is reached by %s, "):format(uri, word:upper()),
+          fake.message(function() one:finish() end), 1, true)
+      end
+    end)
+
+    it("refuse an address that is there twice, however it is written", function()
+      local message = fake.message(function()
+        sip.pool("pbx", { servers = { { name = "a", uri = "sip:a.example",
+          addresses = { "10.0.0.1", "10.0.0.2", "10.0.0.1:5060" } } } })
+      end)
+      assert.matches("server 'a': addresses: '10.0.0.1:5060' is there twice", message, 1, true)
+    end)
+
     it("tell the core where servers are", function()
       sip.pool("pbx", { record_route = false, max_duration = 100, servers = {
         { name = "a", uri = "sip:10.0.0.1" },
