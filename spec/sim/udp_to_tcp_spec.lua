@@ -146,6 +146,39 @@ sim.for_workers("a request that is too big for UDP", function(workers)
   end)
 end)
 
+sim.for_workers("a big request to a server with two addresses", function(workers)
+  after_each(sim.finish)
+
+  it("says of an address what any other says", function()
+    local net = sim.new {
+      workers = workers, seed = 3,
+      source = ([[
+local sip = require "tandem"
+sip.listen { "udp:0.0.0.0:5060", "tcp:0.0.0.0:5060" }
+local pbx = sip.pool("pbx", {
+  servers = { { name = "a", uri = "sip:10.0.0.1", addresses = { "10.0.0.1", "10.0.0.3" } } },
+  check = false, passive = { fall = 1 }, attempt = { timeout = 2, last_timeout = 2 },
+})
+sip.route(function(req) return req:relay(pbx) end)
+]]),
+    }
+    local transports = { transports = { "udp", "tcp" } }
+    net:uas("10.0.0.1", transports):silence() -- but its kernel takes connections
+    net:uas("10.0.0.3", transports)
+    local alice = net:uac "192.0.2.7"
+    local function call()
+      return alice:call(uri, { body = big, headers = { ["Content-Type"] = "application/sdp" } })
+    end
+    assert.equal(500, call().code)
+    net:run(0.1)
+    assert.equal(1, net:count("address.health", { address = "10.0.0.1:5060;transport=udp",
+      to = "down" }))
+    for _ = 1, 4 do
+      assert.equal(200, call().code)
+    end
+  end)
+end)
+
 describe("a request of our own that is too big for UDP", function()
   after_each(sim.finish)
 

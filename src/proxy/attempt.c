@@ -36,12 +36,13 @@ struct attempt *attempt_by_branch(struct request *r, const char *branch)
 static void report(struct attempt *a, bool moved, struct now now)
 {
 	const struct policy *policy = a->req->proxy->policy;
+	struct hop place = launch_place(a);
 	struct outcome o = {
 	    .kind = a->res ? OUTCOME_RESPONSE : a->failed,
 	    .res = a->res,
 	    .cause = a->cause,
-	    .addr = a->target.hop.addr,
-	    .transport = a->target.hop.transport,
+	    .addr = place.addr,
+	    .transport = place.transport,
 	    .member = a->target.member,
 	    .provisional = a->got_1xx,
 	    .moved = moved,

@@ -222,6 +222,9 @@ void launch(struct request *r, const struct target *t, size_t i, size_t n,
 /* The attempt has failed, and is closed: its target is tried at another
  * address, if there is one. True: at one of the same server. */
 bool launch_again(struct attempt *before, struct now now);
+/* The address it was at, as it is one of its server's: UDP where TCP was chosen
+ * for the size, and what happened says something of both. */
+struct hop launch_place(const struct attempt *a);
 /* What its end, or a response, says of the address. */
 void launch_note(struct attempt *a, struct now now);
 void launch_heard(struct attempt *a);

@@ -158,18 +158,36 @@ static int64_t time_left(const struct attempt *a, struct now now)
 
 /* ---- what is known of addresses ---- */
 
+/* Whoever takes connections and then says nothing is as silent by UDP. That
+ * there is no connection says nothing of an address that was chosen for UDP. */
+struct hop launch_place(const struct attempt *a)
+{
+	struct hop hop = a->target.hop;
+
+	if (a->for_size && (a->res || a->cause == CAUSE_SILENT ||
+			    a->cause == CAUSE_NO_PROGRESS))
+		hop.transport = TRANSPORT_UDP;
+	return hop;
+}
+
 void launch_heard(struct attempt *a)
 {
+	struct hop hop = a->target.hop;
+
+	if (a->for_size)
+		hop.transport = TRANSPORT_UDP;
 	if (a->way && a->way->n > 1)
-		shun_end(&a->req->proxy->shunned, SHUN_FAILED, &a->target.hop);
+		shun_end(&a->req->proxy->shunned, SHUN_FAILED, &hop);
 }
 
 void launch_note(struct attempt *a, struct now now)
 {
-	if (a->way && a->way->n > 1 && !a->got_1xx && !a->for_size &&
+	struct hop hop = launch_place(a);
+
+	if (a->way && a->way->n > 1 && !a->got_1xx &&
+	    (!a->for_size || hop.transport == TRANSPORT_UDP) &&
 	    a->cause != CAUSE_NO_SOURCE && a->cause != CAUSE_TOO_BIG)
-		shun_add(&a->req->proxy->shunned, SHUN_FAILED, &a->target.hop,
-			 now.mono);
+		shun_add(&a->req->proxy->shunned, SHUN_FAILED, &hop, now.mono);
 }
 
 /* ---- leaving ---- */
