@@ -159,6 +159,7 @@ end
 -- the first time.
 local function merge(pool, is_news, now, first_of)
   local answers, changes = {}, nothing_changed()
+  pool.waits = false
   for i, uri in ipairs(pool.discover.names) do
     local found = pool.roster.found[uri]
     answers[i] = { uri = uri, list = found and found.list or {} }
@@ -278,14 +279,17 @@ local function on_lost(pool, uri, why, is_news, now)
   if #stay < #list then
     found.list = stay
     merge(pool, true, now)
+  elseif pool.waits then
+    merge(pool, false, now)
   end
 end
 
 local function begin(pool)
-  local wanted = {}
+  local wanted, is_known = {}, true
   pool.lookups, pool.settled = {}, true
   for i, uri in ipairs(pool.discover.names) do
     wanted[uri] = pool.roster.found[uri]
+    is_known = is_known and wanted[uri] ~= nil
     pool.lookups[i] = lookup.start(uri, function(list, is_news, now)
       on_found(pool, uri, list, is_news, now)
     end, function(why, is_news, now)
@@ -293,7 +297,10 @@ local function begin(pool)
     end)
   end
   pool.roster.found = wanted
-  if #pool.roster.list > 0 then -- a reload may have changed names and limits
+  -- A reload may have changed names and limits. Who goes is not known before there is
+  -- something of a new name, or nothing.
+  pool.waits = #pool.roster.list > 0 and not is_known
+  if #pool.roster.list > 0 and is_known then
     core.spawn(function()
       merge(pool, false, core.now())
     end)
