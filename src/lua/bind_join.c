@@ -92,11 +92,12 @@ static struct member *take_member(struct script *s, struct room *r,
 		return members_share(ms, name);
 	m = members_join(ms, name, s->now.mono, was_r);
 	if (m && !m->declared) {
-		facts_fill(m, &r->like);
+		/* Who returns may still be known to others: in one go. */
 		if (identity.n) {
-			memcpy(m->tls_name, identity.p, identity.n);
-			m->tls_name[identity.n] = '\0';
+			memcpy(r->like.tls_name, identity.p, identity.n);
+			r->like.tls_name[identity.n] = '\0';
 		}
+		facts_fill(m, &r->like);
 		members_declare(ms, m);
 	}
 	return m;

@@ -27,7 +27,9 @@ static void fill_place(struct member *m, struct facts *f)
 	m->max_duration = f->max_duration;
 	m->fixed_transport = f->fixed_transport;
 	m->tls = f->tls_client;
-	memcpy(m->tls_name, f->tls_name, sizeof(m->tls_name));
+	/* Other workers may be reading it. */
+	if (strcmp(m->tls_name, f->tls_name) != 0)
+		memcpy(m->tls_name, f->tls_name, sizeof(m->tls_name));
 	for (unsigned i = 0; same && i < f->places.n; i++)
 		same = same_place(&m->places.at[i], &f->places.at[i]);
 	if (same)
