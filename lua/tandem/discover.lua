@@ -78,7 +78,8 @@ local function named(pool, list, before, changes)
       note(changes, "added", entry.name)
     elseif was and was.left then
       note(changes, "back", entry.name)
-    elseif was and (was.tier ~= entry.tier or was.weight ~= entry.weight) then
+    elseif was and (was.tier ~= entry.tier or was.weight ~= entry.weight
+      or was.uri ~= entry.uri) then
       note(changes, "changed", entry.name)
     end
     if entry.name then

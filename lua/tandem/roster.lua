@@ -77,6 +77,9 @@ local function apply(pool, list, is_known)
   local all, entries, stays = {}, {}, {}
   for _, entry in ipairs(list) do
     local found = pool.by_name[entry.name] or take(pool, entry, is_known)
+    if found and found.known_as ~= entry.uri then
+      server.rename(found, entry.uri, pool.discover.rewrite)
+    end
     if found then
       found.begun = found.begun or is_known
       registry.join(found)

@@ -203,14 +203,17 @@ local function tls(options)
   }
 end
 
--- `uri`: who it is, for checks and `rewrite`.
+-- Who a server is to others: for checks, `rewrite` and TLS.
+local function set_name(self, uri, rewrite)
+  self.known_as, self.host = uri, places.host(core.parse_uri(uri))
+  self.target = target(uri, rewrite, self.facts)
+end
+
 local function make(options, pool, facts, uri, list, at)
   local self = {
     name = options.name,
     index = 0, -- its place in the pool, which arranges them
     check = options.check,
-    known_as = uri,
-    host = places.host(core.parse_uri(uri)),
     full = pool.name .. "/" .. options.name,
     pool = pool,
     uri = options.uri,
@@ -219,7 +222,6 @@ local function make(options, pool, facts, uri, list, at)
     max_calls = options.max_calls, max_cps = options.max_cps,
     resources = options.resources or {},
     facts = facts,
-    target = target(uri, options.rewrite, facts),
     on_trial = setmetatable({ facts = facts }, on_trial),
     record = nil, -- what is remembered (record.lua); in worker 0
     evidence = 0, -- a check that began under an older number says nothing
@@ -229,6 +231,7 @@ local function make(options, pool, facts, uri, list, at)
     rows = {}, -- passive.lua's
     is_held_back = false, -- by a failback hold whose end nobody has told of yet
   }
+  set_name(self, uri, options.rewrite)
   class.new(self)
   return self
 end
@@ -250,6 +253,15 @@ function server.new(options, pool)
   local self = make(options, pool, facts, options.uri, list, at)
   self.is_named = is_named
   return self
+end
+
+-- One that was found in DNS has another name now.
+---@param self table
+---@param uri string
+---@param rewrite "host"|"uri"|nil
+function server.rename(self, uri, rewrite)
+  set_name(self, uri, rewrite)
+  self.facts:identify(server.identity(self.pool.tls, uri))
 end
 
 -- The same of one that was found in DNS, under a name that is options.domain.

@@ -235,6 +235,20 @@ sim.for_workers("a pool with discover", function(workers)
     assert.equal(500, alice:call(number).code)
   end)
 
+  it("asks for the name that leads to a server now, not the one that did", function()
+    start { discover = 'rewrite = "host"' }
+    calls(3)
+    net:dns("_sip._udp.other.example", { srv("gw1", 1, 1) })
+    local other = source:format('rewrite = "host"', "check = { interval = 2 }")
+      :gsub("trunk%.example", "other.example")
+    assert.is_true(net:reload { source = other })
+    net:run(5)
+    calls(1)
+    local invites, checks = gw1:got "INVITE", gw1:got "OPTIONS"
+    assert.equal("sip:100@other.example", invites[#invites].uri)
+    assert.equal("sip:other.example", checks[#checks].uri)
+  end)
+
   it("knows a request from one of its servers", function()
     start()
     local bob = net:uas("192.0.2.9", "bob")

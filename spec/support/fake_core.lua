@@ -199,6 +199,10 @@ function Facts:leave()
   self.home.users, self.home.left = self.home.users - 1, self.node.now
 end
 
+function Facts:identify(name)
+  self.identity = name
+end
+
 -- Where other workers had no answer.
 function Facts:silent(addr)
   self.silences = self.silences or {}

@@ -17,6 +17,17 @@ static bool same_place(const struct server_place *a,
 	return a->transport == b->transport && addr_eq(&a->addr, &b->addr);
 }
 
+/* Other workers may be reading it: it is always some name, and ends. */
+static void facts_identify(struct member *m, struct str name)
+{
+	char whole[DNS_NAME] = "";
+
+	if (str_eq(str_from(m->tls_name), name))
+		return;
+	memcpy(whole, name.p, name.n);
+	memcpy(m->tls_name, whole, sizeof(whole));
+}
+
 static void fill_place(struct member *m, struct facts *f)
 {
 	bool same = m->places.n == f->places.n;
@@ -27,9 +38,7 @@ static void fill_place(struct member *m, struct facts *f)
 	m->max_duration = f->max_duration;
 	m->fixed_transport = f->fixed_transport;
 	m->tls = f->tls_client;
-	/* Other workers may be reading it. */
-	if (strcmp(m->tls_name, f->tls_name) != 0)
-		memcpy(m->tls_name, f->tls_name, sizeof(m->tls_name));
+	facts_identify(m, str_from(f->tls_name));
 	for (unsigned i = 0; same && i < f->places.n; i++)
 		same = same_place(&m->places.at[i], &f->places.at[i]);
 	if (same)
@@ -331,6 +340,21 @@ static int l_used(lua_State *L)
 	return 1;
 }
 
+/* facts:identify(name): who it has to be by TLS from now on; of core.join.
+ * Worker 0 says so for all; what others copy meanwhile is no name that anybody
+ * has. */
+static int l_identify(lua_State *L)
+{
+	struct facts *f = check(L, 1);
+	struct member *m = to_write(L, f);
+	struct str name = script_str(L, 2);
+
+	luaL_argcheck(L, name.n < DNS_NAME, 2, "too long");
+	if (f->s->conf.worker == 0)
+		facts_identify(m, name);
+	return 0;
+}
+
 /* facts:leave(): the server is in its pool no more; of core.join */
 static int l_leave(lua_State *L)
 {
@@ -341,11 +365,18 @@ static int l_leave(lua_State *L)
 	return 0;
 }
 
-static const luaL_Reg methods[] = {
-    {"get", l_get},     {"set", l_set},     {"add", l_add},
-    {"name", l_name},   {"id", l_id},       {"rate", l_rate},
-    {"used", l_used},   {"place", l_place}, {"silent", l_silent},
-    {"leave", l_leave}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"get", l_get},
+				   {"set", l_set},
+				   {"add", l_add},
+				   {"name", l_name},
+				   {"id", l_id},
+				   {"rate", l_rate},
+				   {"used", l_used},
+				   {"place", l_place},
+				   {"silent", l_silent},
+				   {"leave", l_leave},
+				   {"identify", l_identify},
+				   {NULL, NULL}};
 
 const struct box_type facts_type = {.name = "tandem.Facts",
 				    .gone = "the server is gone",
