@@ -222,6 +222,32 @@ TEST(limits)
 	CHECK_INT(a.dropped, 200 - DNS_RECORDS);
 }
 
+/* Servers turn their answers round: what is left out must not depend on it. */
+TEST(limits_leave_the_first_whatever_comes_first)
+{
+	char data[32];
+
+	ask("a.example", DNS_A);
+	for (int i = 12; i >= 1; i--) {
+		snprintf(data, sizeof(data), "10.0.0.%d", i);
+		dns_text_record(&t, DNS_ANSWER, "a.example", DNS_A, 60, data);
+	}
+	CHECK_INT(answer_to("a.example", DNS_A), DNS_FOUND);
+	CHECK_INT(a.n, DNS_ADDRS);
+	CHECK_INT(a.dropped, 12 - DNS_ADDRS);
+	for (unsigned i = 0; i < a.n; i++)
+		CHECK(a.r[i].addr.ip[3] <= DNS_ADDRS);
+	ask("a.example", DNS_SRV);
+	for (int i = 40; i >= 1; i--) {
+		snprintf(data, sizeof(data), "%d 1 5060 a.example", i);
+		dns_text_record(&t, DNS_ANSWER, "a.example", DNS_SRV, 60, data);
+	}
+	CHECK_INT(answer_to("a.example", DNS_SRV), DNS_FOUND);
+	CHECK_INT(a.n, DNS_RECORDS);
+	for (unsigned i = 0; i < a.n; i++)
+		CHECK(a.r[i].srv.priority <= DNS_RECORDS);
+}
+
 static void nothing(unsigned rcode)
 {
 	dns_text_init(&t, "a.b.example", DNS_A, rcode);

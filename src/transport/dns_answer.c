@@ -276,6 +276,53 @@ static bool read_record(const struct reader *r, const struct rr *rr,
 	}
 }
 
+/* ---- their order ---- */
+
+static int compare_addr(const union dns_record *a, const union dns_record *b)
+{
+	return memcmp(a->addr.ip, b->addr.ip, sizeof(a->addr.ip));
+}
+
+static int compare_srv(const union dns_record *a, const union dns_record *b)
+{
+	if (a->srv.priority != b->srv.priority)
+		return a->srv.priority < b->srv.priority ? -1 : 1;
+	if (strcmp(a->srv.target, b->srv.target) != 0)
+		return strcmp(a->srv.target, b->srv.target);
+	return (int)a->srv.port - (int)b->srv.port;
+}
+
+static int compare_naptr(const union dns_record *a, const union dns_record *b)
+{
+	if (a->naptr.order != b->naptr.order)
+		return (int)a->naptr.order - (int)b->naptr.order;
+	if (a->naptr.preference != b->naptr.preference)
+		return (int)a->naptr.preference - (int)b->naptr.preference;
+	return strcmp(a->naptr.next, b->naptr.next);
+}
+
+dns_compare_fn *dns_compare(uint16_t type)
+{
+	return type == DNS_SRV     ? compare_srv
+	       : type == DNS_NAPTR ? compare_naptr
+				   : compare_addr;
+}
+
+/* One of too many: it takes the place of the last of those that are kept, if it
+ * comes before that. */
+static void displace(struct dns_answer *out, const union dns_record *rec,
+		     dns_compare_fn *compare)
+{
+	unsigned last = 0;
+
+	for (unsigned i = 1; i < out->n; i++)
+		if (compare(&out->r[i], &out->r[last]) > 0)
+			last = i;
+	if (compare(rec, &out->r[last]) < 0)
+		out->r[last] = *rec;
+	out->dropped++;
+}
+
 /* ---- the answer ---- */
 
 static void least(uint32_t *ttl, uint32_t other)
@@ -310,7 +357,7 @@ static bool collect(struct reader *r, const char *owner, uint16_t type,
 		if (out->n < max)
 			out->r[out->n++] = rec;
 		else
-			out->dropped++;
+			displace(out, &rec, dns_compare(type));
 	}
 	return true;
 }

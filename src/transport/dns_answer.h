@@ -50,10 +50,17 @@ struct dns_answer {
 	enum dns_verdict verdict;
 	uint32_t ttl;     /* s; the least on the way. DNS_NONE: what the SOA
 			   * says, 0 without one */
-	unsigned n;       /* DNS_FOUND; in the order in which they came */
+	unsigned n;       /* DNS_FOUND; of too many those that sort first */
 	unsigned dropped; /* records over a limit */
 	union dns_record r[DNS_RECORDS];
 };
+
+/* Which of two records of a type sorts first: by priority, or order and
+ * preference, then by name or address. Servers turn their answers round: the
+ * order in which records come says nothing. */
+typedef int dns_compare_fn(const union dns_record *a,
+			   const union dns_record *b);
+dns_compare_fn *dns_compare(uint16_t type);
 
 /* A byte that a label may have here; underscores and more than letters and
  * digits, as the world has them. */

@@ -24,10 +24,9 @@ static void shuffle(const union dns_record **r, unsigned n, struct rand *rand)
 	}
 }
 
-typedef int compare_fn(const union dns_record *a, const union dns_record *b);
-
 /* Servers turn their answers round: the order of the records says nothing. */
-static void sort(const union dns_record **r, unsigned n, compare_fn *compare)
+static void sort(const union dns_record **r, unsigned n,
+		 dns_compare_fn *compare)
 {
 	for (unsigned i = 1; i < n; i++) {
 		const union dns_record *t = r[i];
@@ -40,7 +39,7 @@ static void sort(const union dns_record **r, unsigned n, compare_fn *compare)
 }
 
 static void sorted(const union dns_record **out, const union dns_record *r,
-		   unsigned n, compare_fn *compare)
+		   unsigned n, dns_compare_fn *compare)
 {
 	for (unsigned i = 0; i < n; i++)
 		out[i] = &r[i];
@@ -81,39 +80,16 @@ void order_by_weight(const union dns_record **r, unsigned n, uint64_t seed)
 	}
 }
 
-static int compare_addr(const union dns_record *a, const union dns_record *b)
-{
-	return memcmp(a->addr.ip, b->addr.ip, sizeof(a->addr.ip));
-}
-
-static int compare_srv(const union dns_record *a, const union dns_record *b)
-{
-	if (a->srv.priority != b->srv.priority)
-		return a->srv.priority < b->srv.priority ? -1 : 1;
-	if (strcmp(a->srv.target, b->srv.target) != 0)
-		return strcmp(a->srv.target, b->srv.target);
-	return (int)a->srv.port - (int)b->srv.port;
-}
-
-static int compare_naptr(const union dns_record *a, const union dns_record *b)
-{
-	if (a->naptr.order != b->naptr.order)
-		return (int)a->naptr.order - (int)b->naptr.order;
-	if (a->naptr.preference != b->naptr.preference)
-		return (int)a->naptr.preference - (int)b->naptr.preference;
-	return strcmp(a->naptr.next, b->naptr.next);
-}
-
 void order_srv(const union dns_record **out, const union dns_record *r,
 	       unsigned n)
 {
-	sorted(out, r, n, compare_srv);
+	sorted(out, r, n, dns_compare(DNS_SRV));
 }
 
 void order_naptr(const union dns_record **out, const union dns_record *r,
 		 unsigned n)
 {
-	sorted(out, r, n, compare_naptr);
+	sorted(out, r, n, dns_compare(DNS_NAPTR));
 }
 
 void order_addrs(const union dns_record **out, const union dns_record *r,
@@ -122,6 +98,6 @@ void order_addrs(const union dns_record **out, const union dns_record *r,
 	struct rand rand;
 
 	rand_seed(&rand, seed);
-	sorted(out, r, n, compare_addr);
+	sorted(out, r, n, dns_compare(DNS_A));
 	shuffle(out, n, &rand);
 }
