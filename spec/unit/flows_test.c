@@ -24,7 +24,7 @@ struct world {
 	struct flows *fs;
 	/* "open 10.0.0.1:5060", "send TEXT", "close", "post 1 send TEXT",
 	 * "unsent closed TEXT", "got TEXT", "bad 400", "down reset sent" */
-	char told[1024];
+	char told[2048];
 	struct hop opened;      /* the last one */
 	struct flow_link again; /* what on_down links, if `relink` */
 	bool relink, sending;
@@ -565,6 +565,32 @@ TEST(a_piece_is_read_in_turns_and_in_order)
 	CHECK_INT(strstr(w.told, "zbc") - w.told, 6 * strlen("got abc|") + 4);
 	CHECK(strstr(w.told, "got yyy") != NULL);
 	event(&w, FLOW_DOWN, &peer, true, CAUSE_CLOSED);
+	world_fini(&w);
+}
+
+/* Whatever else the core is given finds it soon. */
+TEST(many_that_wait_are_read_in_turns)
+{
+	struct world w;
+	struct hop peer;
+	char all[100 * sizeof(MESSAGE)] = "", from[32];
+	unsigned runs = 0;
+
+	world_init(&w);
+	for (size_t i = 0; i < 100; i++)
+		memcpy(all + i * (sizeof(MESSAGE) - 1), MESSAGE,
+		       sizeof(MESSAGE) - 1);
+	for (unsigned i = 0; i < 12; i++) {
+		snprintf(from, sizeof(from), "10.0.1.%u:40000", i);
+		peer = accept_one(&w, TRANSPORT_TCP, from, 2 * (i + 1));
+		flows_receive(w.fs, &peer, str_from(all), w.now);
+		w.told[0] = '\0';
+	}
+	for (; run(&w, MILLIS(1)), w.told[0]; runs++) {
+		CHECK_INT(strlen(w.told), 4 * 36 * strlen("got abc|") - 1);
+		w.told[0] = '\0';
+	}
+	CHECK_INT(runs, 3);
 	world_fini(&w);
 }
 

@@ -40,6 +40,7 @@ struct world {
 	int depth; /* of begin and end */
 	/* What the core does in the middle of an entry. */
 	bool close_when_up, close_when_got;
+	bool slow; /* a piece takes 2 ms, and only its first byte is kept */
 	struct str answer;
 };
 
@@ -66,6 +67,10 @@ static void on_receive(void *ctx, const struct hop *from, struct str bytes)
 
 	CHECK_INT(w->depth, 1);
 	CHECK(strstr(w->told, "up") != NULL); /* never before that */
+	if (w->slow) {
+		usleep(2000);
+		bytes.n = 1;
+	}
 	CHECK(w->n_got + bytes.n < sizeof(w->got));
 	memcpy(w->got + w->n_got, bytes.p, bytes.n);
 	w->n_got += bytes.n;
@@ -437,6 +442,40 @@ TEST(many_at_once)
 		close(fd[i]);
 	turn(&w, 0.2);
 	CHECK_INT(open_now(&w), 0);
+	end(&w);
+}
+
+/* Datagrams and timers come first in each turn of the loop: what connections
+ * bring must not make it long. */
+TEST(who_sends_much_takes_turns)
+{
+	enum { N = 8, EACH = 4 }; /* connections, pieces at a time */
+	static char big[200000];
+	struct world w;
+	int fd[N];
+
+	begin(&w, "127.0.0.1");
+	for (size_t i = 0; i < N; i++)
+		fd[i] = dial(&w.at);
+	turn(&w, 0.2);
+	CHECK_INT(open_now(&w), N);
+	for (size_t i = 0; i < N; i++) {
+		memset(big, 'a' + (char)i, sizeof(big));
+		send(fd[i], big, sizeof(big), MSG_DONTWAIT);
+	}
+	w.slow = true;
+	for (size_t i = 1; i <= N; i++) {
+		ev_run(w.loop, EVRUN_NOWAIT);
+		CHECK_INT(w.n_got, i * EACH);
+	}
+	for (size_t i = 0; i < N; i++) {
+		size_t n = 0;
+
+		for (size_t k = 0; k < w.n_got; k++)
+			n += w.got[k] == 'a' + (char)i;
+		CHECK_INT(n, EACH);
+		close(fd[i]);
+	}
 	end(&w);
 }
 

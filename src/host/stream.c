@@ -104,6 +104,7 @@ void stream_drop(struct stream *s)
 	ev_io_stop(s->ss->conf.loop, &s->io);
 	ev_timer_stop(s->ss->conf.loop, &s->deadline);
 	list_remove(&s->dirty);
+	list_remove(&s->ready);
 	stream_shaken(s);
 	tls_free(&s->tls);
 	if (s->fd < 0)
@@ -409,9 +410,16 @@ struct streams *streams_new(const struct streams_conf *conf)
 	list_init(&ss->news);
 	list_init(&ss->acceptors);
 	list_init(&ss->guests);
+	list_init(&ss->ready);
+	ev_check_init(&ss->turns, stream_on_turns);
+	ss->turns.data = ss;
+	/* After everything that says who is ready. */
+	ev_set_priority(&ss->turns, EV_MINPRI);
 	ss->piece = malloc(STREAM_PIECE);
-	if (ss->piece && map_init(&ss->map, &ss->mem) == 0)
+	if (ss->piece && map_init(&ss->map, &ss->mem) == 0) {
+		ev_check_start(conf->loop, &ss->turns);
 		return ss;
+	}
 	free(ss->piece);
 	free(ss);
 	return NULL;
@@ -430,6 +438,7 @@ void streams_free(struct streams **ssp)
 	while ((first = list_first(&ss->all)) != NULL)
 		stream_bury(container_of(first, struct stream, link));
 	streams_reap(ss);
+	ev_check_stop(ss->conf.loop, &ss->turns);
 	map_fini(&ss->map);
 	free(ss->piece);
 	free(ss);

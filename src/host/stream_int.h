@@ -31,6 +31,7 @@ struct stream {
 	struct list dirty;    /* streams.dirty */
 	struct list news;     /* streams.news */
 	struct list guest;    /* streams.guests */
+	struct list ready;    /* streams.ready */
 	struct streams *ss;
 	struct hop hop;
 	char *tls_name; /* hop.tls_name, owned */
@@ -66,7 +67,10 @@ struct streams {
 	struct streams_stats stats;
 	struct list guests; /* accepted, in the middle of a TLS handshake */
 	unsigned n_guests, n_closing;
-	char *piece; /* STREAM_PIECE bytes: what was just read */
+	struct list
+	    ready;      /* with something to read: who waited longest first */
+	ev_check turns; /* when they have theirs */
+	char *piece;    /* STREAM_PIECE bytes: what was just read */
 };
 
 /* stream.c */
@@ -91,6 +95,8 @@ void stream_expect(struct stream *s, int events); /* EV_READ | EV_WRITE */
 void stream_begin(struct stream *s);
 void stream_on_io(struct ev_loop *loop, ev_io *io, int events);
 void stream_on_deadline(struct ev_loop *loop, ev_timer *t, int events);
+/* Reads from those that are ready, for a while. */
+void stream_on_turns(struct ev_loop *loop, ev_check *c, int events);
 /* Writes what is queued, as far as it goes. */
 void stream_write(struct stream *s);
 /* What an errno of connecting or of a connection means. */

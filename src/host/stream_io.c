@@ -16,6 +16,10 @@ enum {
 	WRITES = 16,
 };
 
+/* For reading, in one turn of the loop, one connection at least. Seconds: well
+ * below T1, since datagrams and timers have to wait for it. */
+static const double TURN_S = 0.005;
+
 /* ---- errors ---- */
 
 enum cause stream_cause(const struct stream *s, int err)
@@ -314,7 +318,8 @@ static void step(struct stream *s, int events)
 		shake(s);
 		break;
 	case STREAM_UP:
-		on_readable(s);
+		if (events & EV_READ)
+			on_readable(s);
 		/* TLS may have waited for something to read before it wrote. */
 		if (s->state == STREAM_UP && (events & EV_WRITE || s->tls))
 			stream_write(s);
@@ -330,15 +335,45 @@ static void step(struct stream *s, int events)
 	}
 }
 
-void stream_on_io(struct ev_loop *loop, ev_io *io, int events)
+static void take_step(struct stream *s, int events)
 {
-	struct stream *s = io->data;
 	const struct streams_user *u = &s->ss->conf.user;
 
-	(void)loop;
 	u->begin(u->ctx);
 	step(s, events);
 	u->end(u->ctx); /* s may be gone */
+}
+
+void stream_on_io(struct ev_loop *loop, ev_io *io, int events)
+{
+	struct stream *s = io->data;
+
+	(void)loop;
+	if (s->state == STREAM_UP && events & EV_READ) {
+		events &= ~EV_READ;
+		if (!list_linked(&s->ready))
+			list_append(&s->ss->ready, &s->ready);
+	}
+	if (events)
+		take_step(s, events);
+}
+
+/* Those that are left are first in the next turn of the loop, which comes at
+ * once: they are still readable. */
+void stream_on_turns(struct ev_loop *loop, ev_check *c, int events)
+{
+	struct streams *ss = c->data;
+	struct list *first;
+	double began = ev_time();
+
+	(void)loop;
+	(void)events;
+	while ((first = list_first(&ss->ready)) != NULL) {
+		list_remove(first);
+		take_step(container_of(first, struct stream, ready), EV_READ);
+		if (ev_time() - began > TURN_S)
+			break;
+	}
 }
 
 void stream_on_deadline(struct ev_loop *loop, ev_timer *t, int events)

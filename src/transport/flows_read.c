@@ -8,7 +8,9 @@
 enum {
 	/* Messages and pings of one connection in one run: others have their
 	 * turn after that. */
-	READ_MAX = 64
+	READ_MAX = 64,
+	/* Of those that wait so many have a turn in one run. */
+	TURNS = 4
 };
 
 /* ---- what has to wait ---- */
@@ -156,13 +158,20 @@ bool flow_read_rest(struct flow *f, struct now now)
 	return is_there;
 }
 
-/* One turn for each of those that wait. */
+/* Who had his turn waits behind the others. */
 void flow_on_more(struct timer *t, struct now now)
 {
 	struct flows *fs = container_of(t, struct flows, more);
+	struct list *began = list_first(&fs->late), *first = began;
 
-	list_each_safe (it, &fs->late)
-		read_late(container_of(it, struct flow, late.link), now);
+	for (unsigned n = 0; first && n < TURNS; n++) {
+		list_remove(first);
+		list_append(&fs->late, first);
+		read_late(container_of(first, struct flow, late.link), now);
+		first = list_first(&fs->late);
+		if (first == began)
+			break;
+	}
 	if (!list_empty(&fs->late))
 		timer_arm(fs->c.timers, t, tick_add(now.mono, MILLIS(1)));
 }
