@@ -508,6 +508,25 @@ TEST(a_search_is_bounded)
 	dns_world_fini(&w);
 }
 
+TEST(so_many_ways_by_naptr)
+{
+	static struct zone_line many[12 + 1];
+	static char text[12][64];
+
+	for (unsigned i = 0; i < 12; i++) {
+		snprintf(text[i], sizeof(text[i]), "%u 1 s SIP+D2U - s%u", i,
+			 i);
+		many[i] =
+		    (struct zone_line){"many.example", DNS_NAPTR, 60, text[i]};
+	}
+	dns_world_init(&w, many);
+	find("sip:many.example");
+	CHECK_INT(w.found.n, 0);
+	CHECK_INT(w.questions, 1 + 8);
+	CHECK(w.found.cause == CAUSE_DNS_NONE);
+	dns_world_fini(&w);
+}
+
 /* Every allocation of a search may fail. */
 TEST(no_memory)
 {

@@ -315,12 +315,13 @@ static bool by_naptr(struct walk *w)
 		note_failure(w);
 	}
 	order_naptr(order, r, n);
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < n && used < NAPTRS; i++) {
 		const struct dns_naptr *p = &order[i]->naptr;
 		struct at at = {p->next, 0, 0, p->transport, false};
 
-		if (!is_usable(w->l, p->transport) || used++ == NAPTRS)
+		if (!is_usable(w->l, p->transport))
 			continue;
+		used++;
 		if (p->flag == 's')
 			add_srv(w, p->next, p->transport);
 		else
