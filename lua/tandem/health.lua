@@ -254,6 +254,9 @@ function health.start(server, now)
   local is_new
   server.record, is_new = record.load(server)
   local facts = server.facts
+  if not server.is_found then
+    facts:set("left", 0) -- the script names it, whatever DNS said when it was found there
+  end
   if places.load(server) then
     forget(server)
     is_new = true

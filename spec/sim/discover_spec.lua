@@ -249,6 +249,17 @@ sim.for_workers("a pool with discover", function(workers)
     assert.equal("sip:other.example", checks[#checks].uri)
   end)
 
+  it("gives up what DNS said of a server that the script names itself", function()
+    start { discover = "stale = 60" }
+    net:resolver "silent"
+    net:run(100)
+    assert.equal(500, alice:call(number).code)
+    local servers = 'servers = { { name = "gw1.trunk.example", uri = "sip:10.0.0.1" } }'
+    assert.is_true(net:reload { source = source:gsub("discover = [^}]+}", servers):format "" })
+    assert.equal("up", status "gw1")
+    assert.equal(200, alice:call(number).code)
+  end)
+
   it("knows a request from one of its servers", function()
     start()
     local bob = net:uas("192.0.2.9", "bob")
