@@ -172,6 +172,30 @@ sim.for_workers("a name that is looked up for a call", function(workers)
   end)
 end)
 
+-- A served domain is often our own name. Nothing but Max-Forwards would end an ACK that
+-- leads back to us, and anybody may send one.
+sim.for_workers("a name that leads back to us", function(workers)
+  after_each(sim.finish)
+
+  for _, method in ipairs { "ACK", "INFO" } do
+    it("is found out at once by " .. method, function()
+      local net = sim.new {
+        source = script, workers = workers, dns = { ["far.example"] = "10.0.0.100" },
+      }
+      local alice = net:uac "192.0.2.7"
+      policy.send(alice, method, "sip:bob@far.example", { to_tag = "1", to = net.proxy })
+      net:run(10)
+      local looped = 0
+      for _, packet in ipairs(net:packets()) do
+        looped = looped + (packet.to == net.proxy and packet.from == net.proxy
+          and packet.bytes:find(method, 1, true) == 1 and 1 or 0)
+      end
+      assert.equal(1, looped)
+      assert.equal(1, net:metric "tandem_loops_total")
+    end)
+  end
+end)
+
 describe("a request of our own", function()
   after_each(sim.finish)
 

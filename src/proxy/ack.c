@@ -235,6 +235,15 @@ void parked_fini(struct proxy *p)
 		forget(container_of(it, struct parked, link));
 }
 
+/* Nobody answers an ACK: this is all that ends one that leads back to us. The
+ * first proxy that has it need not look. */
+static bool is_loop(struct proxy *p, struct msg *m, const struct msg_key *key,
+		    const struct hop *from)
+{
+	return has_second_via(m, key) &&
+	       validate_is_loop(p, m, loop_hash(p, m, key, from));
+}
+
 void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 		   const struct hop *from, struct now now)
 {
@@ -245,6 +254,10 @@ void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 	 * too */
 	if (answered_on_ack(p, key) || acks_our_reply(p, key, from))
 		return;
+	if (is_loop(p, m, key, from)) {
+		count(p->c.counters, CNT_LOOP);
+		return;
+	}
 	err = forward(p, &ack, now);
 	if (err == ERR_STATE)
 		err = park(p, &ack, now);

@@ -119,6 +119,7 @@ struct proxy {
 
 /* proxy.c */
 struct request *request_of(struct server *s);
+bool has_second_via(const struct msg *m, const struct msg_key *key);
 
 /* settle.c */
 void request_wake(struct request *r);      /* put it on the ready list */
@@ -140,6 +141,10 @@ struct member *follow_member(struct request *r, const struct addr *a);
 int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 		     const struct hop *from, uint64_t loop,
 		     struct str *reason_r, struct str *headers_r);
+/* 16.3 step 4: a Via of ours below with the same loop hash. It was here before,
+ * unchanged. */
+bool validate_is_loop(const struct proxy *p, const struct msg *m,
+		      uint64_t loop);
 /* The RFC 5393 loop hash of a request as received. */
 uint64_t loop_hash(const struct proxy *p, const struct msg *m,
 		   const struct msg_key *key, const struct hop *from);

@@ -423,7 +423,7 @@ void proxy_on_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 		new_request(p, m, key, from, now);
 }
 
-static bool has_second_via(const struct msg *m, const struct msg_key *key)
+bool has_second_via(const struct msg *m, const struct msg_key *key)
 {
 	return key->via_rest.n || msg_next(m, msg_first(m, HDR_VIA));
 }

@@ -33,9 +33,7 @@ uint64_t loop_hash(const struct proxy *p, const struct msg *m,
 	return siphash_end(&h);
 }
 
-/* A Via of ours below with the same loop hash: it was here before, unchanged.
- */
-static bool is_loop(const struct proxy *p, const struct msg *m, uint64_t loop)
+bool validate_is_loop(const struct proxy *p, const struct msg *m, uint64_t loop)
 {
 	const struct hdr *f = msg_first(m, HDR_VIA);
 	struct branch b;
@@ -103,7 +101,7 @@ int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 	      listener_is_ours(p->c.listeners, &uri)))
 		return 483;
 	/* step 4: loops */
-	if (is_loop(p, m, loop)) {
+	if (validate_is_loop(p, m, loop)) {
 		count(p->c.counters, CNT_LOOP);
 		return 482;
 	}
