@@ -28,6 +28,7 @@ struct world {
 	struct hop opened;      /* the last one */
 	struct flow_link again; /* what on_down links, if `relink` */
 	bool relink, sending;
+	unsigned warnings; /* in the log */
 };
 
 static void tell(struct world *w, const char *what, struct str more)
@@ -79,8 +80,9 @@ static void on_post(void *ctx, unsigned worker, const struct post *msg)
 
 static void on_log(void *ctx, const struct log_event *e)
 {
-	(void)ctx;
-	(void)e;
+	struct world *w = ctx;
+
+	w->warnings += e->level == LOG_WARN;
 }
 
 static void on_message(void *ctx, const struct hop *from, struct str bytes,
@@ -357,6 +359,37 @@ TEST(those_who_come_leave_room_for_ours)
 	TOLD(&w, "close|close");
 	CHECK(send_to(&w, &to, "x") != 0);
 	TOLD(&w, "open 10.0.0.1:5060|send x");
+	world_fini(&w);
+}
+
+static void fail_to_open(struct world *w)
+{
+	struct hop to = hop(TRANSPORT_TCP, "10.0.0.1:5060");
+
+	send_to(w, &to, "x");
+	event(w, FLOW_DOWN, &w->opened, false, CAUSE_REFUSED);
+	w->told[0] = '\0';
+}
+
+/* In a flood of other lines, which then stands for it. */
+TEST(a_failure_that_was_left_out_of_the_log_is_news)
+{
+	struct world w;
+	struct hop peer;
+
+	world_init(&w);
+	for (unsigned i = 0; i < 60; i++) {
+		peer = accept_one(&w, TRANSPORT_TCP, "10.0.0.9:40000", 2);
+		event(&w, FLOW_DOWN, &peer, true, CAUSE_RESET);
+	}
+	CHECK_INT(w.warnings, 50);
+	fail_to_open(&w);
+	CHECK_INT(w.warnings, 50);
+	run(&w, SECONDS(2));
+	fail_to_open(&w);
+	CHECK_INT(w.warnings, 51);
+	fail_to_open(&w);
+	CHECK_INT(w.warnings, 51);
 	world_fini(&w);
 }
 

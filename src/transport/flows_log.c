@@ -38,25 +38,15 @@ static uint64_t hash_failure(const struct flows *fs, const struct hop *peer,
 	return siphash_end(&h);
 }
 
-/* Remembers it; true when that was known. */
-static bool was_told(struct flows *fs, const struct hop *peer, enum cause cause,
-		     struct str text, struct now now)
+static bool was_told(const struct flows *fs, const struct flow_told *this)
 {
-	struct flow_told this = {.peer = flow_hash_peer(fs, peer),
-				 .what = hash_failure(fs, peer, cause, text),
-				 .at = now.mono};
-
 	for (unsigned i = 0; i < FLOW_TOLD; i++) {
-		struct flow_told *t = &fs->told[i];
+		const struct flow_told *t = &fs->told[i];
 
-		if (t->peer != this.peer || t->what != this.what)
-			continue;
-		if (tick_diff(now.mono, t->at) < SECONDS(AGAIN_S))
+		if (t->peer == this->peer && t->what == this->what &&
+		    tick_diff(this->at, t->at) < SECONDS(AGAIN_S))
 			return true;
-		*t = this;
-		return false;
 	}
-	fs->told[fs->told_next++ % FLOW_TOLD] = this;
 	return false;
 }
 
@@ -201,12 +191,13 @@ struct ending {
 	double seconds;
 };
 
-static void log_ending(struct flows *fs, const struct ending *x, struct now now)
+/* False: there were too many lines. */
+static bool log_ending(struct flows *fs, const struct ending *x, struct now now)
 {
 	uint64_t skipped = 0;
 
 	if (x->level != LOG_DEBUG && !take_line(&fs->down, now, &skipped))
-		return;
+		return false;
 	{
 		struct log_field field[] = {
 		    LOGF_ADDR("peer", &x->peer->addr),
@@ -224,12 +215,29 @@ static void log_ending(struct flows *fs, const struct ending *x, struct now now)
 
 		say(fs, &e);
 	}
+	return true;
 }
 
 static bool is_orderly(enum flow_why why, enum cause cause)
 {
 	return why == WHY_IDLE || why == WHY_STOPPED ||
 	       (why == WHY_NETWORK && cause == CAUSE_CLOSED);
+}
+
+/* One that could not be opened: the same failure again is for debugging. What
+ * was left out of the log has not been told. */
+static void log_failure(struct flows *fs, struct ending *x, uint64_t what,
+			struct now now)
+{
+	struct flow_told this = {
+	    .peer = flow_hash_peer(fs, x->peer), .what = what, .at = now.mono};
+
+	if (was_told(fs, &this)) {
+		x->level = LOG_DEBUG;
+		log_ending(fs, x, now);
+	} else if (log_ending(fs, x, now)) {
+		fs->told[fs->told_next++ % FLOW_TOLD] = this;
+	}
 }
 
 void flow_log_down(struct flow *f, enum flow_why why, enum cause cause,
@@ -249,12 +257,12 @@ void flow_log_down(struct flow *f, enum flow_why why, enum cause cause,
 
 	if (was_up) {
 		count_end(c, why, cause);
+		log_ending(f->fs, &x, now);
 	} else {
 		count_failure(c, cause);
-		if (was_told(f->fs, &f->hop, cause, text, now))
-			x.level = LOG_DEBUG;
+		log_failure(f->fs, &x,
+			    hash_failure(f->fs, &f->hop, cause, text), now);
 	}
-	log_ending(f->fs, &x, now);
 }
 
 void flow_log_no_handshake(struct flows *fs, const struct flow_event *e,
