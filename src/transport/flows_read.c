@@ -10,7 +10,10 @@ enum {
 	 * turn after that. */
 	READ_MAX = 64,
 	/* Of those that wait so many have a turn in one run. */
-	TURNS = 4
+	TURNS = 4,
+	/* With more than those: about as long as it took. The timer may be due
+	 * at every datagram, and the crowd must not be served before each. */
+	CROWD_PAUSE = MILLIS(10)
 };
 
 /* ---- what has to wait ---- */
@@ -45,8 +48,9 @@ static bool put_off(struct flow *f, struct str bytes)
 	if (!list_linked(&b->link))
 		list_append(&fs->late, &b->link);
 	/* Not in this run, which would then never end. */
-	timer_arm(fs->c.timers, &fs->more,
-		  tick_add(fs->c.now->mono, MILLIS(1)));
+	if (!timer_armed(&fs->more))
+		timer_arm(fs->c.timers, &fs->more,
+			  tick_add(fs->c.now->mono, MILLIS(1)));
 	return true;
 }
 
@@ -173,5 +177,7 @@ void flow_on_more(struct timer *t, struct now now)
 			break;
 	}
 	if (!list_empty(&fs->late))
-		timer_arm(fs->c.timers, t, tick_add(now.mono, MILLIS(1)));
+		timer_arm(fs->c.timers, t,
+			  tick_add(now.mono,
+				   first == began ? MILLIS(1) : CROWD_PAUSE));
 }
