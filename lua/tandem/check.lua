@@ -147,7 +147,10 @@ function run(probe)
     return
   end
   probe.began, probe.last = began, began
-  local good, why, answered = asking.ask(server, conf, probe.place and probe.place.addr)
+  local good, why, answered = asking.ask(server, conf, probe.place and probe.place.addr,
+    function(task)
+      probe.task = task
+    end)
   probe.began = nil
   if probe.stopped or evidence ~= server.evidence then
     return
@@ -212,9 +215,13 @@ local function on_need(pool, now)
   each_probe(pool, hurry, now)
 end
 
+-- What a function of the script still does would be about a server that is gone.
 local function stop(probe)
   probe.stopped = true
   disarm(probe)
+  if probe.task then
+    probe.task:cancel()
+  end
 end
 
 -- That of an address which was asked before goes on.

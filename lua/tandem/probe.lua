@@ -131,8 +131,8 @@ end
 local words = { [true] = "true", [false] = "false" }
 
 -- A function of the script has as long as any other check. When it raises, the task
--- gives nil.
-local function ask_function(server, conf)
+-- gives nil; so it does when `on_task` has let somebody else end it.
+local function ask_function(server, conf, on_task)
   local is_late = false
   local task = core.spawn(function()
     local good, why = conf.method(server.handle)
@@ -146,7 +146,9 @@ local function ask_function(server, conf)
     is_late = true
     task:cancel()
   end)
+  on_task(task)
   local good, why = task:wait()
+  on_task(nil)
   limit:cancel()
   if is_late then
     return false, "timeout", false
@@ -158,12 +160,13 @@ end
 ---@param server table
 ---@param conf table the options of its check
 ---@param addr? string which of its addresses
+---@param on_task fun(task: table?) told of the task of a function of the script
 ---@return boolean? good
 ---@return string why
 ---@return boolean answered by the server itself
-function probe.ask(server, conf, addr)
+function probe.ask(server, conf, addr, on_task)
   if type(conf.method) == "function" then
-    return ask_function(server, conf)
+    return ask_function(server, conf, on_task)
   end
   return ask_server(server, conf, addr)
 end

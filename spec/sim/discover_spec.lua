@@ -260,6 +260,18 @@ sim.for_workers("a pool with discover", function(workers)
     assert.equal(200, alice:call(number).code)
   end)
 
+  it("ends the check of a server that goes", function()
+    start { pool = [[check = { interval = 2, timeout = 1.9, method = function(server)
+      sip.sleep(1.8)
+      return server.uri ~= nil
+    end }]] }
+    change { srv("gw2", 1, 1) }
+    net:run(100)
+    assert.is_nil(status "gw1")
+    assert.is_nil(status "gw3")
+    assert.equal(0, net:count "lua.error")
+  end)
+
   it("knows a request from one of its servers", function()
     start()
     local bob = net:uas("192.0.2.9", "bob")
