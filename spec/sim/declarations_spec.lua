@@ -21,6 +21,12 @@ local wrong = {
     "script.lua:2: pool 'pbx': unknown option 'check.intervall'; did you mean "
       .. "'check.interval'?",
   },
+  ["TLS in capitals that nobody listens for"] = {
+    'sip.listen "udp:0.0.0.0:5060" sip.pool("pbx", { servers = { { name = "a", '
+      .. 'uri = "SIPS:10.0.0.1" } } })',
+    "pool 'pbx': server 'a' is reached by TLS, and nothing listens there that it could be "
+      .. "reached from: add \"tls:...\" to sip.listen",
+  },
   ["an unknown setting"] = {
     "sip.settings { wrokers = 2 }",
     "script.lua:2: sip.settings: unknown option 'wrokers'; did you mean 'workers'?",

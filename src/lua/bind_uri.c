@@ -52,22 +52,25 @@ static int refuse(lua_State *L, const char *why)
 	return 2;
 }
 
+/* core.parse_uri(text) -> a table | nil, why; the scheme in small letters */
 static int l_parse_uri(lua_State *L)
 {
 	struct str text = script_str(L, 1), tp;
 	const struct field_uri *u;
-	bool found;
+	bool found, is_sips;
 
 	if (text.n > MSG_MAX_URI)
 		return refuse(L, "too long");
 	u = field_uri(scratch(script_of(L)), text);
 	if (!u)
 		return refuse(L, "not a valid URI");
-	if (!str_caseeq(u->scheme, STR("sip")) &&
-	    !str_caseeq(u->scheme, STR("sips")))
+	is_sips = str_caseeq(u->scheme, STR("sips"));
+	if (!is_sips && !str_caseeq(u->scheme, STR("sip")))
 		return refuse(L, "neither sip: nor sips:");
 	lua_newtable(L);
 	push_uri(L, u);
+	lua_pushstring(L, is_sips ? "sips" : "sip");
+	lua_setfield(L, -2, "scheme");
 	script_push(L, text);
 	lua_setfield(L, -2, "text");
 	tp = field_param_get(u->param, u->n, STR("transport"), &found);
