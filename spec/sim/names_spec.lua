@@ -172,6 +172,53 @@ sim.for_workers("a name that is looked up for a call", function(workers)
   end)
 end)
 
+-- Where a server of ours is we know ahead, however long nobody answers (semantics 12);
+-- half a call would be worse than none.
+sim.for_workers("the name of a server in a dialog", function(workers)
+  after_each(sim.finish)
+
+  local function call(contact)
+    local net = sim.new {
+      workers = workers, dns = { ["pbx.example"] = "10.0.0.1" },
+      source = [[
+        local sip = require "tandem"
+        sip.listen { "udp:0.0.0.0:5060" }
+        local pbx = sip.pool("pbx", {
+          servers = { { name = "a", uri = "sip:pbx.example" } }, check = false,
+        })
+        sip.route(function(req) return req:relay(pbx) end)
+      ]],
+    }
+    local a, alice = net:uas("10.0.0.1", "a"), net:uac("192.0.2.7", "alice")
+    a:answer("INVITE", 200, { Contact = contact })
+    a:answer("BYE", 200)
+    net:run(1)
+    net:resolver "silent"
+    net:run(2 * 3600) -- nothing that has run out is served any more
+    local made = alice:call "sip:bob@example.com"
+    assert.equal(200, made.code)
+    net:run(3)
+    return net, a, alice, made
+  end
+
+  it("leads there when nobody can look it up", function()
+    local _, a, alice, made = call "<sip:bob@pbx.example>"
+    assert(#a:got "ACK" > 0)
+    assert.equal(200, alice:bye(made):wait().code)
+    assert.equal(1, #a:got "BYE")
+  end)
+
+  it("is nobody's at another port or by another transport", function()
+    for _, uri in ipairs { "sip:bob@pbx.example:5070", "sip:bob@pbx.example;transport=tcp" } do
+      local net, a, alice, made = call("<" .. uri .. ">")
+      assert.equal(0, #a:got "ACK")
+      assert.equal(500, alice:bye(made):wait().code)
+      net:run(40)
+      sim.finish()
+    end
+  end)
+end)
+
 -- A served domain is often our own name. Nothing but Max-Forwards would end an ACK that
 -- leads back to us, and anybody may send one.
 sim.for_workers("a name that leads back to us", function(workers)

@@ -79,15 +79,13 @@ static int by_uri(struct proxy *p, struct ack *ack, struct str uri,
 {
 	struct arena *scratch = p->c.scratch;
 	struct way w = {.n = 0};
+	uint64_t seed = way_seed(p, ack->key->call_id);
 	enum cause cause;
 	int err;
 
-	err = way_of_uri(p, uri, way_seed(p, ack->key->call_id), scratch, now,
-			 &w, &ack->ask, &cause);
+	err = way_of_uri(p, uri, seed, scratch, now, &w, &ack->ask, &cause);
 	if (err == ERR_STATE && ack->found)
-		err = ack->found->n
-			  ? way_of_places(p, ack->found, scratch, now.mono, &w)
-			  : ERR_NOTFOUND;
+		err = way_of_found(p, uri, ack->found, seed, scratch, now, &w);
 	if (err) {
 		ack->unlocated = err == ERR_NOTFOUND;
 		return err;

@@ -360,18 +360,26 @@ static bool take_breadth(struct attempt *a, size_t i, size_t n)
 
 /* ---- where to ---- */
 
+static uint64_t seed_of(const struct attempt *a)
+{
+	return a->opts.seed ? a->opts.seed
+			    : way_seed(a->req->proxy, a->req->key.call_id);
+}
+
 /* It was open while the look-up went on. */
 static void on_located(void *ctx, const struct places *found, struct now now)
 {
 	struct attempt *a = ctx;
 	struct request *r = a->req;
+	int err;
 
 	a->locate = NULL;
 	attempt_close(a, now);
-	if (found->n == 0) {
+	err = way_of_found(r->proxy, a->target.next, found, seed_of(a),
+			   r->arena, now, a->way);
+	if (err == ERR_NOTFOUND) {
 		fail_unsent(a, found->cause);
-	} else if (way_of_places(r->proxy, found, r->arena, now.mono, a->way) !=
-		   0) {
+	} else if (err) {
 		count(r->proxy->c.counters, CNT_NOMEM);
 		fail_unsent(a, CAUSE_NO_SOURCE);
 	} else {
@@ -402,12 +410,10 @@ static int find_way(struct attempt *a, struct now now, enum cause *cause_r)
 	struct request *r = a->req;
 	struct target *t = &a->target;
 	struct locate_ask ask;
-	uint64_t seed = a->opts.seed;
+	uint64_t seed = seed_of(a);
 	int err;
 
 	*cause_r = CAUSE_DNS_NONE;
-	if (!seed)
-		seed = way_seed(r->proxy, r->key.call_id);
 	if (t->hop.addr.family != ADDR_NONE) {
 		if (t->member)
 			way_identify(t->member, &t->hop);

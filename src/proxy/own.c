@@ -303,17 +303,17 @@ static int go(struct own *o, struct now now)
 static void on_located(void *ctx, const struct places *found, struct now now)
 {
 	struct own *o = ctx;
-	int err = 0;
+	uint64_t seed = way_seed(o->proxy, call_id_of(o));
+	int err;
 
 	o->locate = NULL;
-	if (found->n == 0)
-		finish(o, NULL, found->cause, now);
-	else
-		err =
-		    way_of_places(o->proxy, found, o->arena, now.mono, &o->way);
-	if (!err && !o->ended)
+	err = way_of_found(o->proxy, o->conf.uri, found, seed, o->arena, now,
+			   &o->way);
+	if (!err)
 		err = go(o, now);
-	if (err) {
+	if (err == ERR_NOTFOUND) {
+		finish(o, NULL, found->cause, now);
+	} else if (err) {
 		count(o->proxy->c.counters, CNT_NOMEM);
 		finish(o, NULL, CAUSE_NO_SOURCE, now);
 	}

@@ -161,8 +161,8 @@ static struct hop hop_at(const struct way *w, const struct addr *addr,
 	return hop;
 }
 
-int way_of_places(const struct proxy *p, const struct places *found,
-		  struct arena *a, tick_t now, struct way *w)
+static int way_of_places(const struct proxy *p, const struct places *found,
+			 struct arena *a, tick_t now, struct way *w)
 {
 	w->hop = arena_alloc(a, found->n * sizeof(*w->hop));
 	if (!w->hop)
@@ -177,6 +177,53 @@ int way_of_places(const struct proxy *p, const struct places *found,
 				w->hop[w->n++] = hop;
 		}
 	return 0;
+}
+
+/* What the URI says of port and transport (RFC 3263 4.1, 4.2) this has. */
+static bool fits(const struct locate_ask *ask, const struct hop *hop)
+{
+	int t = ask->sips ? TRANSPORT_TLS : ask->transport;
+
+	if (t < 0 && ask->port)
+		t = TRANSPORT_UDP;
+	return (!ask->port || hop->addr.port == ask->port) &&
+	       (t < 0 || hop->transport == t);
+}
+
+/* By what is known of the server that has this name. */
+static int way_of_name(const struct proxy *p, struct str text, uint64_t seed,
+		       struct arena *a, tick_t now, struct way *w)
+{
+	const struct member *m;
+	struct locate_ask ask;
+	bool fixed = w->fixed;
+	struct uri uri;
+	unsigned n = 0;
+	int err;
+
+	if (!scan_uri(text, &uri) || !locate_of_uri(&uri, &ask))
+		return ERR_NOTFOUND;
+	m = proxy_member_named(p, &uri);
+	err = m ? way_of_member(p, m, seed, a, now, w) : ERR_NOTFOUND;
+	if (err)
+		return err;
+	for (unsigned i = 0; i < w->n; i++)
+		if (fits(&ask, &w->hop[i]))
+			w->hop[n++] = w->hop[i];
+	w->n = n;
+	w->fixed = fixed;
+	return n ? 0 : ERR_NOTFOUND;
+}
+
+int way_of_found(const struct proxy *p, struct str uri,
+		 const struct places *found, uint64_t seed, struct arena *a,
+		 struct now now, struct way *w)
+{
+	if (found->n)
+		return way_of_places(p, found, a, now.mono, w);
+	return found->cause == CAUSE_DNS_TIMEOUT
+		   ? way_of_name(p, uri, seed, a, now.mono, w)
+		   : ERR_NOTFOUND;
 }
 
 /* An address needs no look-up (RFC 3263 4.1, 4.2). */
@@ -229,8 +276,7 @@ int way_of_uri(const struct proxy *p, struct str text, uint64_t seed,
 	if (err)
 		return err;
 	*cause_r = found.cause;
-	return found.n ? way_of_places(p, &found, a, now.mono, w)
-		       : ERR_NOTFOUND;
+	return way_of_found(p, text, &found, seed, a, now, w);
 }
 
 uint64_t way_seed(const struct proxy *p, struct str call_id)

@@ -44,9 +44,12 @@ int way_of_member(const struct proxy *p, const struct member *m, uint64_t seed,
 int way_of_uri(const struct proxy *p, struct str uri, uint64_t seed,
 	       struct arena *a, struct now now, struct way *w,
 	       struct locate_ask *ask_r, enum cause *cause_r);
-/* What was found for that, at least one place. ERR_NOMEM. */
-int way_of_places(const struct proxy *p, const struct places *found,
-		  struct arena *a, tick_t now, struct way *w);
+/* Of the same URI, by what was found. When nobody could say anything and it is
+ * the name of a server of ours, by what is known of that: what was known ahead
+ * does not end with a dialog. ERR_NOTFOUND, ERR_NOMEM. */
+int way_of_found(const struct proxy *p, struct str uri,
+		 const struct places *found, uint64_t seed, struct arena *a,
+		 struct now now, struct way *w);
 /* RFC 3261 18.1.1: *hop by TCP instead, for what is too big for UDP, unless who
  * named the target chose UDP or the peer is known not to take TCP; from where
  * it would have left by UDP. False: it stays as it is. */
