@@ -475,3 +475,15 @@ TEST(sockaddr)
 	CHECK_INT(b.family, ADDR_NONE);
 	CHECK_INT(addr_to_sockaddr(&b, (struct sockaddr *)&ss), 0);
 }
+
+TEST(whose_an_address_is)
+{
+	struct addr a = parsed(STR("10.1.2.3:99")), b = addr_holder(&a);
+
+	CHECK(addr_ip_eq(&a, &b));
+	CHECK_INT(b.port, 0);
+	a = parsed(STR("[2001:db8:1:2:3:4:5:6]:99"));
+	b = addr_holder(&a);
+	a = parsed(STR("2001:db8:1:2::"));
+	CHECK(addr_eq(&a, &b));
+}

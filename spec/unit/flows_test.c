@@ -362,6 +362,29 @@ TEST(those_who_come_leave_room_for_ours)
 	world_fini(&w);
 }
 
+/* A machine with IPv6 has a /64 at the least, and all its addresses. */
+TEST(a_network_of_ipv6_is_one_source)
+{
+	struct world w;
+	char from[64];
+
+	world_init(&w);
+	w.limits.per_source = 3;
+	for (unsigned i = 1; i <= 5; i++) {
+		snprintf(from, sizeof(from), "[2001:db8::%x:0:1]:40000", i);
+		accept_one(&w, TRANSPORT_TCP, from, 2 * i);
+	}
+	CHECK_INT(w.counters.v[CNT_FLOW_REFUSED_SOURCE], 2);
+	accept_one(&w, TRANSPORT_TCP, "[2001:db8:0:1::1]:40000", 20);
+	for (unsigned i = 1; i <= 5; i++) {
+		snprintf(from, sizeof(from), "10.0.0.%u:40000", i);
+		accept_one(&w, TRANSPORT_TCP, from, 20 + 2 * i);
+	}
+	CHECK_INT(w.counters.v[CNT_FLOW_REFUSED_SOURCE], 2);
+	CHECK_INT(flows_count(w.fs), 9);
+	world_fini(&w);
+}
+
 static void fail_to_open(struct world *w)
 {
 	struct hop to = hop(TRANSPORT_TCP, "10.0.0.1:5060");

@@ -94,6 +94,7 @@ static void on_resume(struct ev_loop *loop, ev_timer *t, int events)
 /* Is there room for one more TLS handshake, of this peer? */
 static bool has_room(const struct streams *ss, const struct addr *peer)
 {
+	struct addr holder = addr_holder(peer);
 	unsigned n = 0;
 
 	if (ss->n_guests >= SHAKING_MAX)
@@ -104,7 +105,9 @@ static bool has_room(const struct streams *ss, const struct addr *peer)
 		const struct stream *s =
 		    container_of(it, const struct stream, guest);
 
-		n += addr_ip_eq(&s->hop.addr, peer);
+		struct addr other = addr_holder(&s->hop.addr);
+
+		n += addr_ip_eq(&other, &holder);
 	}
 	return n < ss->conf.limits->per_source;
 }

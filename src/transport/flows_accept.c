@@ -1,6 +1,6 @@
 /*
- * Who may connect: so many of one IP, so many in all. What is over a limit is
- * closed before it is read.
+ * Who may connect: so many of one source, so many in all. What is over a limit
+ * is closed before it is read.
  */
 #include "transport/flows_int.h"
 
@@ -10,14 +10,12 @@ enum {
 	OURS = 10
 };
 
-static uint64_t hash_ip(const struct flows *fs, const struct addr *a)
+static uint64_t hash_ip(const struct flows *fs, const struct addr *holder)
 {
-	struct addr ip = *a;
 	struct siphash h;
 
-	ip.port = 0;
 	siphash_init(&h, fs->c.map_key);
-	siphash_addr(&h, &ip);
+	siphash_addr(&h, holder);
 	return siphash_end(&h);
 }
 
@@ -28,8 +26,9 @@ static bool has_ip(const struct map_node *node, const void *key)
 
 static struct source *source_of(struct flows *fs, const struct addr *a)
 {
-	uint64_t hash = hash_ip(fs, a);
-	struct map_node *node = map_find(&fs->sources, hash, has_ip, a);
+	struct addr holder = addr_holder(a);
+	uint64_t hash = hash_ip(fs, &holder);
+	struct map_node *node = map_find(&fs->sources, hash, has_ip, &holder);
 	struct source *s;
 
 	if (node)
@@ -37,7 +36,7 @@ static struct source *source_of(struct flows *fs, const struct addr *a)
 	s = mem_zalloc(fs->c.mem, sizeof(*s));
 	if (!s)
 		return NULL;
-	s->addr = *a;
+	s->addr = holder;
 	map_add(&fs->sources, &s->node, hash);
 	return s;
 }

@@ -53,7 +53,7 @@ struct flow {
 	struct backlog late;
 };
 
-/* One IP that connects to us. */
+/* One IP, or a /64 of IPv6, that connects to us. */
 struct source {
 	struct map_node node;
 	struct addr addr;

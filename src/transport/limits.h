@@ -15,7 +15,7 @@ struct stream_limits {
 	int64_t header; /* from the first byte of a message to its last: 10 s;
 			 * and from being accepted to the first message */
 	int64_t idle;   /* without a message or keep-alive: 120 s */
-	uint32_t per_source;  /* accepted connections of one IP: 64 */
+	uint32_t per_source;  /* accepted ones of one IP, or /64: 64 */
 	uint32_t connections; /* in all, per worker: 20000 */
 	size_t message;       /* bytes of one: 65535 */
 	size_t queue;         /* bytes that wait to be written: 262144 */

@@ -300,6 +300,14 @@ bool addr_ip_eq(const struct addr *a, const struct addr *b)
 	return a->family == b->family && memcmp(a->ip, b->ip, ip_bytes(a)) == 0;
 }
 
+struct addr addr_holder(const struct addr *a)
+{
+	struct addr holder = {.family = a->family};
+
+	memcpy(holder.ip, a->ip, a->family == ADDR_V6 ? 8 : ip_bytes(a));
+	return holder;
+}
+
 bool addr_eq(const struct addr *a, const struct addr *b)
 {
 	return addr_ip_eq(a, b) && a->port == b->port && a->scope == b->scope;

@@ -34,6 +34,9 @@ void addr_write_host(struct buf *b, const struct addr *a); /* "[::1]" */
 const char *addr_text(const struct addr *a, char out[ADDR_TEXT]);
 bool addr_eq(const struct addr *a, const struct addr *b);
 bool addr_ip_eq(const struct addr *a, const struct addr *b);
+/* Whose it is, to count by: the IP, or of IPv6 its /64, since a machine has
+ * all of that. No port. */
+struct addr addr_holder(const struct addr *a);
 bool addr_is_any(const struct addr *a); /* 0.0.0.0, :: */
 bool addr_is_loopback(const struct addr *a);
 /* Broadcast, multicast, 0/8 or any: never a place to send to. */
