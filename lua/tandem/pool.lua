@@ -99,7 +99,7 @@ function fields.active_tier(self)
   return tier
 end
 
--- Within a tier as declared, or by name.
+-- Within a tier as declared, or by name (of who was found: by address).
 local function by_tier(servers, by_name)
   local tiers, known = {}, {}
   for _, item in ipairs(servers) do
@@ -116,7 +116,7 @@ local function by_tier(servers, by_name)
   end)
   for _, tier in ipairs(by_name and tiers or {}) do
     table.sort(tier, function(a, b)
-      return a.name < b.name
+      return a.rank_key < b.rank_key
     end)
   end
   return tiers

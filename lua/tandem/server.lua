@@ -215,6 +215,7 @@ local function make(options, pool, facts, uri, list, at)
     index = 0, -- its place in the pool, which arranges them
     check = options.check,
     full = pool.name .. "/" .. options.name,
+    rank_key = pool.name .. "/" .. options.name, -- of policies: the same on every node
     pool = pool,
     uri = options.uri,
     tier = options.tier,
@@ -272,6 +273,8 @@ function server.found(options, pool, facts)
   local list, at = places.declared(options)
   local self = make(options, pool, facts, options.domain, list, at)
   self.is_found = true
+  -- Its name depends on what this node has seen before.
+  self.rank_key = pool.name .. "/" .. options.uri
   return self
 end
 

@@ -18,7 +18,8 @@ function choice.servers(world, weights, more)
     end
     local facts = world.core.member("gw", name, { addr = "10.0.0.1:5060;", resources = names })
     list[#list + 1] = {
-      name = name, full = "gw/" .. name, weight = weight, facts = facts, resources = resources,
+      name = name, full = "gw/" .. name, rank_key = "gw/" .. name, weight = weight,
+      facts = facts, resources = resources,
     }
   end
   table.sort(list, function(a, b)

@@ -1,7 +1,7 @@
 -- A key always has the same server: weighted rendezvous hashing. Each server gets a
--- number from the key and its name, the largest has the key. So a server that goes
--- moves its own keys only, each to its next choice, and two nodes that see the same
--- servers usable choose alike.
+-- number from the key and its name (of who was found in DNS: its address), the largest
+-- has the key. So a server that goes moves its own keys only, each to its next choice,
+-- and two nodes that see the same servers usable choose alike.
 --
 -- With `bound` nobody takes more than that times the mean load (set-up and confirmed
 -- calls, by weight): then the key goes to its next choice. Nodes have loads of their
@@ -20,7 +20,7 @@ local function prepare(_, servers)
   local view = { servers = servers, seeds = {}, inverse = {}, total = 0, facts = {}, loads = {} }
   for i = 1, #servers do
     local server, weight = servers[i], math.max(servers[i].weight, 1)
-    server.seed = server.seed or core.hash(server.full)
+    server.seed = server.seed or core.hash(server.rank_key)
     view.seeds[i] = server.seed
     view.inverse[i] = 1 / weight
     view.facts[i] = server.facts

@@ -393,6 +393,27 @@ describe("a pool that new servers join", function()
   end)
 end)
 
+describe("two nodes with discover", function()
+  -- One has seen them come one after the other, so their names are others there.
+  for _, policy in ipairs { "weighted", "hash", "latency", "least_calls" } do
+    it("choose alike, whatever they call the servers: " .. policy, function()
+      local both = add(answer(1, 0, 1, "gw"), 2, 0, 1, "gw")
+      local old, pool = new({}, { dns = answer(2, 0, 1, "gw"), pool = { policy = policy } })
+      old:run(1)
+      old.dns[uri] = both
+      old:run(30)
+      local young, other = new({}, { dns = both, pool = { policy = policy } })
+      young:run(1)
+      assert.same({ "gw 1/1", "gw-10.0.0.1 1/1" }, servers(pool))
+      assert.same({ "gw-10.0.0.1 1/1", "gw-10.0.0.2 1/1" }, servers(other))
+      for i = 1, 40 do
+        local key = { key = ("call-%d"):format(i) }
+        assert.equal(other:pick(nil, key).uri, pool:pick(nil, key).uri)
+      end
+    end)
+  end
+end)
+
 describe("the option discover", function()
   local function message(discover, more)
     local world = fake.new()
