@@ -1,11 +1,11 @@
 -- The pools as plain tables: for the simulator, status commands and metrics.
 local core = require "tandem.core"
-local history = require "tandem.history"
-local places = require "tandem.places"
-local pool_state = require "tandem.state"
-local record = require "tandem.record"
+local history = require "tandem.health.history"
+local places = require "tandem.dns.places"
+local pool_state = require "tandem.health.state"
+local record = require "tandem.health.record"
 local registry = require "tandem.registry"
-local slow_start = require "tandem.slow_start"
+local slow_start = require "tandem.choice.slow_start"
 local ipairs, math, pairs, table = ipairs, math, pairs, table
 
 local _ENV = nil

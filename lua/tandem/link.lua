@@ -1,7 +1,7 @@
 -- One writer: what changes the health, the admin state or the holds of a server
 -- is a command that worker 0 carries out, and the others send there.
 local core = require "tandem.core"
-local misuse = require "tandem.misuse"
+local misuse = require "tandem.config.misuse"
 local registry = require "tandem.registry"
 
 local _ENV = nil

@@ -1,6 +1,6 @@
 -- sip.log: lines of the script in the log, event=script.
 local core = require "tandem.core"
-local misuse = require "tandem.misuse"
+local misuse = require "tandem.config.misuse"
 local ipairs, pairs, table = ipairs, pairs, table
 local tostring, type = tostring, type
 

@@ -1,7 +1,7 @@
 -- Objects that scripts hold: read-only handles with methods and computed fields.
 -- What is behind a handle is a plain table, its state; only our modules see it.
-local misuse = require "tandem.misuse"
-local suggest = require "tandem.suggest"
+local misuse = require "tandem.config.misuse"
+local suggest = require "tandem.config.suggest"
 local getmetatable, ipairs, pairs = getmetatable, ipairs, pairs
 local setmetatable, table = setmetatable, table
 local tostring, type = tostring, type

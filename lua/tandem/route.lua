@@ -1,8 +1,8 @@
 -- sip.route([method or kind,] fn): who decides about which requests.
 local core = require "tandem.core"
-local declare = require "tandem.declare"
-local misuse = require "tandem.misuse"
-local suggest = require "tandem.suggest"
+local declare = require "tandem.config.declare"
+local misuse = require "tandem.config.misuse"
+local suggest = require "tandem.config.suggest"
 local type, tostring = type, tostring
 
 local _ENV = nil

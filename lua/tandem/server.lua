@@ -1,13 +1,13 @@
 -- A server of a pool, as scripts see it. What changes its state goes to worker 0.
 local core = require "tandem.core"
-local frozen = require "tandem.frozen"
-local history = require "tandem.history"
-local limits = require "tandem.limits"
+local frozen = require "tandem.config.frozen"
+local history = require "tandem.health.history"
+local limits = require "tandem.choice.limits"
 local link = require "tandem.link"
-local misuse = require "tandem.misuse"
+local misuse = require "tandem.config.misuse"
 local object = require "tandem.object"
-local places = require "tandem.places"
-local pool_state = require "tandem.state"
+local places = require "tandem.dns.places"
+local pool_state = require "tandem.health.state"
 local pairs, pcall, setmetatable, tostring = pairs, pcall, setmetatable, tostring
 local type = type
 

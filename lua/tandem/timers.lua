@@ -2,10 +2,10 @@
 -- proxy, and is done once per node, in worker 0, unless it asks for
 -- { per_worker = true }. What a handler asks for is done in the worker it runs in.
 local core = require "tandem.core"
-local declare = require "tandem.declare"
-local misuse = require "tandem.misuse"
-local options = require "tandem.options"
-local schema = require "tandem.schema"
+local declare = require "tandem.config.declare"
+local misuse = require "tandem.config.misuse"
+local options = require "tandem.config.options"
+local schema = require "tandem.config.schema"
 local type = type
 
 local _ENV = nil

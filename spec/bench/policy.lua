@@ -17,7 +17,7 @@ local frame = [[
 local sip = require "tandem"
 local core = require "tandem.core"
 local registry = require "tandem.registry"
-local select = require "tandem.select"
+local select = require "tandem.choice.select"
 sip.listen { "udp:0.0.0.0:5060" }
 local servers = {}
 for i = 1, %d do

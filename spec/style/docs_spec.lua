@@ -269,7 +269,7 @@ local function lua_events(found)
       if key then
         found[key] = found[key] or {}
       else
-        assert(call:find "^%([^\n]-, name, %{" and name == "lua/tandem/watch.lua",
+        assert(call:find "^%([^\n]-, name, %{" and name == "lua/tandem/health/watch.lua",
           name .. ": an event this spec cannot read: " .. call)
         for other in text:gmatch 'report%(pool, "([%l.]+)"' do
           found[other] = {}
@@ -356,7 +356,7 @@ describe("the API", function()
     return text:sub(from, text:find("\n#", from, true))
   end
 
-  local options = fake.new():require "tandem.options"
+  local options = fake.new():require "tandem.config.options"
   for _, case in ipairs {
     { options.settings, "sip.settings(options)" }, { options.tcp, "Limits of connections" },
     { options.pool, "The options of a pool" },

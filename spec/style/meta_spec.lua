@@ -90,7 +90,7 @@ describe("the annotations", function()
   for _, case in ipairs {
     { "tandem.pool", "lua/tandem/meta/pool.lua", "tandem.Pool", "pool" },
     { "tandem.server", "lua/tandem/meta/pool.lua", "tandem.Server", "server" },
-    { "tandem.netset", "lua/tandem/meta/tandem.lua", "tandem.NetSet", "netset" },
+    { "tandem.config.netset", "lua/tandem/meta/tandem.lua", "tandem.NetSet", "netset" },
   } do
     local module, file, class, variable = table.unpack(case)
     it("of " .. class .. " are complete", function()
@@ -120,7 +120,7 @@ describe("the annotations", function()
   end
 
   -- { the type in options.lua, file, class }
-  local options = world:require "tandem.options"
+  local options = world:require "tandem.config.options"
   for _, case in ipairs {
     { options.pool, "tandem", "tandem.PoolOptions" },
     { options.settings, "tandem", "tandem.Settings" },

@@ -1,7 +1,7 @@
 -- A policy that is a function of the script: (req, servers) -> a server, a list of
 -- servers, or nil for none of these.
 local core = require "tandem.core"
-local misuse = require "tandem.misuse"
+local misuse = require "tandem.config.misuse"
 local class = require("tandem.server").class
 local ipairs, type = ipairs, type
 

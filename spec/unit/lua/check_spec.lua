@@ -13,7 +13,7 @@ local function times(world, server)
 end
 
 describe("probe.is_good", function()
-  local is_good = fake.new():require("tandem.probe").is_good
+  local is_good = fake.new():require("tandem.health.probe").is_good
 
   it("takes any answer but 5xx by default", function()
     for _, code in ipairs { 200, 302, 403, 404, 405, 486, 600, 603 } do

@@ -20,7 +20,7 @@ describe("digest", function()
   before_each(function()
     local world = fake.new()
     world.core.digest = md
-    digest = world:require "tandem.digest"
+    digest = world:require "tandem.health.digest"
   end)
 
   it("is that of RFC 2617 3.5", function()

@@ -1,6 +1,6 @@
-local dump = require "tandem.dump"
+local dump = require "tandem.config.dump"
 local cjson = require "cjson"
-local frozen = require "tandem.frozen"
+local frozen = require "tandem.config.frozen"
 
 describe("the canonical dump", function()
   it("sorts keys", function()

@@ -1,4 +1,4 @@
-local failback = require "tandem.failback"
+local failback = require "tandem.health.failback"
 
 describe("failback.duration", function()
   it("is the hold after one fall, and doubles with each further one", function()

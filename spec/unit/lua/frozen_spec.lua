@@ -1,4 +1,4 @@
-local frozen = require "tandem.frozen"
+local frozen = require "tandem.config.frozen"
 
 describe("a frozen table", function()
   local source, view

@@ -3,7 +3,7 @@ local fake = require "support.fake_core"
 local pbx = require "support.pbx"
 
 describe("health.step", function()
-  local step = fake.new():require("tandem.health").step
+  local step = fake.new():require("tandem.health.health").step
 
   -- from, streak, good -> to, streak; with fall = 3, rise = 2
   for _, case in ipairs {

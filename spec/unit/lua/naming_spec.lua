@@ -1,5 +1,5 @@
 -- What servers are called that were found in DNS.
-local naming = require "tandem.naming"
+local naming = require "tandem.dns.naming"
 
 local function place(target, addr)
   return { target = target, addr = addr }

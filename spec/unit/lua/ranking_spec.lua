@@ -1,5 +1,5 @@
 -- From what DNS gave to tiers and weights.
-local ranking = require "tandem.ranking"
+local ranking = require "tandem.dns.ranking"
 
 local function place(target, n, rank, weight)
   return {

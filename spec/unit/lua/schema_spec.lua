@@ -1,4 +1,4 @@
-local schema = require "tandem.schema"
+local schema = require "tandem.config.schema"
 
 local function fails(item, value)
   local result, message = schema.validate("it", item, value)

@@ -1,4 +1,4 @@
-local suggest = require "tandem.suggest"
+local suggest = require "tandem.config.suggest"
 
 describe("suggest.distance", function()
   it("counts insertions, deletions, replacements and swaps", function()

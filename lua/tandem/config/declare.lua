@@ -1,0 +1,136 @@
+-- The declaring half of a script: what is declared while it loads, where, and all
+-- of it as the plan and the canonical dump for the proxy.
+local core = require "tandem.core"
+local dump = require "tandem.config.dump"
+local misuse = require "tandem.config.misuse"
+local schema = require "tandem.config.schema"
+local ipairs = ipairs
+
+local _ENV = nil
+
+local declare = {}
+
+local declared = { listen = {}, pools = {}, netsets = {}, data = {}, routes = {} }
+local places = {} -- what -> where it was declared
+local verifiers = {}
+
+-- Raises when the script has been loaded.
+---@param verb string "sip.pool"
+function declare.loading(verb)
+  if core.phase() ~= "load" then
+    misuse("%s declares, which is only possible while the script loads", verb)
+  end
+end
+
+-- Raises with the message of the schema.
+---@param title string
+---@param item table a type of schema.lua
+---@param value any
+---@return any
+function declare.check(title, item, value)
+  local result, message = schema.validate(title, item, value)
+  if message then
+    misuse("%s", message)
+  end
+  return result
+end
+
+-- Raises when this was declared before.
+---@param what string "pool 'pbx'"
+function declare.once(what)
+  if places[what] then
+    misuse("%s has been declared before, at %s", what, places[what])
+  end
+  places[what] = core.where() or "?"
+end
+
+-- Keeps a declaration for the dump: `key` in the part `part`, or the next of it.
+---@param part "listen"|"pools"|"netsets"|"data"|"routes"
+---@param value any plain data
+---@param key? string
+function declare.keep(part, value, key)
+  local list = declared[part]
+  list[key or #list + 1] = value
+end
+
+---@param settings table
+function declare.settings(settings)
+  declared.settings = settings
+end
+
+-- One of the settings; nil when it was not given.
+---@param name string
+function declare.setting(name)
+  return declared.settings and declared.settings[name]
+end
+
+local function flat(settings)
+  local timers, lua = settings.timers or {}, settings.lua or {}
+  return {
+    workers = settings.workers,
+    log_level = settings.log_level,
+    state_dir = settings.state_dir,
+    key_file = settings.key_file,
+    t1 = timers.t1, t2 = timers.t2, t4 = timers.t4,
+    trying = settings.trying,
+    late_answer = settings.late_answer,
+    tcp = settings.tcp,
+    udp_max = settings.udp_max == false and 0 or settings.udp_max,
+    domains = settings.domains,
+    trust = settings.trust,
+    dns = settings.dns,
+    lua_memory = lua.memory,
+    lua_burst = lua.burst,
+  }
+end
+
+-- Something that can be checked only when all is declared.
+---@param verify fun()
+function declare.at_end(verify)
+  verifiers[#verifiers + 1] = verify
+end
+
+-- Will we listen there?
+---@param address { transport: string, host: string, port: integer? } of core.parse_addr
+---@return boolean
+function declare.listens(address)
+  for _, item in ipairs(declared.listen) do
+    if item.transport == address.transport and item.host == address.host
+      and (item.port or 0) == (address.port or 0) then
+      return true
+    end
+  end
+  return #declared.listen == 0 -- then the command line says where
+end
+
+-- Is there a listener of this transport?
+---@param transport "udp"|"tcp"|"tls"
+---@return boolean
+function declare.speaks(transport)
+  for _, item in ipairs(declared.listen) do
+    if item.transport == transport then
+      return true
+    end
+  end
+  return #declared.listen == 0 -- then the command line says where
+end
+
+-- All declarations as canonical JSON.
+---@return string
+function declare.dump()
+  return dump(declared)
+end
+
+-- What the proxy needs to know once the script is loaded.
+function declare.plan()
+  for _, verify in ipairs(verifiers) do
+    verify()
+  end
+  local listen = {}
+  for i, item in ipairs(declared.listen) do
+    listen[i] = item
+  end
+  return { listen = listen, settings = flat(declared.settings or {}), dump = declare.dump() }
+end
+
+return declare

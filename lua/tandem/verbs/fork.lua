@@ -1,0 +1,66 @@
+-- req:fork(targets[, opts]): several at once. The first 2xx wins, otherwise the best
+-- final when all have ended.
+local misuse = require "tandem.config.misuse"
+local options = require "tandem.config.options"
+local try = require "tandem.verbs.try"
+local ipairs, type = ipairs, type
+
+local _ENV = nil
+
+local max_targets = 8
+local max_depth = 3 -- redirections of redirections
+
+-- What the targets mean to the core, which of them are servers, and how many are
+-- contacts of a redirection. Of those only the ones that this caller may reach.
+local function resolve(req, targets)
+  local raws, servers, contacts = {}, {}, 0
+  for _, target in ipairs(targets) do
+    local raw, server = try.target("req:fork", target)
+    local is_contact = type(target) == "table" and not server
+    contacts = contacts + (is_contact and 1 or 0)
+    if not is_contact or req:_may_reach(raw.uri) then
+      raws[#raws + 1] = raw
+      servers[#servers + 1] = server
+    end
+  end
+  return raws, servers, contacts
+end
+
+local function check(targets)
+  if type(targets) ~= "table" then
+    misuse("req:fork: a list of servers or SIP URIs expected, got %s", type(targets))
+  elseif #targets == 0 then
+    misuse "req:fork: the list of targets is empty"
+  elseif #targets > max_targets then
+    misuse("req:fork: at most %d targets, got %d", max_targets, #targets)
+  end
+end
+
+---@param req tandem.Request
+---@param targets (tandem.Server|tandem.Contact|string)[]
+---@param opts? tandem.TryOptions
+---@return tandem.Response?
+---@return "timeout"|"transport"|"cancelled"|"depth"|"forbidden"|nil
+---@return tandem.Detail?
+return function(req, targets, opts)
+  opts = try.options("req:fork", options.try, opts)
+  check(targets)
+  local raws, servers, contacts = resolve(req, targets)
+  if #raws == 0 then
+    return nil, "forbidden"
+  elseif contacts > 0 then
+    local depth = (req._state.depth or 0) + 1
+    if depth > max_depth then
+      return nil, "depth"
+    end
+    req._state.depth = depth
+  end
+  local limits = try.limits(opts, servers[1] and servers[1].pool)
+  local res, err, detail = req:_try(raws, limits)
+  if res then
+    try.answered(req, res, opts.key)
+    return res
+  end
+  try.failed(req, servers[1], err, detail)
+  return nil, err, detail
+end
