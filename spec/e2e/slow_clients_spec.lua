@@ -58,8 +58,12 @@ describe("slow clients", function()
     local before, before_kb = tandem:stats(), resident(tandem)
 
     local silent, slow = crowd("silent", port, 0), crowd("slow", port, 5)
-    local during_kb = resident(tandem)
+    -- They are connected when the kernel says so, and accepted a moment later.
+    process.eventually(5, function()
+      return tandem:stats().flows == 2 * clients
+    end)
     assert.equal(2 * clients, tandem:stats().flows)
+    local during_kb = resident(tandem)
     local load = sipp.start("call", { proxy = "127.0.0.1:" .. port, calls = calls, rate = rate,
       quiet = true, limit = 40, values = { hold = 100 } })
     load:succeed()
