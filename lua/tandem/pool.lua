@@ -3,6 +3,7 @@ local core = require "tandem.core"
 local custom = require "tandem.policy.custom"
 local declare = require "tandem.config.declare"
 local frozen = require "tandem.config.frozen"
+local grouped = require "tandem.grouped"
 local link = require "tandem.link"
 local misuse = require "tandem.config.misuse"
 local object = require "tandem.object"
@@ -101,19 +102,7 @@ end
 
 -- Within a tier as declared, or by name (of who was found: by address).
 local function by_tier(servers, by_name)
-  local tiers, known = {}, {}
-  for _, item in ipairs(servers) do
-    local tier = known[item.tier]
-    if not tier then
-      tier = { number = item.tier }
-      known[item.tier] = tier
-      tiers[#tiers + 1] = tier
-    end
-    tier[#tier + 1] = item
-  end
-  table.sort(tiers, function(a, b)
-    return a.number < b.number
-  end)
+  local tiers = grouped(servers, "tier")
   for _, tier in ipairs(by_name and tiers or {}) do
     table.sort(tier, function(a, b)
       return a.rank_key < b.rank_key

@@ -325,3 +325,24 @@ TEST(certificates_go_by_address)
 	listeners_take_tls(&ls, from + 1, 1);
 	CHECK_INT(ls.l[2].tls.cert[0], 'n');
 }
+
+/* ---- places, as Lua writes them ---- */
+
+TEST(a_place_is_an_address_with_a_transport)
+{
+	struct hop hop = {.listener = 7};
+	char text[ADDR_TEXT];
+
+	CHECK(hop_parse_place(STR("10.0.0.1:5070;transport=TCP"), &hop));
+	CHECK_STR(str_from(addr_text(&hop.addr, text)), "10.0.0.1:5070");
+	CHECK_INT(hop.transport, TRANSPORT_TCP);
+	CHECK_INT(hop.listener, 7);
+	CHECK(hop_parse_place(STR("[2001:db8::1];transport=tls"), &hop));
+	CHECK_STR(str_from(addr_text(&hop.addr, text)), "[2001:db8::1]:5061");
+	CHECK(hop_parse_place(STR("10.0.0.1"), &hop));
+	CHECK_INT(hop.transport, TRANSPORT_UDP);
+	CHECK_INT(hop.addr.port, 5060);
+	CHECK(!hop_parse_place(STR("10.0.0.1;transport=sctp"), &hop));
+	CHECK(!hop_parse_place(STR("a.example;transport=udp"), &hop));
+	CHECK(!hop_parse_place(STR(""), &hop));
+}

@@ -228,26 +228,19 @@ static int l_id(lua_State *L)
 static struct server_place *read_addr(lua_State *L, const struct facts *f,
 				      struct server_places *out)
 {
-	struct str params = script_str(L, -1), tp;
-	struct str place = str_cut(&params, ';');
 	struct server_place *p = &out->at[out->n];
-	int t = TRANSPORT_UDP;
+	struct hop hop;
 
 	if (out->n == SERVER_PLACES)
 		vm_raise(L, "server %s has more than %d addresses", f->name,
 			 SERVER_PLACES);
-	*p = (struct server_place){.is_down = false};
-	if (!addr_parse(place, &p->addr))
-		vm_raise(L, "server %s: '%s' is no IP address", f->name,
-			 lua_tostring(L, -1));
-	if (params.p && scan_param(params, STR("transport"), &tp))
-		t = transport_parse(tp);
-	if (t < 0)
-		vm_raise(L, "server %s: unknown transport in '%s'", f->name,
-			 lua_tostring(L, -1));
-	p->transport = (uint8_t)t;
-	if (!p->addr.port)
-		p->addr.port = transport_port((enum transport)t);
+	if (!hop_parse_place(script_str(L, -1), &hop))
+		vm_raise(L,
+			 "server %s: '%s' is no IP address, or has an unknown "
+			 "transport",
+			 f->name, lua_tostring(L, -1));
+	*p =
+	    (struct server_place){.addr = hop.addr, .transport = hop.transport};
 	out->n++;
 	return p;
 }

@@ -165,22 +165,15 @@ static struct str party(lua_State *L, const char *name)
  * known. */
 static bool place_of(lua_State *L, struct ownreq *o, struct hop *hop)
 {
-	struct str addr = field(L, "addr"), params = addr, tp;
-	struct str place = str_cut(&params, ';');
+	struct str addr = field(L, "addr");
 	const struct server_place *p;
-	int t = TRANSPORT_UDP;
 
 	if (lua_getfield(L, 1, "facts") != LUA_TNIL)
 		o->member = facts_member(L, -1);
 	lua_pop(L, 1);
 	if (addr.p) {
-		if (params.p && scan_param(params, STR("transport"), &tp))
-			t = transport_parse(tp);
-		if (t < 0 || !addr_parse(place, &hop->addr))
+		if (!hop_parse_place(addr, hop))
 			vm_raise(L, "request: '%s' is no address", addr.p);
-		hop->transport = (uint8_t)t;
-		if (!hop->addr.port)
-			hop->addr.port = transport_port((enum transport)t);
 	} else if (o->member) {
 		p = proxy_best_place(core_proxy(script_core(L)), o->member);
 		if (!p)

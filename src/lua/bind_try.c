@@ -15,25 +15,6 @@ struct try_wait {
 
 /* ---- targets ---- */
 
-/* "10.0.0.1:5060;transport=tcp" */
-static bool parse_place(struct str text, struct hop *hop)
-{
-	struct str params = text, tp;
-	struct str place = str_cut(&params, ';');
-	int t = TRANSPORT_UDP;
-
-	if (!addr_parse(place, &hop->addr))
-		return false;
-	if (params.p && scan_param(params, STR("transport"), &tp))
-		t = transport_parse(tp);
-	if (t < 0)
-		return false;
-	hop->transport = (uint8_t)t;
-	if (!hop->addr.port)
-		hop->addr.port = transport_port((enum transport)t);
-	return true;
-}
-
 /* With a Path the next hop is where that leads first (16.6 step 7). */
 static bool hop_of_path(lua_State *L, const struct call *c, struct target *t)
 {
@@ -113,7 +94,7 @@ static bool read_target(lua_State *L, const struct call *c, struct target *t)
 			     .host = text_field(L, at, "host"),
 			     .route = text_field(L, at, "route")};
 	place = text_field(L, at, "addr");
-	if (place.p && !parse_place(place, &t->hop))
+	if (place.p && !hop_parse_place(place, &t->hop))
 		vm_raise(L, "req:try: '%s' is no address", place.p);
 	if (lua_getfield(L, at, "facts") != LUA_TNIL) {
 		t->member = facts_member(L, -1);

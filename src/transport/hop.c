@@ -60,6 +60,22 @@ struct str uri_target(const struct uri *uri)
 		   : uri->host;
 }
 
+bool hop_parse_place(struct str text, struct hop *out_r)
+{
+	struct str params = text, name;
+	struct str place = str_cut(&params, ';');
+	int t = TRANSPORT_UDP;
+
+	if (params.p && scan_param(params, STR("transport"), &name))
+		t = transport_parse(name);
+	if (t < 0 || !addr_parse(place, &out_r->addr))
+		return false;
+	out_r->transport = (uint8_t)t;
+	if (!out_r->addr.port)
+		out_r->addr.port = transport_port((enum transport)t);
+	return true;
+}
+
 bool hop_of_uri(const struct uri *uri, struct hop *out_r)
 {
 	struct str transport;

@@ -49,6 +49,10 @@ uint16_t transport_port(enum transport t); /* 5060, 5061 */
 /* The host that a request to this URI goes to: maddr, or else its host (RFC
  * 3263 4). */
 struct str uri_target(const struct uri *uri);
+/* "10.0.0.1:5060;transport=tcp", as Lua writes an address: sets addr and
+ * transport, and nothing else. Without a transport UDP, without a port the
+ * transport's. False: no IP address, or an unknown transport. */
+bool hop_parse_place(struct str text, struct hop *out_r);
 /* The next hop of a URI whose target is an address (RFC 3263 4.1, 4.2); the
  * rest of *out_r is 0. False: it is no SIP URI, or needs a look-up. */
 bool hop_of_uri(const struct uri *uri, struct hop *out_r);

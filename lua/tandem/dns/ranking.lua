@@ -1,5 +1,6 @@
 -- From what DNS gave to tiers and weights (RFC 2782): the ranks of a name become tiers,
 -- those of the next name come after them. A target's weight is shared by its addresses.
+local grouped = require "tandem.grouped"
 local ipairs, math, pairs, table = ipairs, math, pairs, table
 
 local _ENV = nil
@@ -8,19 +9,7 @@ local ranking = {}
 
 -- The places of a name by rank: { { places of the first }, ... }.
 local function by_rank(list)
-  local ranks, known = {}, {}
-  for _, place in ipairs(list) do
-    local rank = known[place.rank]
-    if not rank then
-      rank = { number = place.rank }
-      known[place.rank] = rank
-      ranks[#ranks + 1] = rank
-    end
-    rank[#rank + 1] = place
-  end
-  table.sort(ranks, function(a, b)
-    return a.number < b.number
-  end)
+  local ranks = grouped(list, "rank")
   for _, rank in ipairs(ranks) do
     table.sort(rank, function(a, b) -- the answer's order is another one each time
       return a.addr < b.addr
