@@ -17,10 +17,15 @@ SRC_lua         := base box env limit load order oslib sched small strlib strmat
 		   bind_core bind_counter bind_header bind_join bind_json bind_locate bind_member \
 		   bind_own bind_request bind_response bind_ruri bind_shared \
 		   bind_sticky bind_task bind_tls bind_timer bind_try bind_uri \
-		   generation script script_apply script_life script_log \
+		   generation script script_apply script_ask script_life script_log \
 		   script_plan script_policy
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
-SRC_host        := acceptor args certs control dgram dns files icmp keyfile logsink mailbox reload sock source startup statefile stream stream_io tls tls_name tls_set tls_words udp upkeep watch worker worker_listen
+SRC_host        := args files keyfile logsink mailbox sock source \
+		   control startup reload watch certs \
+		   worker worker_listen upkeep statefile \
+		   udp dgram icmp dns \
+		   acceptor stream stream_io \
+		   tls tls_name tls_set tls_words
 SRC_sim         := sim sim_conn sim_disk sim_dns sim_flow sim_net sim_node sim_stream \
 		   sim_tls sim_trace sim_worker
 # src/lua: only in the Lua module (luaopen_tandem_simcore)

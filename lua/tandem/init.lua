@@ -1,5 +1,6 @@
 -- What `require "tandem"` gives to a script.
 local core = require "tandem.core"
+local answers = require "tandem.answers"
 local data = require "tandem.config.data"
 local declare = require "tandem.config.declare"
 local events = require "tandem.events"
@@ -116,6 +117,7 @@ core.server_object(function(full)
 end)
 core.on_attempt(passive.on_attempt)
 core.on_post(link.receive)
+core.on_ask(answers.text)
 core.finish(declare.plan)
 core.start(life.start)
 core.stop(life.stop)

@@ -1,5 +1,6 @@
 -- The pools as plain tables: for the simulator, status commands and metrics.
 local core = require "tandem.core"
+local answers = require "tandem.answers"
 local history = require "tandem.health.history"
 local places = require "tandem.dns.places"
 local pool_state = require "tandem.health.state"
@@ -72,6 +73,17 @@ function inspect.pools()
     list[i] = shown
   end
   return list
+end
+
+answers.on("pools", inspect.pools)
+
+-- What operators ask, for specs: `question` has what and args. Gives { value } or
+-- { why = text }.
+---@param question { what: string, args: table? }
+---@return table
+function inspect.ask(question)
+  local value, why = answers.give(question.what, question.args)
+  return { value, why = why }
 end
 
 local function fits(labels, pool, server)

@@ -152,6 +152,7 @@ end)
 -- ---- the command line and the log --------------------------------------------
 
 local cli = (read "docs/reference/cli.md")
+local log = (read "docs/reference/log.md")
 
 -- The rows of the tables whose header begins so: the cells of each.
 local function rows(text, header)
@@ -286,7 +287,7 @@ describe("the log", function()
   local real, written = {}, {}
   c_events(real)
   lua_events(real)
-  for _, row in ipairs(rows(cli, "| event | level |")) do
+  for _, row in ipairs(rows(log, "| event | level |")) do
     written[row[1]:match "^`([%l.]+)`$"] = row[3]
   end
 

@@ -679,6 +679,9 @@ local function add_loading(world, core)
   function core.on_post(fn)
     world.receive = fn
   end
+  function core.on_ask(fn)
+    world.ask_fn = fn
+  end
   function core.server_object(fn)
     world.server_of = fn
   end

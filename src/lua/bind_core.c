@@ -252,6 +252,11 @@ static int l_on_post(lua_State *L)
 	return set_hook(L, HOOK_POST, "core.on_post");
 }
 
+static int l_on_ask(lua_State *L)
+{
+	return set_hook(L, HOOK_ASK, "core.on_ask");
+}
+
 static int l_on_attempt(lua_State *L)
 {
 	return set_hook(L, HOOK_ATTEMPT, "core.on_attempt");
@@ -414,6 +419,7 @@ void bind_core(lua_State *L)
 					     {"start", l_start},
 					     {"stop", l_stop},
 					     {"on_post", l_on_post},
+					     {"on_ask", l_on_ask},
 					     {"on_attempt", l_on_attempt},
 					     {"server_object", l_server_object},
 					     {"load_data", l_load_data},

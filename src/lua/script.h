@@ -120,6 +120,12 @@ int script_tls(struct script *s, struct tls_clients *clients, uint32_t *used_r);
 void script_quiesce(struct script *s, struct now now);
 /* Frees what the script does not hold any more: before looking for leaks. */
 void script_collect(struct script *s);
+/* Asks the Lua half (lua/tandem/answers.lua) on behalf of an operator: `what`,
+ * with its arguments as JSON or empty. Between two entries of its core. The
+ * answer in JSON (*ok_r), or why there is none as a text for people; malloc'd,
+ * NULL when memory ran out. */
+char *script_ask(struct script *s, struct str what, struct str args,
+		 struct now now, bool *ok_r);
 struct lua_State;
 struct lua_State *script_lua(struct script *s); /* for the simulator */
 

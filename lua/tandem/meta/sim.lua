@@ -237,6 +237,14 @@ function node:write(name, bytes) end
 ---@return number
 function node:metric(name, labels) end
 
+-- What the control API would ask of a worker: the answer, or nil and why.
+---@param what string "pools"
+---@param args table?
+---@param worker integer? 1
+---@return any
+---@return string? why
+function node:ask(what, args, worker) end
+
 -- A function of the module tandem.inspect, called in the script's Lua state.
 ---@param name string
 ---@param argument any plain data

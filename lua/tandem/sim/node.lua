@@ -256,6 +256,12 @@ function methods:inspect(name, argument, worker)
   return value
 end
 
+-- What the control API would ask of a worker (1): the answer, or nil and why.
+function methods:ask(what, args, worker)
+  local answer = self:inspect("ask", { what = what, args = args }, worker)
+  return answer[1], answer.why
+end
+
 function methods:stats(worker)
   return self.net.world:stats(self.id, worker - 1)
 end
