@@ -77,6 +77,12 @@ end
 
 answers.on("pools", inspect.pools)
 
+-- How much there is to wait for when it should end.
+answers.on("load", function()
+  local requests, calls = core.load()
+  return { requests = requests, calls = calls }
+end)
+
 -- What operators ask, for specs: `question` has what and args. Gives { value } or
 -- { why = text }.
 ---@param question { what: string, args: table? }

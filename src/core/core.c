@@ -100,6 +100,7 @@ static struct proxy *make_proxy(struct core *c)
 	    .rand = &c->rand,
 	    .worker = c->worker,
 	    .workers = c->node->workers,
+	    .draining = &c->node->draining,
 	};
 
 	return proxy_new(&conf);
@@ -432,6 +433,11 @@ void core_stop(struct core *c, struct now now)
 	enter(c, now);
 	proxy_stop(c->proxy, now);
 	leave(c);
+}
+
+bool core_is_quiet(const struct core *c, struct now now)
+{
+	return proxy_is_quiet(c->proxy, now);
 }
 
 bool core_calls_changed(const struct core *c)

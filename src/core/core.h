@@ -42,6 +42,9 @@ void core_free(struct core **c);
  * answered yet get 503, and whoever rings for one a CANCEL. What is lost on its
  * way is not repeated. */
 void core_stop(struct core *c, struct now now);
+/* While the node drains (node.draining): would core_stop leave nobody in the
+ * middle of something? Before an entry or after one. */
+bool core_is_quiet(const struct core *c, struct now now);
 /* Who gets what comes from now on; NULL: requests get 503. The users before it
  * keep the requests they began, and run, until they are dropped. Borrowed until
  * then. Between two entries, as all of these. */

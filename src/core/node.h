@@ -6,6 +6,7 @@
 #define CORE_NODE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include "proxy/members.h"
 #include "proxy/settings.h"
 #include "transport/listener.h"
@@ -28,6 +29,9 @@ struct node {
 	bool key_is_temporary; /* no key file and no state directory */
 	struct shared *shared;
 	unsigned generation;
+	/* It takes nothing that begins something (core_is_quiet); by any
+	 * thread. */
+	atomic_bool draining;
 	bool trace; /* log each message (log_level debug) */
 	struct core *core[NODE_MAX_WORKERS]; /* borrowed; for counters */
 };

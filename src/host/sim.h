@@ -183,6 +183,11 @@ bool sim_node_runs(const struct sim *s, unsigned node);
 /* Ends the process: as SIGKILL does, or so that open requests are answered. */
 void sim_node_kill(struct sim *s, unsigned node);
 void sim_node_stop(struct sim *s, unsigned node);
+/* It takes nothing new; may it end now (core_is_quiet)?; how long its script
+ * wants to wait for that, microseconds. */
+void sim_node_drain(struct sim *s, unsigned node, bool on);
+bool sim_node_is_quiet(const struct sim *s, unsigned node);
+int64_t sim_node_stop_timeout(const struct sim *s, unsigned node);
 /* The snapshot in the script's state_dir, and another one in its place. */
 struct str sim_node_disk(const struct sim *s, unsigned node);
 void sim_node_set_disk(struct sim *s, unsigned node, struct str bytes);

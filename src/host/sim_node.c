@@ -305,6 +305,30 @@ void sim_node_stop(struct sim *s, unsigned id)
 		destroy(s, id);
 }
 
+void sim_node_drain(struct sim *s, unsigned id, bool on)
+{
+	if (sim_node_runs(s, id))
+		atomic_store(&node_of(s, id)->shared->draining, on);
+}
+
+bool sim_node_is_quiet(const struct sim *s, unsigned id)
+{
+	const struct machine_node *n = node_of(s, id);
+
+	for (unsigned i = 0; i < n->workers; i++)
+		if (!core_is_quiet(n->worker[i]->core, sim_node_now(s, id)))
+			return false;
+	return true;
+}
+
+int64_t sim_node_stop_timeout(const struct sim *s, unsigned id)
+{
+	const struct script *script =
+	    sim_node_runs(s, id) ? sim_node_script(s, id, 0) : NULL;
+
+	return script ? script_plan(script)->stop_timeout : 0;
+}
+
 void sim_node_kill(struct sim *s, unsigned id)
 {
 	node_of(s, id)->muted = true;

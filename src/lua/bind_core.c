@@ -106,6 +106,17 @@ static int l_workers(lua_State *L)
 	return 1;
 }
 
+/* core.load() -> open requests, calls that are up: of this worker */
+static int l_load(lua_State *L)
+{
+	struct core_stats stats;
+
+	core_stats(script_core(L), &stats);
+	lua_pushinteger(L, (lua_Integer)stats.requests);
+	lua_pushinteger(L, (lua_Integer)stats.calls);
+	return 2;
+}
+
 static int l_us(lua_State *L)
 {
 	lua_Number n = luaL_checknumber(L, 1);
@@ -408,6 +419,7 @@ void bind_core(lua_State *L)
 					     {"now", l_now},
 					     {"wall", l_wall},
 					     {"worker", l_worker},
+					     {"load", l_load},
 					     {"workers", l_workers},
 					     {"us", l_us},
 					     {"seconds", l_seconds},

@@ -60,6 +60,9 @@ struct plan {
 	struct stream_limits streams;
 	size_t udp_max;
 	enum log_level log_level;
+	/* How long TERM waits, and how long a worker may not answer; 0: it need
+	 * not. Microseconds. */
+	int64_t stop_timeout, watchdog;
 	struct dns_limits dns;
 	const char *key_file, *state_dir; /* NULL: not given; owned by script */
 	const char *dump; /* canonical JSON of all declarations */

@@ -8,6 +8,14 @@
  * is only made sure that nothing wrong gets through.
  */
 
+enum {
+	/* Most phones ring no longer, and service managers wait for longer. */
+	STOP_TIMEOUT_S = 30,
+	/* Less than 64*T1: who still repeats its request then is heard by the
+	 * process that follows. And far more than any script may take. */
+	WATCHDOG_S = 30,
+};
+
 static const char *keep(struct script *s, lua_State *L, int idx)
 {
 	struct str text = script_str(L, idx);
@@ -116,6 +124,8 @@ static void read_numbers(lua_State *L, int t, struct script *s)
 	s->lua_memory = (size_t)luaL_optnumber(L, -1, 0);
 	lua_pop(L, 2);
 	read_us(L, t, "lua_burst", &s->lua_burst);
+	read_us(L, t, "stop_timeout", &s->plan.stop_timeout);
+	read_us(L, t, "watchdog", &s->plan.watchdog);
 	read_us(L, t, "t1", &s->plan.times.t1);
 	read_us(L, t, "t2", &s->plan.times.t2);
 	read_us(L, t, "t4", &s->plan.times.t4);
@@ -248,6 +258,8 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	p->udp_max = defaults.udp_max;
 	p->dns = defaults.dns;
 	p->log_level = LOG_INFO;
+	p->stop_timeout = SECONDS(STOP_TIMEOUT_S);
+	p->watchdog = SECONDS(WATCHDOG_S);
 	luaL_checktype(L, idx, LUA_TTABLE);
 	read_listeners(L, idx, p);
 	if (lua_getfield(L, idx, "settings") == LUA_TNIL) {

@@ -156,6 +156,24 @@ static int l_stop(lua_State *L)
 	return 0;
 }
 
+/* drain(node, on) */
+static int l_drain(lua_State *L)
+{
+	sim_node_drain(simlib_world(L), simlib_node(L, 2), lua_toboolean(L, 3));
+	return 0;
+}
+
+/* quiet(node) -> may it end?, and how long that is waited for */
+static int l_quiet(lua_State *L)
+{
+	struct sim *s = simlib_world(L);
+	unsigned node = simlib_node(L, 2);
+
+	lua_pushboolean(L, sim_node_is_quiet(s, node));
+	lua_pushnumber(L, (lua_Number)sim_node_stop_timeout(s, node) / 1e6);
+	return 2;
+}
+
 static int l_take(lua_State *L)
 {
 	struct addr ip = simlib_addr(L, 3);
@@ -519,6 +537,8 @@ const luaL_Reg simlib_node_methods[] = {
     {"files", l_files},
     {"kill", l_kill},
     {"stop", l_stop},
+    {"drain", l_drain},
+    {"quiet", l_quiet},
     {"take", l_take},
     {"drop", l_drop},
     {"owns", l_owns},

@@ -113,6 +113,8 @@ struct proxy {
 	struct list parked; /* ACKs whose next hop is being looked up */
 	size_t n_parked;
 	size_t n_requests;
+	tick_t settled; /* when a request outside of a dialog was last answered,
+			 * of those that are gone */
 	int64_t reply_tokens; /* of stateless error replies */
 	tick_t reply_refill;
 };
@@ -127,7 +129,10 @@ void request_check_end(struct request *r); /* frees it at the next settle */
 /* Before its memory goes: timers of others may be neighbours of its own. */
 void request_let_go(struct request *r);
 
-/* request.c: at its end */
+/* request.c */
+/* The first request of a dialog or a request outside of one. */
+bool request_is_initial(const struct request *r);
+/* At its end. */
 void request_log(struct request *r, struct now now);
 
 /* follow.c */
@@ -162,6 +167,16 @@ void options_reply(struct proxy *p, const struct msg *m,
 void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 		   const struct hop *from, struct now now);
 void parked_fini(struct proxy *p);
+
+/* drain.c */
+/* Is this a request that is not taken now? */
+bool drain_refuses(const struct proxy *p, const struct msg_key *key);
+/* Answers 503 with Retry-After (21.5.4). */
+void drain_refuse(struct proxy *p, const struct msg *m,
+		  const struct msg_key *key, const struct hop *from,
+		  struct now now);
+/* The context goes: remembers when it was answered. */
+void drain_note_end(struct request *r);
 
 /* forward.c: RFC 3261 16.6 */
 /* Chooses listener and local address for hop->addr; false: no way. */

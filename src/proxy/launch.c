@@ -8,12 +8,6 @@
 
 /* ---- what it counts at its server ---- */
 
-/* The first request of a dialog or a request outside of one. */
-static bool is_initial(const struct request *r)
-{
-	return r->key.to_tag.n == 0;
-}
-
 static void add_open(struct attempt *a, int64_t n)
 {
 	struct member *m = a->target.member;
@@ -28,7 +22,7 @@ struct member *attempt_call_member(const struct attempt *a)
 {
 	struct member *m = a->target.member;
 
-	return m && m->record_route && is_initial(a->req) &&
+	return m && m->record_route && request_is_initial(a->req) &&
 		       a->req->msg.method_id == METHOD_INVITE
 		   ? m
 		   : NULL;
@@ -38,7 +32,7 @@ static void attempt_count(struct attempt *a, bool first, struct now now)
 {
 	struct member *m = a->target.member;
 
-	if (!m || !is_initial(a->req))
+	if (!m || !request_is_initial(a->req))
 		return;
 	a->counted = true;
 	add_open(a, 1);

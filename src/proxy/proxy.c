@@ -364,9 +364,9 @@ static void new_request(struct proxy *p, struct msg *m,
 	uint64_t loop;
 	int code;
 
-	if (!p->policy) {
-		stateless_reply(p, m, key, from, 503, STR_NONE,
-				STR("Retry-After: 5\r\n"), now);
+	if (!p->policy || drain_refuses(p, key)) {
+		count(p->c.counters, CNT_NOT_TAKEN);
+		drain_refuse(p, m, key, from, now);
 		return;
 	}
 	loop = loop_hash(p, m, key, from);

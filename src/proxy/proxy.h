@@ -142,6 +142,9 @@ struct proxy_conf {
 	/* A Call-ID of our own must belong to this worker (branch_h8), or its
 	 * answers would be handed to another. */
 	unsigned worker, workers;
+	/* Set: what would begin something is refused (503). Others may set it
+	 * at any time. NULL: never. */
+	const atomic_bool *draining;
 };
 
 struct proxy *proxy_new(const struct proxy_conf *conf);
@@ -169,7 +172,11 @@ void proxy_on_flow_event(struct proxy *p, const struct flow_event *e,
 /* Delivers outcomes, frees what has ended; true when something was done. */
 bool proxy_settle(struct proxy *p, struct now now);
 size_t proxy_requests(const struct proxy *p); /* contexts alive */
-struct calls *proxy_calls(struct proxy *p);   /* that are up */
+/* Whoever draws the plug now interrupts nobody: no request outside of a dialog
+ * is unanswered, and those that were had the time for an ACK. It does not wait
+ * for requests inside of dialogs longer than twice that time. */
+bool proxy_is_quiet(const struct proxy *p, struct now now);
+struct calls *proxy_calls(struct proxy *p); /* that are up */
 /* Bytes of the heap that only grew to be used again. */
 size_t proxy_spare_bytes(const struct proxy *p);
 

@@ -120,6 +120,11 @@ static bool is_routine(const struct request *r)
 	       (r->kind == REQUEST_SHARED_DIALOG && r->n_tries < 2);
 }
 
+bool request_is_initial(const struct request *r)
+{
+	return r->key.to_tag.n == 0;
+}
+
 /* One line per request; those of routine only for debugging. */
 void request_log(struct request *r, struct now now)
 {

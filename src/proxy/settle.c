@@ -47,6 +47,7 @@ static void request_free(struct request *r, struct now now)
 	struct arena *arena = r->arena;
 
 	request_log(r, now);
+	drain_note_end(r);
 	if (r->policy && r->policy->on_free)
 		r->policy->on_free(r->policy->ctx, r);
 	request_let_go(r);

@@ -52,6 +52,7 @@
 	X(CNT_NOMEM, "tandem_dropped_total", "reason=no_memory")               \
 	X(CNT_REPLY_LIMITED, "tandem_dropped_total",                           \
 	  "reason=error_reply_limit")                                          \
+	X(CNT_NOT_TAKEN, "tandem_requests_not_taken_total", "")                \
 	X(CNT_SCRIPT_DROP, "tandem_dropped_total", "reason=script")            \
 	X(CNT_LATE_FINAL, "tandem_dropped_total", "reason=late_final")         \
 	X(CNT_NONINVITE_TIMEOUT, "tandem_dropped_total",                       \

@@ -69,6 +69,8 @@ local function flat(settings)
   return {
     workers = settings.workers,
     log_level = settings.log_level,
+    stop_timeout = settings.stop_timeout,
+    watchdog = settings.watchdog == false and 0 or settings.watchdog,
     state_dir = settings.state_dir,
     key_file = settings.key_file,
     t1 = timers.t1, t2 = timers.t2, t4 = timers.t4,

@@ -201,6 +201,9 @@ local node = {}
 
 function node:crash() end
 function node:stop() end
+---@param on boolean? false: no more
+function node:drain(on) end
+function node:term() end
 function node:start() end
 function node:power_off() end
 

@@ -33,6 +33,8 @@ function sip.settings(opts) end
 ---@class tandem.Settings
 ---@field workers integer? 1
 ---@field log_level "debug"|"info"|"warn"|"error"|nil "info"
+---@field stop_timeout number? seconds for which TERM waits for requests; 30
+---@field watchdog number|false|nil seconds after which a stuck process aborts; 30; false: never
 ---@field state_dir string? where keys and state are kept
 ---@field key_file string? the key shared by the nodes of a cluster
 ---@field timers { t1: number?, t2: number?, t4: number? }? 0.5, 4, 5 (RFC 3261)

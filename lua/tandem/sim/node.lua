@@ -142,6 +142,32 @@ function methods:stop()
   self.net.world:stop(self.id)
 end
 
+-- Takes nothing new from now on (and again: false); what is there goes on.
+function methods:drain(on)
+  self.net.world:drain(self.id, on ~= false)
+end
+
+local look_again = 0.1 -- seconds, as the binary
+
+-- As SIGTERM: drains, and stops when nobody is in the middle of anything, at the latest
+-- after the script's stop_timeout.
+function methods:term()
+  local world, life = self.net.world, self.baseline
+  local _, wait = world:quiet(self.id)
+  local limit = self.net.now + wait
+  local function look()
+    if self.workers == 0 or self.baseline ~= life then
+      return
+    elseif world:quiet(self.id) or self.net.now >= limit then
+      self:stop()
+    else
+      self.net:after(math.min(look_again, limit - self.net.now), look)
+    end
+  end
+  self:drain()
+  look()
+end
+
 -- The machine goes: what it is sent vanishes without ICMP.
 function methods:power_off()
   self.net.world:power(self.machine, false)
