@@ -241,3 +241,32 @@ TEST(no_room)
 	log_write_logfmt(&b, &e, (wall_t){0});
 	CHECK(!buf_ok(&b));
 }
+
+TEST(secrets_are_left_out)
+{
+	struct log_field f[] = {
+	    LOGF_STR("line", STR("INVITE sip:bob:pw@h SIP/2.0")),
+	    LOGF_STR("uri", STR("sip:bob:pw@h")),
+	    LOGF_STR("why", STR("response=\"0a\xc3\xa4\"")),
+	};
+	struct log_event e = {LOG_INFO, "sip.message", f, 3};
+	struct out o;
+
+	CHECK_STR(str_sub(logfmt(&o, &e, 0), 27, SIZE_MAX),
+		  " level=info event=sip.message "
+		  "line=\"INVITE sip:bob:***@h SIP/2.0\" "
+		  "uri=sip:bob:***@h why=\"response=\\\"***\\\"\"");
+	CHECK_STR(str_sub(json(&o, &e, 0), 33, SIZE_MAX),
+		  "\"level\":\"info\",\"event\":\"sip.message\","
+		  "\"line\":\"INVITE sip:bob:***@h SIP/2.0\","
+		  "\"uri\":\"sip:bob:***@h\","
+		  "\"why\":\"response=\\\"***\\\"\"}");
+	/* not from what a script says on purpose */
+	e = (struct log_event){LOG_INFO, "script", f + 1, 1};
+	CHECK_STR(str_sub(logfmt(&o, &e, 0), 27, SIZE_MAX),
+		  " level=info event=script uri=sip:bob:pw@h");
+	e.key = "script.print";
+	CHECK_STR(str_sub(json(&o, &e, 0), 33, SIZE_MAX),
+		  "\"level\":\"info\",\"event\":\"script.print\","
+		  "\"uri\":\"sip:bob:pw@h\"}");
+}

@@ -1,8 +1,10 @@
 #include "util/log.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "util/list.h"
+#include "util/redact.h"
 
 static const char *const level_name[] = {
     [LOG_ERROR] = "error",
@@ -136,13 +138,30 @@ static bool write_short_escape(struct buf *b, char c)
 	}
 }
 
-static void write_logfmt_str(struct buf *b, struct str s)
+/* A value in the way of a format; of what is not the script's own words, the
+ * secrets are left out. */
+static void write_text(struct buf *b, struct str s, bool is_own,
+		       void (*write)(struct buf *b, struct str s))
 {
-	if (is_plain(s)) {
-		buf_put(b, s);
-		return;
+	size_t at = 0, begin, end;
+
+	while (!is_own && redact_find(s, at, &begin, &end)) {
+		write(b, str_sub(s, at, begin));
+		BUF_LIT(b, "***");
+		at = end;
 	}
-	buf_char(b, '"');
+	write(b, str_sub(s, at, s.n));
+}
+
+/* sip.log and print: what a script says there is its business. */
+static bool is_own_word(const struct log_event *e)
+{
+	return strcmp(e->key, "script") == 0 ||
+	       strcmp(e->key, "script.print") == 0;
+}
+
+static void write_escaped(struct buf *b, struct str s)
+{
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
 
@@ -155,7 +174,17 @@ static void write_logfmt_str(struct buf *b, struct str s)
 			buf_hex(b, 2, (uint8_t)c);
 		}
 	}
-	buf_char(b, '"');
+}
+
+static void write_logfmt_str(struct buf *b, struct str s, bool is_own)
+{
+	bool quoted = !is_plain(s);
+
+	if (quoted)
+		buf_char(b, '"');
+	write_text(b, s, is_own, write_escaped);
+	if (quoted)
+		buf_char(b, '"');
 }
 
 /* Everything but strings, which the two formats write in the same way. */
@@ -194,7 +223,7 @@ void log_write_logfmt(struct buf *b, const struct log_event *e, wall_t ts)
 		write_key(b, f->key);
 		buf_char(b, '=');
 		if (f->type == LOG_STR)
-			write_logfmt_str(b, f->u.s);
+			write_logfmt_str(b, f->u.s, is_own_word(e));
 		else
 			write_plain(b, f);
 	}
@@ -239,9 +268,8 @@ static bool is_control(uint32_t code)
 
 /* The result is valid UTF-8 whatever the bytes are: those that are not become
  * U+FFFD, one each. */
-static void write_json_str(struct buf *b, struct str s)
+static void write_json_escaped(struct buf *b, struct str s)
 {
-	buf_char(b, '"');
 	while (s.n) {
 		uint32_t code = 0xfffd;
 		size_t n = utf8_decode(s, &code);
@@ -256,13 +284,15 @@ static void write_json_str(struct buf *b, struct str s)
 		}
 		s = str_sub(s, n ? n : 1, s.n);
 	}
-	buf_char(b, '"');
 }
 
-static void write_json_value(struct buf *b, const struct log_field *f)
+static void write_json_value(struct buf *b, const struct log_field *f,
+			     bool is_own)
 {
 	if (f->type == LOG_STR) {
-		write_json_str(b, f->u.s);
+		buf_char(b, '"');
+		write_text(b, f->u.s, is_own, write_json_escaped);
+		buf_char(b, '"');
 	} else if (f->type == LOG_ADDR) {
 		buf_char(b, '"');
 		addr_write(b, f->u.a);
@@ -289,7 +319,7 @@ void log_write_json(struct buf *b, const struct log_event *e, wall_t ts)
 		BUF_LIT(b, ",\"");
 		write_key(b, f->key);
 		BUF_LIT(b, "\":");
-		write_json_value(b, f);
+		write_json_value(b, f, is_own_word(e));
 	}
 	buf_char(b, '}');
 }

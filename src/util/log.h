@@ -75,7 +75,8 @@ const char *log_level_name(enum log_level level);
 int log_level_parse(struct str s); /* enum log_level, or -1 */
 /* One line without the newline: ts=... level=... event=KEY k=v ... Values are
  * quoted when they need it and every control or non-ASCII byte is escaped:
- * text from the network cannot forge a line. */
+ * text from the network cannot forge a line. Secrets (util/redact.h) in values
+ * become "***", but in those of the events "script" and "script.print". */
 void log_write_logfmt(struct buf *b, const struct log_event *e, wall_t ts);
 void log_write_json(struct buf *b, const struct log_event *e, wall_t ts);
 
