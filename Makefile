@@ -17,11 +17,11 @@ SRC_lua         := base box env limit load order oslib sched small strlib strmat
 		   bind_core bind_counter bind_header bind_join bind_json bind_locate bind_member \
 		   bind_own bind_request bind_response bind_ruri bind_shared \
 		   bind_sticky bind_task bind_tls bind_timer bind_try bind_uri \
-		   generation script script_apply script_ask script_life script_log \
+		   console generation script script_apply script_ask script_life script_log \
 		   script_plan script_policy
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
 SRC_host        := args files keyfile logsink mailbox sock source \
-		   control startup reload watch certs \
+		   control startup reload watch certs verbs ask http http_sock \
 		   worker worker_listen upkeep statefile \
 		   udp dgram icmp dns \
 		   acceptor stream stream_io \
@@ -49,7 +49,7 @@ FUZZ            := fuzz_dns fuzz_frame fuzz_msg
 DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \
 		 libev-dev libc-ares-dev libssl-dev libmicrohttpd-dev lua-cjson
 DEPS_run      := sip-tester lua5.4
-DEPS_test     := lua5.4 lua-busted lua-check luarocks clang-format sip-tester \
+DEPS_test     := curl lua5.4 lua-busted lua-check luarocks clang-format sip-tester \
 		 sipsak openssl socat baresip-core dnsmasq-base tshark iproute2 git
 DEPS_fuzz     := clang libclang-rt-14-dev
 DEPS_coverage := gcovr

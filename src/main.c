@@ -59,8 +59,16 @@ struct command {
 	}
 
 static const struct args_option run_options[] = {
-    OPTION_CONFIG,  OPTION_LISTEN, OPTION_LOG_LEVEL, OPTION_LOG_FORMAT,
-    OPTION_LUA_DIR, OPTION_HELP,   OPTION_VERSION,
+    OPTION_CONFIG,
+    OPTION_LISTEN,
+    {'s', "ctl", "PATH", "control socket (" DEFAULT_CTL "), or none"},
+    {0, "http", "IP:PORT", "status and metrics over TCP as well"},
+    {0, "http-token", "FILE", "who sends this token may change things there"},
+    OPTION_LOG_LEVEL,
+    OPTION_LOG_FORMAT,
+    OPTION_LUA_DIR,
+    OPTION_HELP,
+    OPTION_VERSION,
 };
 
 static const struct args_option check_options[] = {
@@ -130,6 +138,16 @@ static bool add_listener(struct settings_of_args *s, const char *value,
 	return false;
 }
 
+static bool set_http(struct settings_of_args *s, const char *value, char *why,
+		     size_t n)
+{
+	if (addr_parse(str_from(value), &s->conf.http) && s->conf.http.port)
+		return true;
+	snprintf(why, n, "--http is IP:PORT, as 127.0.0.1:9091, not '%s'",
+		 value);
+	return false;
+}
+
 static bool on_option(void *ctx, const char *name, const char *value, char *why,
 		      size_t n)
 {
@@ -145,6 +163,12 @@ static bool on_option(void *ctx, const char *name, const char *value, char *why,
 		s->help = true;
 	else if (strcmp(name, "version") == 0)
 		s->version = true;
+	else if (strcmp(name, "ctl") == 0)
+		s->conf.ctl = value;
+	else if (strcmp(name, "http-token") == 0)
+		s->conf.http_token = value;
+	else if (strcmp(name, "http") == 0)
+		return set_http(s, value, why, n);
 	else if (strcmp(name, "listen") == 0)
 		return add_listener(s, value, why, n);
 	else if (strcmp(name, "log-level") == 0)

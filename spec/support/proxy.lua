@@ -3,7 +3,7 @@
 --   local p = proxy.start { script = "examples/failover.lua" }
 --   local p = proxy.start { source = "sip.listen { ... %{port} }", values = { port = 1 } }
 local process = require "support.process"
-local error, os, pairs, setmetatable = error, os, pairs, setmetatable
+local error, ipairs, os, pairs, setmetatable = error, ipairs, os, pairs, setmetatable
 local string, tonumber = string, tonumber
 
 local _ENV = nil
@@ -17,18 +17,21 @@ end
 local build = os.getenv "BUILD" or "build/san"
 
 -- Options: script (a path) or source, values (for its %{name}), name ("proxy"),
--- binary (of another build), level ("debug"), limit (seconds, 60), inside (a
+-- binary (of another build), args (more of them), level ("debug"), limit (seconds, 60), inside (a
 -- support.netns), env ("A=b").
 function proxy.launch(options)
   local name = options.name or "proxy"
   local script = options.script
     or process.write(name .. ".lua", process.fill(options.source, options.values or {}))
+  local argv = {
+    options.binary or build .. "/tandem", "run", "-c", script, "--lua-dir", "lua",
+    "-L", options.level or "debug",
+  }
+  for _, word in ipairs(options.args or {}) do
+    argv[#argv + 1] = word
+  end
   local self = process.start {
-    name = name, limit = options.limit, inside = options.inside, env = options.env,
-    argv = {
-      options.binary or build .. "/tandem", "run", "-c", script, "--lua-dir", "lua",
-      "-L", options.level or "debug",
-    },
+    name = name, limit = options.limit, inside = options.inside, env = options.env, argv = argv,
   }
   return setmetatable(self, Proxy)
 end

@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/tls.h"
+#include "host/verbs.h"
 #include "util/err.h"
 
 /* ---- signals ---- */
@@ -89,6 +91,51 @@ static int make_loop(struct control *c)
 	return EXIT_FAILED;
 }
 
+/* The default is for where it was installed: nobody who just tries it has to
+ * have that directory. */
+static const char *socket_path(const struct control *c)
+{
+	const char *path = c->conf->ctl;
+
+	if (!path)
+		return access("/run/tandem", W_OK) == 0 ? DEFAULT_CTL : NULL;
+	return strcmp(path, "none") == 0 ? NULL : path;
+}
+
+static int open_api(struct control *c)
+{
+	const char *path = socket_path(c);
+	bool tcp = c->conf->http.family != ADDR_NONE;
+
+	if (!path && !tcp)
+		return EXIT_FINE;
+	c->console =
+	    console_new(c->files.lua_dir, verbs_do, c, c->why, CONTROL_WHY);
+	if (!c->console)
+		return EXIT_CONFIG;
+	c->asks = asks_new(c->loop);
+	c->http = http_new(c->loop, c->console);
+	if (!c->asks || !c->http) {
+		snprintf(c->why, CONTROL_WHY, "%s", err_text(ERR_NOMEM));
+		return EXIT_FAILED;
+	}
+	if (path && http_open_unix(c->http, path, c->why, CONTROL_WHY) != 0)
+		return EXIT_FAILED;
+	if (tcp && http_open_tcp(c->http, &c->conf->http, c->conf->http_token,
+				 c->why, CONTROL_WHY) != 0)
+		return EXIT_FAILED;
+	return EXIT_FINE;
+}
+
+static void close_api(struct control *c)
+{
+	if (c->console)
+		console_end(c->console);
+	http_free(&c->http);
+	asks_free(&c->asks);
+	console_free(&c->console);
+}
+
 static int serve(struct control *c)
 {
 	int code;
@@ -106,9 +153,11 @@ static int serve(struct control *c)
 	    (code = startup_read_certs(c)) != EXIT_FINE ||
 	    (code = startup_make_workers(c)) != EXIT_FINE ||
 	    (code = make_loop(c)) != EXIT_FINE ||
+	    (code = open_api(c)) != EXIT_FINE ||
 	    (code = startup_run_workers(c)) != EXIT_FINE)
 		return code;
 	watch_signals(c);
+	c->started = control_now().wall;
 	startup_log(c);
 	ev_run(c->loop, 0);
 	reload_free(c); /* it needs the workers */
@@ -120,6 +169,7 @@ static int serve(struct control *c)
 static int end(struct control *c, int code)
 {
 	reload_free(c);
+	close_api(c);
 	watch_free(&c->watch);
 	for (unsigned i = 0; i < CONTROL_WORKERS; i++)
 		worker_free(&c->worker[i]);

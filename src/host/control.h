@@ -15,6 +15,8 @@ enum {
 	EXIT_CONFIG = 2, /* usage or configuration: nothing was started */
 };
 
+#define DEFAULT_CTL "/run/tandem/ctl.sock"
+
 struct control_conf {
 	const char *script;       /* path */
 	const char *lua_dir;      /* NULL: look beside the executable */
@@ -25,6 +27,11 @@ struct control_conf {
 	unsigned listens;
 	int log_level; /* enum log_level; -1: what the script says */
 	bool json;     /* log format */
+	/* The control API: a path, "none", or NULL for DEFAULT_CTL where its
+	 * directory exists. */
+	const char *ctl;
+	struct addr http;       /* and on TCP; family ADDR_NONE: not */
+	const char *http_token; /* the file of who may change things there */
 };
 
 /* In the foreground until TERM or INT; USR1 logs what is alive. Errors go to

@@ -7,9 +7,11 @@
 
 #include <ev.h>
 
+#include "host/ask.h"
 #include "host/certs.h"
 #include "host/control.h"
 #include "host/files.h"
+#include "host/http.h"
 #include "host/reload.h"
 #include "host/watch.h"
 #include "host/worker.h"
@@ -37,6 +39,10 @@ struct control {
 	int64_t load_began; /* wall time of the last load, microseconds */
 	struct reload *reload;
 	struct watch *watch;
+	struct asks *asks;
+	struct console *console;
+	struct http *http;
+	wall_t started;
 	char why[CONTROL_WHY]; /* the error, written when all is freed */
 };
 

@@ -207,8 +207,8 @@ static bool find_beside(char out[FILES_PATH])
 	return false;
 }
 
-static int find_lua(struct files *f, const char *lua_dir, const char *fallback,
-		    char *why, size_t n)
+int files_find_lua(struct files *f, const char *lua_dir, const char *fallback,
+		   char *why, size_t n)
 {
 	if (!lua_dir && find_beside(f->lua_dir))
 		return 0;
@@ -243,5 +243,5 @@ int files_init(struct files *f, const char *script, const char *lua_dir,
 		return err;
 	}
 	close(fd);
-	return find_lua(f, lua_dir, fallback, why, n);
+	return files_find_lua(f, lua_dir, fallback, why, n);
 }

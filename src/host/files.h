@@ -20,6 +20,9 @@ struct files {
  * why[n]: the script cannot be read, or there is no tandem/init.lua. */
 int files_init(struct files *f, const char *script, const char *lua_dir,
 	       const char *fallback, char *why, size_t n);
+/* Only the second half of that: where tandem/init.lua is. */
+int files_find_lua(struct files *f, const char *lua_dir, const char *fallback,
+		   char *why, size_t n);
 /* The path of a file that is named in the script: meant from its directory. */
 bool files_find(const struct files *f, const char *name, char out[FILES_PATH]);
 /* Borrows `f`. */

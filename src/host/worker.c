@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "host/ask.h"
 #include "host/worker_int.h"
 #include "util/err.h"
 
@@ -221,6 +222,30 @@ static void deliver_mail(struct worker *w)
 	worker_settle(w);
 }
 
+static struct ask *next_ask(struct worker *w)
+{
+	struct list *it;
+
+	pthread_mutex_lock(&w->asks_lock);
+	it = list_first(&w->asks);
+	if (it)
+		list_remove(it);
+	pthread_mutex_unlock(&w->asks_lock);
+	return it ? container_of(it, struct ask, link) : NULL;
+}
+
+static void answer_asks(struct worker *w)
+{
+	struct ask *a;
+
+	while ((a = next_ask(w)) != NULL) {
+		a->answer = script_ask(w->scripts.present, a->what, a->args,
+				       worker_now(w), &a->ok);
+		asks_return(a);
+		worker_settle(w);
+	}
+}
+
 static void wait_for(sem_t *sem)
 {
 	while (sem_wait(sem) < 0)
@@ -244,6 +269,7 @@ static void on_async(struct ev_loop *loop, ev_async *a, int events)
 	(void)events;
 	worker_begin(w);
 	deliver_mail(w);
+	answer_asks(w);
 	if (atomic_exchange(&w->report, false))
 		upkeep_report(w);
 	if (atomic_exchange(&w->rest, false))
@@ -325,6 +351,8 @@ struct worker *worker_new(const struct worker_conf *conf)
 	w->armed = TICK_NEVER;
 	dgram_queue_init(&w->faults);
 	mailbox_init(&w->mailbox);
+	pthread_mutex_init(&w->asks_lock, NULL);
+	list_init(&w->asks);
 	sem_init(&w->started, 0, 0);
 	sem_init(&w->resting, 0, 0);
 	sem_init(&w->resume, 0, 0);
@@ -443,6 +471,14 @@ struct succession *worker_scripts(struct worker *w)
 	return &w->scripts;
 }
 
+void worker_ask(struct worker *w, struct ask *a)
+{
+	pthread_mutex_lock(&w->asks_lock);
+	list_append(&w->asks, &a->link);
+	pthread_mutex_unlock(&w->asks_lock);
+	ev_async_send(w->loop, &w->async);
+}
+
 void worker_report(struct worker *w)
 {
 	atomic_store(&w->report, true);
@@ -468,6 +504,7 @@ void worker_free(struct worker **w)
 	dns_free(&worker->dns);
 	dgram_queue_fini(&worker->faults);
 	mailbox_fini(&worker->mailbox);
+	pthread_mutex_destroy(&worker->asks_lock);
 	source_free(&worker->source);
 	udp_batch_free(&worker->batch);
 	if (worker->loop)

@@ -13,6 +13,7 @@
 
 struct worker;
 struct tls_set; /* host/tls.h */
+struct ask;     /* host/ask.h */
 
 struct worker_conf {
 	struct node *node;
@@ -44,6 +45,9 @@ void worker_use_tls(struct worker *w, const struct tls_set *tls);
 struct succession *worker_scripts(struct worker *w);
 /* Asks it to log what is alive in it; from any thread. */
 void worker_report(struct worker *w);
+/* Has it answer a question, and give it to asks_return; from any thread. One
+ * that has ended does not. */
+void worker_ask(struct worker *w, struct ask *a);
 /* Waits for the thread to end: open requests were answered. */
 void worker_join(struct worker *w);
 void worker_free(struct worker **w);

@@ -46,6 +46,8 @@ struct worker {
 	struct source *source;
 	struct mailbox mailbox;
 	uint64_t lost_told;
+	pthread_mutex_t asks_lock;
+	struct list asks; /* struct ask; under the lock */
 	atomic_bool stop, report, rest;
 	pthread_t thread;
 	sem_t started, resting, resume;

@@ -304,6 +304,26 @@ static void write_json_value(struct buf *b, const struct log_field *f,
 	}
 }
 
+static void write_json_fields(struct buf *b, const struct log_field *field,
+			      size_t n, bool is_own)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (i)
+			buf_char(b, ',');
+		buf_char(b, '"');
+		write_key(b, field[i].key);
+		BUF_LIT(b, "\":");
+		write_json_value(b, &field[i], is_own);
+	}
+}
+
+void log_write_fields(struct buf *b, const struct log_field *field, size_t n)
+{
+	buf_char(b, '{');
+	write_json_fields(b, field, n, false);
+	buf_char(b, '}');
+}
+
 void log_write_json(struct buf *b, const struct log_event *e, wall_t ts)
 {
 	BUF_LIT(b, "{\"ts\":\"");
@@ -313,13 +333,8 @@ void log_write_json(struct buf *b, const struct log_event *e, wall_t ts)
 	BUF_LIT(b, "\",\"event\":\"");
 	write_key(b, e->key);
 	buf_char(b, '"');
-	for (size_t i = 0; i < e->n; i++) {
-		const struct log_field *f = &e->field[i];
-
-		BUF_LIT(b, ",\"");
-		write_key(b, f->key);
-		BUF_LIT(b, "\":");
-		write_json_value(b, f, is_own_word(e));
-	}
+	if (e->n)
+		buf_char(b, ',');
+	write_json_fields(b, e->field, e->n, is_own_word(e));
 	buf_char(b, '}');
 }

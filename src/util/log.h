@@ -78,6 +78,8 @@ int log_level_parse(struct str s); /* enum log_level, or -1 */
  * text from the network cannot forge a line. Secrets (util/redact.h) in values
  * become "***", but in those of the events "script" and "script.print". */
 void log_write_logfmt(struct buf *b, const struct log_event *e, wall_t ts);
+/* The fields alone, as a JSON object. */
+void log_write_fields(struct buf *b, const struct log_field *field, size_t n);
 void log_write_json(struct buf *b, const struct log_event *e, wall_t ts);
 
 #endif

@@ -1,0 +1,54 @@
+-- What the control API may have the process do: the verbs of src/host/verbs.c. Only
+-- inside a handler, which waits for the answer.
+local call = require "tandem.control.call"
+local cjson = require "cjson"
+local tostring = tostring
+
+local _ENV = nil
+
+local host = { call = call }
+
+-- A question to a worker (lua/tandem/answers.lua).
+---@param what string
+---@param args? table
+---@param worker? integer 0, which decides for all
+---@return any value
+---@return string? why there is none
+function host.ask(what, args, worker)
+  local text, why = call("ask", tostring(worker or 0), what, args and cjson.encode(args) or "")
+  if not text then
+    return nil, why
+  end
+  return cjson.decode(text)
+end
+
+-- What this process is: version, script, pid, workers, generation, started, ...
+---@return table
+function host.info()
+  return cjson.decode((call "info"))
+end
+
+-- The same question to every worker: all answers in order, or none.
+---@param what string
+---@param args? table
+---@return any[]? answers
+---@return string? why
+function host.ask_all(what, args)
+  local answers = {}
+  for worker = 1, host.info().workers do
+    local answer, why = host.ask(what, args, worker - 1)
+    if answer == nil then
+      return nil, why
+    end
+    answers[worker] = answer
+  end
+  return answers
+end
+
+-- All declarations of the present script.
+---@return string canonical JSON
+function host.dump()
+  return (call "dump")
+end
+
+return host

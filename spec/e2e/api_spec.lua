@@ -1,0 +1,105 @@
+-- The control API of the running program: doors, rights, and what is wrong with questions.
+local http = require "support.http"
+local process = require "support.process"
+local proxy = require "support.proxy"
+local sh = require "support.sh"
+
+local source = [[
+local sip = require "tandem"
+sip.listen { "udp:127.0.0.1:%{port}" }
+local pbx = sip.pool("pbx", { check = false, servers = {
+  { name = "a", uri = "sip:127.0.0.1:%{a}" }, { name = "b", uri = "sip:127.0.0.1:%{b}" } } })
+sip.route(function(req) return req:relay(pbx) end)
+]]
+
+local token = ("0123456789abcdef"):rep(2)
+
+describe("the control API", function()
+  local tandem, ctl, tcp
+
+  before_each(function()
+    local port, a, b, web = process.ports(4)
+    ctl, tcp = process.path "ctl.sock", "127.0.0.1:" .. web
+    tandem = proxy.start {
+      source = source, values = { port = port, a = a, b = b },
+      args = { "--ctl", ctl, "--http", tcp, "--http-token", process.write("token", token .. "\n") },
+    }
+  end)
+  after_each(process.clean)
+
+  it("says what the process is", function()
+    local status, value, kind = http.ask(ctl, "/v1/status")
+    assert.equal(200, status)
+    assert.equal("application/json", kind)
+    assert.equal(tandem:pid(), value.pid)
+    assert.same({ pools = 1, servers = 2, usable = 2, calls = 0 }, value.count)
+  end)
+
+  it("answers the same on TCP", function()
+    local _, by_unix = http.ask(ctl, "/v1/pools/pbx/servers/b")
+    local _, by_tcp = http.ask(tcp, "/v1/pools/pbx/servers/b")
+    assert.equal("b", by_unix.name)
+    assert.same(by_unix, by_tcp)
+  end)
+
+  it("says what there is not", function()
+    for path, wrong in pairs {
+      ["/v1/nothing"] = "there is no /v1/nothing",
+      ["/v1/pools/nope"] = "there is no pool 'nope'",
+      ["/v1/pools/pbx/servers/x"] = "pool 'pbx' has no server 'x'",
+    } do
+      local status, value = http.ask(ctl, path)
+      assert.equal(404, status)
+      assert.equal(wrong, value.error)
+    end
+  end)
+
+  it("says which methods there are", function()
+    local status, value = http.ask(ctl, "/v1/status", { method = "DELETE" })
+    assert.equal(405, status)
+    assert.equal("/v1/status takes GET", value.error)
+  end)
+
+  it("does not swallow a body without end", function()
+    local big = process.write("big", ("x"):rep(2 ^ 20 + 1))
+    local status = http.ask(ctl, "/v1/status", { method = "POST", raw = "@" .. big })
+    assert.equal(413, status)
+  end)
+
+  it("is there for its group and for nobody else", function()
+    assert.same({ "660" }, sh.lines("stat -c %a " .. ctl))
+  end)
+
+  it("goes on while clients say nothing", function()
+    for i = 1, 20 do
+      process.start {
+        name = "silent" .. i, argv = { "socat", "-u", "UNIX-CONNECT:" .. ctl, "-" }, limit = 20,
+      }
+    end
+    assert.equal(200, (http.ask(ctl, "/healthz")))
+  end)
+
+  it("takes its socket along when it ends", function()
+    assert.is_nil(tandem:stop())
+    assert.is_nil(io.open(ctl))
+  end)
+
+  it("leaves the socket of another proxy alone, and takes over that of a dead one", function()
+    local other = process.ports(1)
+    local second = proxy.launch {
+      name = "second", source = source, values = { port = other, a = 1, b = 2 },
+      args = { "--ctl", ctl },
+    }
+    second.expected = 1
+    assert.equal(1, second:wait())
+    assert.matches("another proxy answers there", second:output(), 1, true)
+    tandem:signal "KILL"
+    tandem.expected = 137
+    tandem:wait()
+    proxy.start {
+      name = "third", source = source, values = { port = other, a = 1, b = 2 },
+      args = { "--ctl", ctl },
+    }
+    assert.equal(200, (http.ask(ctl, "/healthz")))
+  end)
+end)

@@ -1,0 +1,87 @@
+#include "host/verbs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "host/control_int.h"
+
+typedef void verb_fn(struct control *c, const struct str *arg, size_t n,
+		     struct console_call *call);
+
+struct verb {
+	const char *name;
+	size_t args; /* at least */
+	verb_fn *fn;
+};
+
+/* ask WORKER WHAT [JSON]: of the script in that worker */
+static void ask(struct control *c, const struct str *arg, size_t n,
+		struct console_call *call)
+{
+	unsigned long i = strtoul(arg[0].p, NULL, 10);
+	struct str args = n > 2 ? arg[2] : STR_NONE;
+
+	if (i >= c->workers) {
+		console_answer(call, false, STR("there is no such worker"));
+		return;
+	}
+	asks_put(c->asks, c->worker[i], (unsigned)i, arg[1], args, call);
+}
+
+/* info: what this process is, in one JSON object */
+static void info(struct control *c, const struct str *arg, size_t n,
+		 struct console_call *call)
+{
+	struct log_field f[] = {
+	    LOGF_STR("version", str_from(c->conf->version)),
+	    LOGF_STR("script", str_from(c->conf->script)),
+	    LOGF_INT("pid", getpid()),
+	    LOGF_INT("workers", c->workers),
+	    LOGF_INT("generation", c->node->generation),
+	    LOGF_INT("descriptors", c->descriptors),
+	    LOGF_NUM("started", (double)c->started.us / 1e6),
+	    LOGF_BOOL("key_is_temporary", c->node->key_is_temporary),
+	};
+	char space[8192];
+	struct buf b;
+
+	(void)arg;
+	(void)n;
+	buf_fixed(&b, space, sizeof(space));
+	log_write_fields(&b, f, ARRAY_LEN(f));
+	console_answer(call, buf_ok(&b), buf_str(&b));
+}
+
+/* dump: all declarations of the present script, in canonical JSON */
+static void dump(struct control *c, const struct str *arg, size_t n,
+		 struct console_call *call)
+{
+	(void)arg;
+	(void)n;
+	console_answer(call, true, str_from(c->plan->dump));
+}
+
+static const struct verb verbs[] = {
+    {"ask", 2, ask},
+    {"dump", 0, dump},
+    {"info", 0, info},
+};
+
+void verbs_do(void *control, struct str name, const struct str *arg, size_t n,
+	      struct console_call *call)
+{
+	char why[128];
+
+	for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+		const struct verb *v = &verbs[i];
+
+		if (!str_eq(name, str_from(v->name)) || n < v->args)
+			continue;
+		v->fn(control, arg, n, call);
+		return;
+	}
+	snprintf(why, sizeof(why), "no verb '%.*s' with %zu arguments",
+		 STR_FMT(name), n);
+	console_answer(call, false, str_from(why));
+}
