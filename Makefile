@@ -20,8 +20,8 @@ SRC_lua         := base box env limit load order oslib sched small strlib strmat
 		   console generation script script_apply script_ask script_life script_log \
 		   script_plan script_policy
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
-SRC_host        := args files keyfile logsink mailbox sock source \
-		   control startup reload watch certs verbs ask http http_sock \
+SRC_host        := args builtin cli version files keyfile logsink mailbox sock source \
+		   control startup reload review watch certs verbs ask http http_sock \
 		   worker worker_listen upkeep statefile \
 		   udp dgram icmp dns \
 		   acceptor stream stream_io \
@@ -129,6 +129,9 @@ define changed
 @echo '$(1)' | cmp -s - $@ || echo '$(1)' >$@
 endef
 
+# For `tandem -VV`.
+flags_def = -DTANDEM_FLAGS="\"$(strip $(1))\""
+
 # $(1) directory, $(2) compiler, $(3) flags to compile and link, $(4) and only to
 # compile, $(5) only to link
 define mode
@@ -140,7 +143,7 @@ $(1)/obj/spec/%.o: spec/%.c $(1)/obj/flags | build/.deps-build
 	@mkdir -p $$(@D)
 	@echo "CC $$@"
 	$(Q)$(2) $$(CPPFLAGS_ALL) -Ispec $$(CFLAGS_ALL) $(3) $(4) $$(CFLAGS) -MMD -MP -c -o $$@ $$<
-$(1)/obj/main.o: private CPPFLAGS_ALL += $$(MAIN_DEFS)
+$(1)/obj/main.o: private CPPFLAGS_ALL += $$(MAIN_DEFS) $(call flags_def,$(3) $(4) $(5))
 $(1)/obj/main.o: $(1)/obj/main.flags
 $(1)/obj/flags: FORCE | build/.deps-build
 	$$(call changed,$(2) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $(3) $(4) $$(CFLAGS))

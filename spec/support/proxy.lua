@@ -16,17 +16,21 @@ end
 
 local build = os.getenv "BUILD" or "build/san"
 
--- Options: script (a path) or source, values (for its %{name}), name ("proxy"),
--- binary (of another build), args (more of them), level ("debug"), limit (seconds, 60), inside (a
--- support.netns), env ("A=b").
+local function script_file(name, options)
+  return options.script
+    or process.write(name .. ".lua", process.fill(options.source, options.values or {}))
+end
+
+-- Options: script (a path) or source, values (for its %{name}), or servers (instead of
+-- a script: { URI, ... }), name ("proxy"), binary (of another build), args (more of
+-- them), level ("debug"), limit (seconds, 60), inside (a support.netns), env ("A=b").
 function proxy.launch(options)
   local name = options.name or "proxy"
-  local script = options.script
-    or process.write(name .. ".lua", process.fill(options.source, options.values or {}))
-  local argv = {
-    options.binary or build .. "/tandem", "run", "-c", script, "--lua-dir", "lua",
-    "-L", options.level or "debug",
-  }
+  local argv = { options.binary or build .. "/tandem", "run", "--lua-dir", "lua", "-L",
+    options.level or "debug" }
+  for _, word in ipairs(options.servers or { "-c", script_file(name, options) }) do
+    argv[#argv + 1] = word
+  end
   for _, word in ipairs(options.args or {}) do
     argv[#argv + 1] = word
   end

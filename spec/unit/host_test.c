@@ -173,6 +173,33 @@ TEST(wrong_options_get_advice)
 	check_args("--", NULL, "unexpected argument '--'");
 }
 
+/* "config=x;=word;" */
+static void check_words(const char *a, const char *b, const char *want)
+{
+	static const struct args_option options[] = {
+	    {'c', "config", "FILE", ""},
+	    {0, "dump", "[=json]", ""},
+	    {0, "", "WORD", ""},
+	};
+	char *argv[] = {(char *)(uintptr_t)a, (char *)(uintptr_t)b};
+	char out[128] = "", why[128];
+	bool ok =
+	    args_parse(options, 3, 2, argv, note_option, out, why, sizeof(why));
+
+	CHECK_INT(strcmp(ok ? out : why, want), 0);
+}
+
+TEST(words_are_taken_where_they_are_wanted)
+{
+	check_words("sip:a", "-cx", "=sip:a;config=x;");
+	check_words("--", "-c", "=-c;");
+	check_words("-", "x", "=-;=x;");
+	check_words("--dump", "x", "dump=;=x;");
+	check_words("--dump=json", "x", "dump=json;=x;");
+	check_words("x", "--confg",
+		    "unknown option --confg; did you mean --config?");
+}
+
 /* ---- files ---- */
 
 static bool find(struct files *f, const char *name, const char *want)

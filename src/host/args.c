@@ -62,19 +62,36 @@ struct parser {
 	void *ctx;
 	char *why;
 	size_t n;
+	bool only_words; /* "--" was there */
 };
+
+static bool is_optional(const struct args_option *o)
+{
+	return o->value && o->value[0] == '[';
+}
 
 static bool give(struct parser *p, const struct args_option *o,
 		 const char *value)
 {
-	if (o->value && !value && p->at < p->argc)
+	bool needs = o->value && !is_optional(o);
+
+	if (needs && !value && p->at < p->argc)
 		value = p->argv[p->at++];
-	if (o->value && !value) {
+	if (needs && !value) {
 		snprintf(p->why, p->n, "--%s needs a value: --%s %s", o->name,
 			 o->name, o->value);
 		return false;
 	}
 	return p->fn(p->ctx, o->name, value, p->why, p->n);
+}
+
+static const struct args_option *find_name(const struct parser *p,
+					   const char *name)
+{
+	for (size_t i = 0; i < p->n_options; i++)
+		if (strcmp(p->options[i].name, name) == 0)
+			return &p->options[i];
+	return NULL;
 }
 
 static bool unknown_name(struct parser *p, const char *name)
@@ -93,6 +110,7 @@ static bool unknown_name(struct parser *p, const char *name)
 
 static bool parse_long(struct parser *p, const char *arg)
 {
+	const struct args_option *o;
 	char name[2 * WORD];
 	const char *equals = strchr(arg, '=');
 	size_t len = equals ? (size_t)(equals - arg) : strlen(arg);
@@ -101,17 +119,13 @@ static bool parse_long(struct parser *p, const char *arg)
 		len = sizeof(name) - 1;
 	memcpy(name, arg, len);
 	name[len] = '\0';
-	for (size_t i = 0; i < p->n_options; i++) {
-		const struct args_option *o = &p->options[i];
-
-		if (strcmp(o->name, name) != 0)
-			continue;
-		if (!equals || o->value)
-			return give(p, o, equals ? equals + 1 : NULL);
-		snprintf(p->why, p->n, "--%s takes no value", name);
-		return false;
-	}
-	return unknown_name(p, name);
+	o = find_name(p, name);
+	if (!o)
+		return unknown_name(p, name);
+	if (!equals || o->value)
+		return give(p, o, equals ? equals + 1 : NULL);
+	snprintf(p->why, p->n, "--%s takes no value", name);
+	return false;
 }
 
 /* "-abc": switches, the last may be an option with its value. */
@@ -127,7 +141,7 @@ static bool parse_letters(struct parser *p, const char *arg)
 			snprintf(p->why, p->n, "unknown option -%c", *arg);
 			return false;
 		}
-		if (o->value)
+		if (o->value && !is_optional(o))
 			return give(p, o, arg[1] ? arg + 1 : NULL);
 		if (!give(p, o, NULL))
 			return false;
@@ -137,10 +151,18 @@ static bool parse_letters(struct parser *p, const char *arg)
 
 static bool parse_one(struct parser *p, const char *arg)
 {
-	if (arg[0] == '-' && arg[1] == '-' && arg[2])
+	bool is_option = arg[0] == '-' && arg[1] && !p->only_words;
+
+	if (is_option && arg[1] == '-' && arg[2])
 		return parse_long(p, arg + 2);
-	if (arg[0] == '-' && arg[1] && arg[1] != '-')
+	if (is_option && arg[1] != '-')
 		return parse_letters(p, arg + 1);
+	if (find_name(p, "")) {
+		if (!is_option)
+			return p->fn(p->ctx, "", arg, p->why, p->n);
+		p->only_words = true;
+		return true;
+	}
 	snprintf(p->why, p->n, "unexpected argument '%s'%s%s%s", arg,
 		 strstr(arg, ".lua") ? "; did you mean -c " : "",
 		 strstr(arg, ".lua") ? arg : "",
@@ -151,7 +173,8 @@ static bool parse_one(struct parser *p, const char *arg)
 bool args_parse(const struct args_option *options, size_t n_options, int argc,
 		char *const *argv, args_fn *fn, void *ctx, char *why, size_t n)
 {
-	struct parser p = {options, n_options, argc, 0, argv, fn, ctx, why, n};
+	struct parser p = {options, n_options, argc, 0, argv,
+			   fn,      ctx,       why,  n, false};
 
 	while (p.at < argc)
 		if (!parse_one(&p, argv[p.at++]))
@@ -165,9 +188,12 @@ void args_help(const struct args_option *options, size_t n_options)
 		const struct args_option *o = &options[i];
 		char left[64];
 
+		if (!*o->name)
+			continue;
 		snprintf(left, sizeof(left), "%c%c%c --%s%s%s",
 			 o->letter ? '-' : ' ', o->letter ? o->letter : ' ',
-			 o->letter ? ',' : ' ', o->name, o->value ? " " : "",
+			 o->letter ? ',' : ' ', o->name,
+			 o->value && !is_optional(o) ? " " : "",
 			 o->value ? o->value : "");
 		printf("  %-26s %s\n", left, o->help);
 	}

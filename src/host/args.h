@@ -8,11 +8,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* An option without `value` is a switch. */
+/* An option without `value` is a switch. One with an empty name stands for
+ * words that are no options; a command without it takes none. */
 struct args_option {
 	char letter;       /* 0: only the long form */
 	const char *name;  /* without "--" */
-	const char *value; /* what follows it, for help: "FILE" */
+	const char *value; /* what follows it, for help: "FILE"; "[=json]" need
+			    * not be there, and only follows '=' */
 	const char *help;
 };
 
@@ -22,7 +24,8 @@ typedef bool args_fn(void *ctx, const char *name, const char *value, char *why,
 		     size_t n);
 
 /* Reads all of argv[0..argc). "-c FILE", "-cFILE", "--config FILE",
- * "--config=FILE". False with an explanation, and a suggestion, in why[n]. */
+ * "--config=FILE"; after "--" all are words. False with an explanation, and a
+ * suggestion, in why[n]. */
 bool args_parse(const struct args_option *options, size_t n_options, int argc,
 		char *const *argv, args_fn *fn, void *ctx, char *why, size_t n);
 void args_help(const struct args_option *options, size_t n_options);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/review.h"
 #include "host/tls.h"
 #include "host/verbs.h"
 #include "util/err.h"
@@ -204,9 +205,19 @@ int control_run(const struct control_conf *conf)
 	return c ? end(c, serve(c)) : EXIT_FAILED;
 }
 
-int control_check(const struct control_conf *conf, bool dump)
+static int write_result(struct control *c, bool dump)
+{
+	puts(dump ? c->plan->dump : "OK");
+	if (fflush(stdout) == 0)
+		return EXIT_FINE;
+	snprintf(c->why, CONTROL_WHY, "cannot write the result");
+	return EXIT_FAILED;
+}
+
+int control_check(const struct control_conf *conf, bool dump, bool strict)
 {
 	struct control *c = control_new(conf);
+	unsigned long warnings;
 	int code;
 
 	if (!c)
@@ -215,11 +226,15 @@ int control_check(const struct control_conf *conf, bool dump)
 	if (code == EXIT_FINE)
 		code = certs_try(c);
 	if (code == EXIT_FINE) {
-		puts(dump ? c->plan->dump : "OK");
-		if (fflush(stdout) != 0) {
+		warnings = review_print(c) + logsink_warnings(c->log);
+		if (strict && warnings) {
 			snprintf(c->why, CONTROL_WHY,
-				 "cannot write the result");
-			code = EXIT_FAILED;
+				 "%s: %lu warning%s, and --strict",
+				 conf->script, warnings,
+				 warnings == 1 ? "" : "s");
+			code = EXIT_CONFIG;
+		} else {
+			code = write_result(c, dump);
 		}
 	}
 	return end(c, code);

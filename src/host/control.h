@@ -18,15 +18,17 @@ enum {
 #define DEFAULT_CTL "/run/tandem/ctl.sock"
 
 struct control_conf {
-	const char *script;       /* path */
+	const char *script;       /* path, or a name for `text` */
+	const char *text;         /* of a script that is no file; or NULL */
 	const char *lua_dir;      /* NULL: look beside the executable */
 	const char *lua_fallback; /* and then here */
 	const char *version;
 	/* Instead of what the script declares; none: as it says. */
 	struct listener listen[LISTENER_MAX];
 	unsigned listens;
-	int log_level; /* enum log_level; -1: what the script says */
-	bool json;     /* log format */
+	unsigned workers; /* 0: what the script says */
+	int log_level;    /* enum log_level; -1: what the script says */
+	bool json;        /* log format */
 	/* The control API: a path, "none", or NULL for DEFAULT_CTL where its
 	 * directory exists. */
 	const char *ctl;
@@ -38,7 +40,8 @@ struct control_conf {
  * standard error; returns an exit code. */
 int control_run(const struct control_conf *conf);
 /* Loads the script and nothing else: no root, no ports, no network. Writes
- * "OK", or all declarations as JSON. */
-int control_check(const struct control_conf *conf, bool dump);
+ * "OK", or all declarations as JSON, and warnings of what is right but probably
+ * not meant; `strict`: those are errors. */
+int control_check(const struct control_conf *conf, bool dump, bool strict);
 
 #endif

@@ -153,6 +153,12 @@ static bool load(void *ctx, const char *name, bool is_module, char **bytes_r,
 
 	if (is_module)
 		return load_module(f, name, bytes_r, n_r, shown, shown_n);
+	if (f->text && strcmp(name, f->script) == 0) {
+		*bytes_r = strdup(f->text);
+		*n_r = strlen(f->text);
+		snprintf(shown, shown_n, "%s", name);
+		return *bytes_r != NULL;
+	}
 	if (strcmp(name, f->script) == 0 || *name == '/')
 		return try_file(name, bytes_r, n_r, shown, shown_n);
 	return !has_dotdot(name) && join(path, f->dir, name) &&
@@ -243,5 +249,15 @@ int files_init(struct files *f, const char *script, const char *lua_dir,
 		return err;
 	}
 	close(fd);
+	return files_find_lua(f, lua_dir, fallback, why, n);
+}
+
+int files_init_text(struct files *f, const char *name, const char *text,
+		    const char *lua_dir, const char *fallback, char *why,
+		    size_t n)
+{
+	snprintf(f->script, sizeof(f->script), "%s", name);
+	f->dir[0] = '\0';
+	f->text = text;
 	return files_find_lua(f, lua_dir, fallback, why, n);
 }

@@ -13,6 +13,7 @@ struct files {
 	char script[FILES_PATH];  /* as the operator named it */
 	char dir[FILES_PATH];     /* its directory */
 	char lua_dir[FILES_PATH]; /* holds tandem/ */
+	const char *text;         /* of a script that is no file; or NULL */
 };
 
 /* `lua_dir` NULL: beside the executable (../lua, ../../lua,
@@ -23,6 +24,11 @@ int files_init(struct files *f, const char *script, const char *lua_dir,
 /* Only the second half of that: where tandem/init.lua is. */
 int files_find_lua(struct files *f, const char *lua_dir, const char *fallback,
 		   char *why, size_t n);
+/* The same for a script that is no file: its text, which is borrowed, and a
+ * name for it. What it names is meant from the working directory. */
+int files_init_text(struct files *f, const char *name, const char *text,
+		    const char *lua_dir, const char *fallback, char *why,
+		    size_t n);
 /* The path of a file that is named in the script: meant from its directory. */
 bool files_find(const struct files *f, const char *name, char out[FILES_PATH]);
 /* Borrows `f`. */

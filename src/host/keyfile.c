@@ -83,6 +83,13 @@ static const char *judge(const struct stat *st)
 	return NULL;
 }
 
+const char *keyfile_judge(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? judge(&st) : NULL;
+}
+
 static int read_key(const char *path, uint8_t key_r[KEY_BYTES], char *why,
 		    size_t n)
 {

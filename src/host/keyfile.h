@@ -26,6 +26,9 @@ enum key_origin {
 int keyfile_get(const char *key_file, const char *state_dir,
 		uint8_t key_r[KEY_BYTES], enum key_origin *origin_r, char *why,
 		size_t n);
+/* What is wrong with the mode of a key file, or NULL; also when it is not
+ * there, or not for us to look at. */
+const char *keyfile_judge(const char *path);
 /* Bytes nobody can predict. */
 void keyfile_random(void *bytes, size_t n);
 

@@ -25,6 +25,7 @@ struct logsink {
 	int fd;
 	bool json, prefix;
 	atomic_int level;
+	atomic_ulong warnings;
 	atomic_bool closing;
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -109,6 +110,8 @@ void logsink_write(struct logsink *s, const struct log_event *e)
 	char space[LINE];
 	struct str line;
 
+	if (e->level <= LOG_WARN)
+		atomic_fetch_add(&s->warnings, 1);
 	if ((int)e->level >
 	    atomic_load_explicit(&s->level, memory_order_relaxed))
 		return;
@@ -128,6 +131,11 @@ void logsink_write(struct logsink *s, const struct log_event *e)
 void logsink_set_level(struct logsink *s, enum log_level level)
 {
 	atomic_store(&s->level, (int)level);
+}
+
+unsigned long logsink_warnings(const struct logsink *s)
+{
+	return atomic_load(&s->warnings);
 }
 
 /* ---- the thread ---- */

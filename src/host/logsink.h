@@ -17,6 +17,8 @@ struct logsink *logsink_new(int fd, bool json, enum log_level level);
 /* Writes what is left, for one second at most. */
 void logsink_free(struct logsink **s);
 void logsink_set_level(struct logsink *s, enum log_level level);
+/* How many warnings and errors there were, written or not. */
+unsigned long logsink_warnings(const struct logsink *s);
 void logsink_write(struct logsink *s, const struct log_event *e);
 
 /* logsink_say(s, LOG_WARN, "key", LOGF_INT("n", 1), ...) */

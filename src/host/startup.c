@@ -63,6 +63,18 @@ void control_script_conf(void *ctx, unsigned i, struct script_conf *out_r)
 
 /* ---- the steps ---- */
 
+static int find_files(struct control *c)
+{
+	const struct control_conf *conf = c->conf;
+
+	if (conf->text)
+		return files_init_text(&c->files, conf->script, conf->text,
+				       conf->lua_dir, conf->lua_fallback,
+				       c->why, CONTROL_WHY);
+	return files_init(&c->files, conf->script, conf->lua_dir,
+			  conf->lua_fallback, c->why, CONTROL_WHY);
+}
+
 int startup_load(struct control *c)
 {
 	const struct control_conf *conf = c->conf;
@@ -74,8 +86,7 @@ int startup_load(struct control *c)
 		snprintf(c->why, CONTROL_WHY, "%s", err_text(ERR_NOMEM));
 		return EXIT_FAILED;
 	}
-	if (files_init(&c->files, conf->script, conf->lua_dir,
-		       conf->lua_fallback, c->why, CONTROL_WHY) != 0)
+	if (find_files(c) != 0)
 		return EXIT_CONFIG;
 	c->load_began = control_now().wall.us;
 	if (generation_load(&c->loaded, 1, control_script_conf, c, c->why,
@@ -97,7 +108,7 @@ void control_set_level(struct control *c)
 
 int startup_load_others(struct control *c)
 {
-	c->workers = c->plan->workers;
+	c->workers = c->conf->workers ? c->conf->workers : c->plan->workers;
 	if (c->workers > CONTROL_WORKERS) {
 		logsink_say(c->log, LOG_WARN, "workers.limited",
 			    LOGF_INT("asked", c->workers),

@@ -253,3 +253,8 @@ const char *tls_identity(const struct tls *t)
 {
 	return t->is_server && t->name[0] ? t->name : NULL;
 }
+
+const char *tls_library(void)
+{
+	return OpenSSL_version(OPENSSL_VERSION);
+}

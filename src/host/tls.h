@@ -64,4 +64,7 @@ const char *tls_why(const struct tls *t); /* in words; or "" */
 /* Of an accepted one: whom the client has proved to be; NULL: nobody. */
 const char *tls_identity(const struct tls *t);
 
+/* The library that is loaded: "OpenSSL 3.0.17 ...". */
+const char *tls_library(void);
+
 #endif

@@ -66,6 +66,9 @@ struct plan {
 	struct dns_limits dns;
 	const char *key_file, *state_dir; /* NULL: not given; owned by script */
 	const char *dump; /* canonical JSON of all declarations */
+	/* What is probably not meant, a sentence on each line; and the data
+	 * files that hold passwords, where an empty line is the script. */
+	const char *findings, *secrets;
 };
 
 /* Loads; NULL on error with the whole message ("route.lua:14: ...") in

@@ -275,6 +275,9 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	read_dns(L, t, &p->dns);
 	read_text(L, t, "state_dir", s, &p->state_dir);
 	read_text(L, t, "key_file", s, &p->key_file);
+	p->findings = p->secrets = NULL;
+	read_text(L, idx, "findings", s, &p->findings);
+	read_text(L, idx, "secrets", s, &p->secrets);
 	lua_getfield(L, idx, "dump");
 	p->dump = lua_isnil(L, -1) ? "{}" : keep(s, L, -1);
 	lua_pop(L, 2);

@@ -3,8 +3,9 @@
 local core = require "tandem.core"
 local dump = require "tandem.config.dump"
 local misuse = require "tandem.config.misuse"
+local review = require "tandem.config.review"
 local schema = require "tandem.config.schema"
-local ipairs = ipairs
+local ipairs, table = ipairs, table
 
 local _ENV = nil
 
@@ -123,6 +124,10 @@ function declare.dump()
   return dump(declared)
 end
 
+local function lines(list)
+  return table.concat(list, "\n") .. (#list > 0 and "\n" or "")
+end
+
 -- What the proxy needs to know once the script is loaded.
 function declare.plan()
   for _, verify in ipairs(verifiers) do
@@ -132,7 +137,10 @@ function declare.plan()
   for i, item in ipairs(declared.listen) do
     listen[i] = item
   end
-  return { listen = listen, settings = flat(declared.settings or {}), dump = declare.dump() }
+  return {
+    listen = listen, settings = flat(declared.settings or {}), dump = declare.dump(),
+    findings = lines(review.findings(declared)), secrets = lines(review.secrets(declared)),
+  }
 end
 
 return declare
