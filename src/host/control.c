@@ -103,8 +103,19 @@ static const char *socket_path(const struct control *c)
 	return strcmp(path, "none") == 0 ? NULL : path;
 }
 
+static void on_api_failed(void *ctx, struct str trace)
+{
+	struct control *c = ctx;
+
+	logsink_say(c->log, LOG_ERROR, "api.error", LOGF_STR("trace", trace));
+}
+
 static int open_api(struct control *c)
 {
+	struct console_conf console = {.lua_dir = c->files.lua_dir,
+				       .verb = verbs_do,
+				       .failed = on_api_failed,
+				       .ctx = c};
 	const char *path = socket_path(c);
 	bool tcp = c->conf->http.family != ADDR_NONE;
 

@@ -18,8 +18,7 @@ static const char handler[] = "tandem.handler"; /* in the registry */
 
 struct console {
 	lua_State *L;
-	console_verb *verb;
-	void *ctx;
+	struct console_conf conf;
 	struct list jobs;
 };
 
@@ -148,7 +147,7 @@ static int l_call(lua_State *L)
 	call->job = j;
 	call->in_verb = true;
 	j->call = call;
-	j->console->verb(j->console->ctx, verb, arg, (size_t)n, call);
+	j->console->conf.verb(j->console->conf.ctx, verb, arg, (size_t)n, call);
 	call->in_verb = false;
 	if (call->answered)
 		return give_answer(L, LUA_OK, 0);
@@ -214,6 +213,7 @@ static void job_run(struct job *j, int args)
 {
 	int n = 0, status = lua_resume(j->co, j->console->L, args, &n);
 	const char *why;
+	struct str trace;
 
 	if (status == LUA_YIELD) {
 		lua_pop(j->co, n);
@@ -225,7 +225,8 @@ static void job_run(struct job *j, int args)
 	}
 	why = luaL_tolstring(j->co, -1, NULL);
 	luaL_traceback(j->co, j->co, why, 0);
-	fprintf(stderr, "tandem: control: %s\n", lua_tostring(j->co, -1));
+	trace.p = lua_tolstring(j->co, -1, &trace.n);
+	j->console->conf.failed(j->console->conf.ctx, trace);
 	job_end(j, 500, STR("application/json"),
 		STR("{\"error\":\"the control API has failed; the log says "
 		    "where\"}\n"));
@@ -331,20 +332,19 @@ void console_forget(struct console *c, void *ctx)
 
 /* ---- life ---- */
 
-struct console *console_new(const char *lua_dir, console_verb *verb, void *ctx,
-			    char *why, size_t n)
+struct console *console_new(const struct console_conf *conf, char *why,
+			    size_t n)
 {
 	struct console *c = calloc(1, sizeof(*c));
 
 	if (c)
-		c->L = open_state(lua_dir);
+		c->L = open_state(conf->lua_dir);
 	if (!c || !c->L) {
 		snprintf(why, n, "not enough memory");
 		free(c);
 		return NULL;
 	}
-	c->verb = verb;
-	c->ctx = ctx;
+	c->conf = *conf;
 	list_init(&c->jobs);
 	luaL_getsubtable(c->L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
 	lua_pushcfunction(c->L, l_call);

@@ -23,10 +23,17 @@ typedef void console_verb(void *ctx, struct str verb, const struct str *arg,
 
 enum { CONSOLE_ARGS = 16 };
 
-/* Loads the module tandem.control.api below `lua_dir`. NULL with the reason in
- * why[n]. */
-struct console *console_new(const char *lua_dir, console_verb *verb, void *ctx,
-			    char *why, size_t n);
+struct console_conf {
+	const char *lua_dir; /* holds tandem/control/api.lua */
+	console_verb *verb;
+	/* A handler has failed: with the traceback. */
+	void (*failed)(void *ctx, struct str trace);
+	void *ctx;
+};
+
+/* Loads tandem.control.api. NULL with the reason in why[n]. */
+struct console *console_new(const struct console_conf *conf, char *why,
+			    size_t n);
 /* Handlers that wait are given up: their on_end is called with a 503. Calls
  * that are not answered yet may be answered afterwards, to nobody. */
 void console_end(struct console *c);
