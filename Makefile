@@ -42,7 +42,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test
 		   server_test client_test client_cancel_test client_stream_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
 		   host_test statefile_test udp_test stream_test dns_test certs tls_test \
-		   vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
+		   console_test vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
 FUZZ            := fuzz_dns fuzz_frame fuzz_msg
 
 # ---- what it needs from Debian

@@ -121,8 +121,7 @@ static int open_api(struct control *c)
 
 	if (!path && !tcp)
 		return EXIT_FINE;
-	c->console =
-	    console_new(c->files.lua_dir, verbs_do, c, c->why, CONTROL_WHY);
+	c->console = console_new(&console, c->why, CONTROL_WHY);
 	if (!c->console)
 		return EXIT_CONFIG;
 	c->asks = asks_new(c->loop);
