@@ -21,7 +21,7 @@ SRC_lua         := base box env limit load order oslib sched small strlib strmat
 		   script_plan script_policy
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
 SRC_host        := args builtin cli version files keyfile logsink mailbox sock source \
-		   control startup reload review watch certs verbs ask http http_sock \
+		   control startup reload review service stop watch watchdog certs verbs ask http http_sock \
 		   worker worker_listen upkeep statefile \
 		   udp dgram icmp dns \
 		   acceptor stream stream_io \

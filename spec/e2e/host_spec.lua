@@ -100,7 +100,7 @@ describe("tandem run", function()
       assert.truthy(answer:find("^SIP/2.0 %d%d%d "), answer)
       p:signal(signal)
       assert.equal(0, p:wait())
-      assert.equal(signal, p:logged("stop")[1].signal)
+      assert.equal(signal, p:logged("stop")[1].by)
     end
   end)
 

@@ -43,17 +43,18 @@ describe("the program", function()
     assert.truthy(output:find("proxy.lua:3: ", 1, true), output)
   end)
 
-  it("ends with 0, soon, on TERM in the middle of a call", function()
+  it("ends with 0, soon, on INT in the middle of a call", function()
     local port, a = process.ports(2)
     local tandem = proxy.start { source = relay, values = { port = port, server = a } }
     sipp.server("ring", { port = a })
     local caller = sipp.start("call", { proxy = "127.0.0.1:" .. port, values = { hold = 0 } })
     assert.truthy(process.eventually(5, function() return caller:message "180 INVITE" end))
     local before = process.now()
-    tandem:signal "TERM"
+    tandem:signal "INT"
     assert.equal(0, tandem:wait())
     local taken = process.now() - before
     assert(taken < 1, taken)
-    assert.equal("TERM", tandem:wait_logged "stop".signal)
+    assert.equal("INT", tandem:wait_logged "stop".by)
+    assert.equal(1, tandem:wait_logged "stopped".requests)
   end)
 end)

@@ -52,10 +52,10 @@ function proxy.start(options)
   return self
 end
 
--- TERM: it must end well, and soon. Returns why not.
+-- INT: it must end well, and soon. Returns why not.
 function Proxy:stop()
   if not self.status and not self:ended() then
-    self:signal "TERM"
+    self:signal "INT"
     if not process.eventually(3, function() return self:ended() end) then
       return self.name .. " does not end"
     end

@@ -42,19 +42,18 @@ static void on_usr1(struct ev_loop *loop, ev_signal *w, int events)
 		worker_report(c->worker[i]);
 }
 
-/* Whoever asks twice does not want to wait: without a watcher the second signal
- * ends the process at once. */
-static void on_end(struct ev_loop *loop, ev_signal *w, int events)
+static void on_term(struct ev_loop *loop, ev_signal *w, int events)
 {
-	struct control *c = w->data;
-
+	(void)loop;
 	(void)events;
-	ev_signal_stop(loop, &c->term);
-	ev_signal_stop(loop, &c->interrupt);
-	logsink_say(c->log, LOG_INFO, "stop",
-		    LOGF_STR("signal",
-			     w->signum == SIGTERM ? STR("TERM") : STR("INT")));
-	ev_break(loop, EVBREAK_ALL);
+	stop_begin(w->data, "TERM");
+}
+
+static void on_interrupt(struct ev_loop *loop, ev_signal *w, int events)
+{
+	(void)loop;
+	(void)events;
+	stop_now(w->data, "INT");
 }
 
 static void watch_signal(struct control *c, ev_signal *w, int sig,
@@ -70,8 +69,8 @@ static void watch_signals(struct control *c)
 {
 	watch_signal(c, &c->hup, SIGHUP, on_hup);
 	watch_signal(c, &c->usr1, SIGUSR1, on_usr1);
-	watch_signal(c, &c->term, SIGTERM, on_end);
-	watch_signal(c, &c->interrupt, SIGINT, on_end);
+	watch_signal(c, &c->term, SIGTERM, on_term);
+	watch_signal(c, &c->interrupt, SIGINT, on_interrupt);
 }
 
 /* ---- life ---- */
@@ -86,7 +85,8 @@ static int make_loop(struct control *c)
 	c->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
 	if (c->loop)
 		c->watch = watch_new(c->loop, on_data, c);
-	if (c->watch && reload_init(c) == 0)
+	if (c->watch && reload_init(c) == 0 && stop_init(c) == 0 &&
+	    watchdog_start(c) == 0)
 		return EXIT_FINE;
 	snprintf(c->why, CONTROL_WHY, "%s", err_text(ERR_NOMEM));
 	return EXIT_FAILED;
@@ -170,9 +170,11 @@ static int serve(struct control *c)
 	watch_signals(c);
 	c->started = control_now().wall;
 	startup_log(c);
+	service_say(&c->service, "READY=1");
 	ev_run(c->loop, 0);
 	reload_free(c); /* it needs the workers */
 	control_stop_workers(c, c->workers);
+	stop_log(c);
 	return EXIT_FINE;
 }
 
@@ -181,6 +183,9 @@ static int end(struct control *c, int code)
 {
 	reload_free(c);
 	close_api(c);
+	stop_free(c);
+	watchdog_free(c);
+	service_close(&c->service);
 	watch_free(&c->watch);
 	for (unsigned i = 0; i < CONTROL_WORKERS; i++)
 		worker_free(&c->worker[i]);
@@ -201,10 +206,12 @@ static struct control *control_new(const struct control_conf *conf)
 {
 	struct control *c = calloc(1, sizeof(*c));
 
-	if (c)
+	if (c) {
 		c->conf = conf;
-	else
+		c->service.fd = -1;
+	} else {
 		fprintf(stderr, "tandem: %s\n", err_text(ERR_NOMEM));
+	}
 	return c;
 }
 
@@ -212,7 +219,10 @@ int control_run(const struct control_conf *conf)
 {
 	struct control *c = control_new(conf);
 
-	return c ? end(c, serve(c)) : EXIT_FAILED;
+	if (!c)
+		return EXIT_FAILED;
+	service_open(&c->service);
+	return end(c, serve(c));
 }
 
 static int write_result(struct control *c, bool dump)

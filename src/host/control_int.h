@@ -13,7 +13,10 @@
 #include "host/files.h"
 #include "host/http.h"
 #include "host/reload.h"
+#include "host/service.h"
+#include "host/stop.h"
 #include "host/watch.h"
+#include "host/watchdog.h"
 #include "host/worker.h"
 
 enum {
@@ -43,6 +46,9 @@ struct control {
 	struct console *console;
 	struct http *http;
 	wall_t started;
+	struct service service;
+	struct stop stop;
+	struct watchdog watchdog;
 	char why[CONTROL_WHY]; /* the error, written when all is freed */
 };
 

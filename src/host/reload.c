@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,15 +95,30 @@ static void use_certs(struct control *c, struct reload *r)
 	r->tls = NULL;
 }
 
+/* All of them, or none. */
+static bool rest_all(struct control *c, struct reload *r)
+{
+	for (unsigned i = 0; i < c->workers; i++) {
+		if (worker_rest(c->worker[i]))
+			continue;
+		snprintf(r->why, sizeof(r->why), "worker %u does not answer",
+			 i);
+		while (i-- > 0)
+			worker_resume(c->worker[i]);
+		return false;
+	}
+	return true;
+}
+
 static int switch_over(struct control *c, struct reload *r)
 {
 	struct succession *scripts[CONTROL_WORKERS];
 	int err;
 
-	for (unsigned i = 0; i < c->workers; i++) {
-		worker_rest(c->worker[i]);
+	if (!rest_all(c, r))
+		return ERR_LIMIT;
+	for (unsigned i = 0; i < c->workers; i++)
 		scripts[i] = worker_scripts(c->worker[i]);
-	}
 	err = generation_switch(&r->loaded, c->node, scripts, control_now(),
 				r->why, sizeof(r->why));
 	if (!err) {
@@ -123,6 +139,13 @@ static void reject(struct control *c, const char *why)
 		    LOGF_STR("reason", str_from(why)));
 }
 
+/* The service manager waits for that, unless we are on our way out. */
+static void say_ready(struct control *c)
+{
+	if (!c->stop.begun)
+		service_say(&c->service, "READY=1");
+}
+
 static void on_done(struct ev_loop *loop, ev_async *a, int events)
 {
 	struct control *c = a->data;
@@ -137,6 +160,8 @@ static void on_done(struct ev_loop *loop, ev_async *a, int events)
 		r->err = switch_over(c, r);
 	if (r->err)
 		reject(c, r->why);
+	if (!again)
+		say_ready(c);
 	generation_free(&r->loaded);
 	tls_set_free(&r->tls);
 	r->again = NULL;
@@ -182,6 +207,8 @@ void reload_begin(struct control *c, const char *cause)
 	}
 	ev_timer_stop(c->loop, &r->retry);
 	r->cause = cause;
+	if (!c->stop.begun)
+		service_reloading(&c->service);
 	logsink_say(c->log, LOG_INFO, "reload.begin",
 		    LOGF_STR("cause", str_from(cause)));
 	c->load_began = control_now().wall.us;
@@ -190,8 +217,10 @@ void reload_begin(struct control *c, const char *cause)
 	r->listeners.n = c->node->listeners.n;
 	r->clients = c->node->tls;
 	r->running = pthread_create(&r->thread, NULL, run, r) == 0;
-	if (!r->running)
+	if (!r->running) {
 		reject(c, err_text(ERR_NOMEM));
+		say_ready(c);
+	}
 }
 
 void reload_free(struct control *c)

@@ -234,7 +234,8 @@ void control_stop_workers(struct control *c, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		worker_stop(c->worker[i]);
 	for (unsigned i = 0; i < n; i++)
-		worker_join(c->worker[i]);
+		if (!worker_join(c->worker[i]))
+			watchdog_abort(c, i, 0);
 }
 
 int startup_run_workers(struct control *c)

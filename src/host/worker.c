@@ -1,6 +1,7 @@
 #include "host/worker.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <time.h>
@@ -16,6 +17,9 @@ enum {
 	REFRESH_S = 5,
 	/* For the last answers, when the socket takes no more. */
 	LINGER_MS = 200,
+	/* Whoever waits for a worker gives up after that. */
+	REST_S = 5,
+	JOIN_S = 10,
 };
 
 /* ---- time ---- */
@@ -270,6 +274,7 @@ static void on_async(struct ev_loop *loop, ev_async *a, int events)
 	worker_begin(w);
 	deliver_mail(w);
 	answer_asks(w);
+	upkeep_answer(w);
 	if (atomic_exchange(&w->report, false))
 		upkeep_report(w);
 	if (atomic_exchange(&w->rest, false))
@@ -400,6 +405,7 @@ static int start(struct worker *w)
 static void finish(struct worker *w)
 {
 	worker_begin(w);
+	upkeep_publish(w);
 	succession_unbind(&w->scripts, worker_now(w));
 	core_stop(w->core, worker_now(w));
 	if (w->conf.state)
@@ -449,11 +455,31 @@ void worker_stop(struct worker *w)
 	ev_async_send(w->loop, &w->async);
 }
 
-void worker_rest(struct worker *w)
+/* When it will have been so long; by the clock that the callers want. */
+static struct timespec after(int seconds)
 {
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += seconds;
+	return ts;
+}
+
+bool worker_rest(struct worker *w)
+{
+	struct timespec until = after(REST_S);
+	int err;
+
 	atomic_store(&w->rest, true);
 	ev_async_send(w->loop, &w->async);
-	wait_for(&w->resting);
+	do
+		err = sem_timedwait(&w->resting, &until);
+	while (err < 0 && errno == EINTR);
+	if (err < 0 && atomic_exchange(&w->rest, false))
+		return false; /* it has not seen it */
+	if (err < 0)
+		wait_for(&w->resting); /* it has, just now */
+	return true;
 }
 
 void worker_resume(struct worker *w)
@@ -485,9 +511,43 @@ void worker_report(struct worker *w)
 	ev_async_send(w->loop, &w->async);
 }
 
-void worker_join(struct worker *w)
+bool worker_join(struct worker *w)
 {
-	pthread_join(w->thread, NULL);
+	struct timespec until = after(JOIN_S);
+
+	return pthread_timedjoin_np(w->thread, NULL, &until) == 0;
+}
+
+unsigned worker_beat(struct worker *w)
+{
+	unsigned question = atomic_load(&w->life.asked) + 1;
+
+	atomic_store(&w->life.asked_at, read_clock(CLOCK_MONOTONIC));
+	atomic_store(&w->life.asked, question);
+	ev_async_send(w->loop, &w->async);
+	return question;
+}
+
+bool worker_answered(const struct worker *w, unsigned question)
+{
+	return (int)(atomic_load(&w->life.answered) - question) >= 0;
+}
+
+struct worker_load worker_load(const struct worker *w)
+{
+	return (struct worker_load){atomic_load(&w->life.requests),
+				    atomic_load(&w->life.calls),
+				    atomic_load(&w->life.quiet)};
+}
+
+double worker_lag(const struct worker *w)
+{
+	int64_t lag = atomic_load(&w->life.lag);
+	bool owes = !worker_answered(w, atomic_load(&w->life.asked));
+	int64_t since =
+	    read_clock(CLOCK_MONOTONIC) - atomic_load(&w->life.asked_at);
+
+	return (double)(owes && since > lag ? since : lag) / 1e6;
 }
 
 void worker_free(struct worker **w)

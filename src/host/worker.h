@@ -36,9 +36,25 @@ int worker_listen(struct worker *w, char *why, size_t n);
 int worker_start(struct worker *w);
 /* Asks it to stop; from any thread. */
 void worker_stop(struct worker *w);
+/* Asks it for a sign of life; returns the number of the question. From the
+ * control thread. */
+unsigned worker_beat(struct worker *w);
+bool worker_answered(const struct worker *w, unsigned question);
+/* What it said last; from any thread. */
+struct worker_load {
+	size_t requests, calls; /* open; up */
+	/* Everything that began before it drained has come to its end
+	 * (core_is_quiet). */
+	bool quiet;
+};
+struct worker_load worker_load(const struct worker *w);
+/* How long its loop makes those wait who want something of it: seconds between
+ * the last question and its answer, or until now. From any thread. */
+double worker_lag(const struct worker *w);
 /* Waits until it rests between two entries: its core and scripts may be used by
- * the caller until worker_resume. */
-void worker_rest(struct worker *w);
+ * the caller until worker_resume. False when it does not come to that for
+ * seconds: then it goes on. */
+bool worker_rest(struct worker *w);
 void worker_resume(struct worker *w);
 /* Certificates for new connections; while it rests. */
 void worker_use_tls(struct worker *w, const struct tls_set *tls);
@@ -48,8 +64,9 @@ void worker_report(struct worker *w);
 /* Has it answer a question, and give it to asks_return; from any thread. One
  * that has ended does not. */
 void worker_ask(struct worker *w, struct ask *a);
-/* Waits for the thread to end: open requests were answered. */
-void worker_join(struct worker *w);
+/* Waits for the thread to end: open requests were answered. False when that
+ * takes longer than anything it may still do. */
+bool worker_join(struct worker *w);
 void worker_free(struct worker **w);
 
 #endif

@@ -24,6 +24,15 @@ struct port {
 	struct udp_stats told; /* what was reported last */
 };
 
+/* Signs of life: the control thread asks, the worker answers with what it has.
+ * All of it may be read by anyone. */
+struct life {
+	atomic_uint asked, answered;   /* numbers of questions */
+	_Atomic int64_t asked_at, lag; /* monotonic microseconds */
+	atomic_size_t requests, calls;
+	atomic_bool quiet; /* core_is_quiet, while it drains */
+};
+
 struct worker {
 	struct worker_conf conf;
 	struct host host;
@@ -48,6 +57,7 @@ struct worker {
 	uint64_t lost_told;
 	pthread_mutex_t asks_lock;
 	struct list asks; /* struct ask; under the lock */
+	struct life life;
 	atomic_bool stop, report, rest;
 	pthread_t thread;
 	sem_t started, resting, resume;
@@ -77,6 +87,10 @@ void upkeep_restore(struct worker *w, struct now now);
 /* Hands its calls over to be written, if any has changed. Returns after how
  * many seconds to do it again. */
 double upkeep_save(struct worker *w, struct now now);
+/* Says what there is, for worker_load. */
+void upkeep_publish(struct worker *w);
+/* Answers the question for a sign of life, if there is one. */
+void upkeep_answer(struct worker *w);
 /* Logs what is alive. */
 void upkeep_report(struct worker *w);
 
