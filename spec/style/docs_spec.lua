@@ -328,13 +328,14 @@ describe("the API", function()
   local api, pools = "docs/reference/lua-api.md", "docs/reference/pools.md"
 
   for _, case in ipairs {
-    { "tandem", api, pools }, { "request", api }, { "pool", api },
+    { "tandem", api, pools, "docs/reference/capture.md" }, { "request", api }, { "pool", api },
     { "policy", "docs/reference/policies.md" }, { "sim", "docs/reference/simulator.md" },
   } do
     local meta, page = ("lua/tandem/meta/%s.lua"):format(case[1]), case[2]
     it("of " .. meta .. " is described in " .. page, function()
       local known, wrong, seen = said(page), {}, 0
       known = case[3] and said(case[3], known) or known
+      known = case[4] and said(case[4], known) or known
       for _, line in ipairs(tree.lines(meta)) do
         local name = line:match "^%-%-%-@field ([%a_][%w_]*)"
           or line:match "^function [%w_.]*[.:]([%w_]+)%("
@@ -351,7 +352,8 @@ describe("the API", function()
 
   -- The text under a heading, without what is under the next one.
   local function section(title)
-    local text = "\n" .. (read(api)) .. "\n" .. (read(pools)) .. "\n#"
+    local text = "\n" .. (read(api)) .. "\n" .. (read(pools)) .. "\n"
+      .. (read "docs/reference/capture.md") .. "\n#"
     local from = select(2, text:find("\n#+ " .. title:gsub("%p", "%%%0") .. "\n"))
     assert(from, "there is no heading " .. title)
     return text:sub(from, text:find("\n#", from, true))
@@ -359,7 +361,8 @@ describe("the API", function()
 
   local options = fake.new():require "tandem.config.options"
   for _, case in ipairs {
-    { options.settings, "sip.settings(options)" }, { options.tcp, "Limits of connections" },
+    { options.settings, "sip.settings(options)" },
+    { options.trace, "Messages at a collector" }, { options.tcp, "Limits of connections" },
     { options.pool, "The options of a pool" },
     { options.server, "A server" }, { options.check, "check" }, { options.passive, "passive" },
     { options.failback, "failback" }, { options.request, "sip.request(options)" },

@@ -28,6 +28,7 @@ void core_on_settings(struct core *c)
 	if (c->resolver && !same_servers(&c->dns, &c->node->settings.dns))
 		resolver_expire(c->resolver, c->now);
 	c->dns = c->node->settings.dns;
+	capture_on_settings(c->node);
 }
 
 static struct flows *make_flows(struct core *c)
@@ -101,6 +102,8 @@ static struct proxy *make_proxy(struct core *c)
 	    .worker = c->worker,
 	    .workers = c->node->workers,
 	    .draining = &c->node->draining,
+	    .on_end = capture_decision,
+	    .on_end_ctx = c,
 	};
 
 	return proxy_new(&conf);
@@ -282,13 +285,15 @@ static void receive(struct core *c, const struct hop *from, struct str bytes)
 	else if (m.is_request && reply_can_answer(&m))
 		msg_key(&m, &key); /* what the answer needs */
 	if (bad != MSG_OK) {
+		if (capture_is_on(&c->node->capture))
+			capture_message(c, true, from, bytes);
 		receive_bad(c, &m, &key, bad, from);
 		return;
 	}
 	if (hand_over(c, from, bytes, key.call_id))
 		return;
-	if (c->node->trace)
-		wire_trace(c, "in", from, m.raw);
+	if (capture_is_on(&c->node->capture))
+		capture_message(c, true, from, m.raw);
 	if (m.is_request)
 		proxy_on_request(c->proxy, &m, &key, MSG_OK, from, c->now);
 	else

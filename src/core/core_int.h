@@ -34,8 +34,11 @@ struct core {
 };
 
 void wire_init(struct core *c);
-/* One line in the message log. */
-void wire_trace(struct core *c, const char *dir, const struct hop *peer,
-		struct str bytes);
+/* capture.c: shows a message to whom it may concern; only while capture_is_on.
+ */
+void capture_message(struct core *c, bool in, const struct hop *peer,
+		     struct str bytes);
+/* proxy_conf.on_end */
+void capture_decision(void *ctx, struct request *r, struct log_event *e);
 
 #endif

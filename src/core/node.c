@@ -19,8 +19,10 @@ struct node *node_new(unsigned workers, const uint8_t key[16])
 	settings_init(&n->settings);
 	tls_clients_init(&n->tls);
 	members_init(&n->members, &n->mem);
+	capture_init(&n->capture);
 	n->shared = shared_new();
 	if (!n->shared) {
+		capture_fini(&n->capture);
 		free(n);
 		return NULL;
 	}
@@ -38,6 +40,7 @@ void node_free(struct node **np)
 	members_fini(&n->members);
 	settings_fini(&n->settings, &n->mem);
 	shared_free(&n->shared);
+	capture_fini(&n->capture);
 	explicit_bzero(&n->key, sizeof(n->key));
 	free(n);
 	*np = NULL;

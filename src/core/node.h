@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include "core/capture.h"
 #include "proxy/members.h"
 #include "proxy/settings.h"
 #include "transport/listener.h"
@@ -32,7 +33,7 @@ struct node {
 	/* It takes nothing that begins something (core_is_quiet); by any
 	 * thread. */
 	atomic_bool draining;
-	bool trace; /* log each message (log_level debug) */
+	struct capture capture;
 	struct core *core[NODE_MAX_WORKERS]; /* borrowed; for counters */
 };
 

@@ -1,37 +1,8 @@
 /*
  * The wire: between the layers and the connections, and between those and the
- * host. What passes to the host is in the message log.
+ * host. What passes to the host is shown to whom it may concern (capture.h).
  */
 #include "core/core_int.h"
-
-void wire_trace(struct core *c, const char *dir, const struct hop *peer,
-		struct str bytes)
-{
-	struct str line = str_sub(bytes, 0, str_find(bytes, '\r'));
-	struct str call_id = STR_NONE, cseq = STR_NONE;
-	bool failed = arena_failed(c->scratch);
-	struct msg m;
-	struct msg_key key;
-
-	if (msg_index(&m, c->scratch, bytes) == MSG_OK &&
-	    msg_key(&m, &key) == MSG_OK) {
-		call_id = key.call_id;
-		cseq = msg_hdr_value(&m, msg_first(&m, HDR_CSEQ));
-	}
-	{
-		struct log_field f[] = {
-		    LOGF_STR("dir", str_from(dir)),
-		    LOGF_ADDR("peer", &peer->addr), LOGF_STR("line", line),
-		    LOGF_STR("cseq", cseq), LOGF_STR("call_id", call_id)};
-		struct log_event e = {LOG_DEBUG, "sip.message", f,
-				      ARRAY_LEN(f)};
-
-		c->host->log(c->host->ctx, &e);
-	}
-	/* a line that could not be written must not cost a message */
-	if (!failed)
-		arena_clear_failed(c->scratch);
-}
 
 /* ---- what transactions, the proxy and the resolver use ---- */
 
@@ -77,8 +48,8 @@ static void net_send(void *ctx, const struct hop *to, struct str bytes)
 {
 	struct core *c = ctx;
 
-	if (c->node->trace)
-		wire_trace(c, "out", to, bytes);
+	if (capture_is_on(&c->node->capture))
+		capture_message(c, false, to, bytes);
 	c->host->send(c->host->ctx, to, bytes);
 }
 

@@ -222,6 +222,28 @@ static void verb_log(void *ctx, const struct log_event *e)
 		sim_trace_log(w->sim, w->node, w->worker, e);
 }
 
+/* A datagram like any other, from a port that nobody listens on. */
+static void verb_mirror(void *ctx, const struct addr *collector,
+			struct str packet)
+{
+	enum { HEP_PORT = 9060 };
+	struct sim_worker *w = ctx;
+	struct machine_node *n = node_of(w);
+
+	for (unsigned i = 0; i < n->ips && !n->muted; i++) {
+		struct addr from = n->ip[i];
+
+		if (from.family != collector->family)
+			continue;
+		from.port = HEP_PORT;
+		sim_put(w->sim, n->host, w->node, &from, collector, packet);
+		count(core_counters(w->core), CNT_HEP_SENT);
+		return;
+	}
+	if (!n->muted)
+		count(core_counters(w->core), CNT_HEP_UNREACHABLE);
+}
+
 struct host sim_verbs(struct sim_worker *w)
 {
 	return (struct host){
@@ -234,6 +256,7 @@ struct host sim_verbs(struct sim_worker *w)
 	    .source = verb_source,
 	    .post = verb_post,
 	    .log = verb_log,
+	    .mirror = verb_mirror,
 	};
 }
 

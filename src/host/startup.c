@@ -103,7 +103,7 @@ void control_set_level(struct control *c)
 	if (level < 0)
 		level = c->plan->log_level;
 	logsink_set_level(c->log, (enum log_level)level);
-	c->node->trace = level >= LOG_DEBUG;
+	capture_log(c->node, level >= LOG_DEBUG);
 }
 
 int startup_load_others(struct control *c)

@@ -169,6 +169,14 @@ static void verb_log(void *ctx, const struct log_event *e)
 	logsink_write(w->conf.log, e);
 }
 
+static void verb_mirror(void *ctx, const struct addr *collector,
+			struct str packet)
+{
+	struct worker *w = ctx;
+
+	heps_send(&w->heps, core_counters(w->core), collector, packet);
+}
+
 /* ---- the loop ---- */
 
 static void on_timer(struct ev_loop *loop, ev_timer *t, int events)
@@ -352,9 +360,11 @@ struct worker *worker_new(const struct worker_conf *conf)
 	    .source = verb_source,
 	    .post = verb_post,
 	    .log = verb_log,
+	    .mirror = verb_mirror,
 	};
 	w->armed = TICK_NEVER;
 	dgram_queue_init(&w->faults);
+	heps_init(&w->heps, conf->log);
 	mailbox_init(&w->mailbox);
 	pthread_mutex_init(&w->asks_lock, NULL);
 	list_init(&w->asks);
@@ -563,6 +573,7 @@ void worker_free(struct worker **w)
 	streams_free(&worker->streams);
 	dns_free(&worker->dns);
 	dgram_queue_fini(&worker->faults);
+	heps_close(&worker->heps);
 	mailbox_fini(&worker->mailbox);
 	pthread_mutex_destroy(&worker->asks_lock);
 	source_free(&worker->source);

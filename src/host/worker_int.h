@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "host/dns.h"
+#include "host/hep.h"
 #include "host/mailbox.h"
 #include "host/source.h"
 #include "host/stream.h"
@@ -53,6 +54,7 @@ struct worker {
 	struct streams *streams;
 	struct dns *dns;
 	struct source *source;
+	struct heps heps;
 	struct mailbox mailbox;
 	uint64_t lost_told;
 	pthread_mutex_t asks_lock;

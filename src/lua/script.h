@@ -64,6 +64,7 @@ struct plan {
 	 * not. Microseconds. */
 	int64_t stop_timeout, watchdog;
 	struct dns_limits dns;
+	struct hep_conf hep;
 	const char *key_file, *state_dir; /* NULL: not given; owned by script */
 	const char *dump; /* canonical JSON of all declarations */
 	/* What is probably not meant, a sentence on each line; and the data

@@ -246,6 +246,41 @@ static void read_dns(lua_State *L, int t, struct dns_limits *d)
 	lua_pop(L, 1);
 }
 
+static void read_short(lua_State *L, int t, const char *name,
+		       char out[HEP_TEXT + 1])
+{
+	size_t n = 0;
+	const char *text;
+
+	lua_getfield(L, t, name);
+	text = luaL_optlstring(L, -1, "", &n);
+	if (n > HEP_TEXT)
+		luaL_error(L, "trace.%s: too long", name);
+	memcpy(out, text, n + 1);
+	lua_pop(L, 1);
+}
+
+static void read_hep(lua_State *L, int t, struct hep_conf *h)
+{
+	if (lua_getfield(L, t, "trace") != LUA_TNIL) {
+		t = lua_gettop(L);
+		if (lua_getfield(L, t, "hep") != LUA_TNIL &&
+		    !addr_parse(script_str(L, -1), &h->collector))
+			luaL_error(L, "trace.hep: '%s' is no address",
+				   lua_tostring(L, -1));
+		lua_getfield(L, t, "id");
+		h->id = (uint32_t)luaL_optinteger(L, -1, h->id);
+		lua_getfield(L, t, "share");
+		h->share = luaL_optnumber(L, -1, h->share);
+		if (lua_getfield(L, t, "redact") != LUA_TNIL)
+			h->redact = lua_toboolean(L, -1);
+		lua_pop(L, 4);
+		read_short(L, t, "name", h->name);
+		read_short(L, t, "password", h->password);
+	}
+	lua_pop(L, 1);
+}
+
 void plan_read(lua_State *L, int idx, struct script *s)
 {
 	struct plan *p = &s->plan;
@@ -257,6 +292,7 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	p->streams = defaults.streams;
 	p->udp_max = defaults.udp_max;
 	p->dns = defaults.dns;
+	p->hep = defaults.hep;
 	p->log_level = LOG_INFO;
 	p->stop_timeout = SECONDS(STOP_TIMEOUT_S);
 	p->watchdog = SECONDS(WATCHDOG_S);
@@ -273,6 +309,7 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	read_trust(L, t, s);
 	read_domains(L, t, s);
 	read_dns(L, t, &p->dns);
+	read_hep(L, t, &p->hep);
 	read_text(L, t, "state_dir", s, &p->state_dir);
 	read_text(L, t, "key_file", s, &p->key_file);
 	p->findings = p->secrets = NULL;

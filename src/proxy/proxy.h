@@ -145,6 +145,10 @@ struct proxy_conf {
 	/* Set: what would begin something is refused (503). Others may set it
 	 * at any time. NULL: never. */
 	const atomic_bool *draining;
+	/* A request has ended: its line before it is logged, whose level may be
+	 * changed. May be NULL. */
+	void (*on_end)(void *ctx, struct request *r, struct log_event *e);
+	void *on_end_ctx;
 };
 
 struct proxy *proxy_new(const struct proxy_conf *conf);

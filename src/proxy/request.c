@@ -146,6 +146,8 @@ void request_log(struct request *r, struct now now)
 		struct log_event e = {is_routine(r) ? LOG_DEBUG : LOG_INFO,
 				      "request", f, ARRAY_LEN(f)};
 
+		if (p->c.on_end)
+			p->c.on_end(p->c.on_end_ctx, r, &e);
 		p->c.host->log(p->c.host->ctx, &e);
 	}
 }

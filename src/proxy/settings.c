@@ -10,6 +10,8 @@
 enum { TIMER_C_SECONDS = 240 };
 /* RFC 3261 18.1.1, when the path MTU is not known. */
 enum { UDP_MAX = 1300 };
+/* What collectors' own examples use. */
+enum { HEP_ID = 2001 };
 
 void settings_init(struct settings *s)
 {
@@ -23,6 +25,7 @@ void settings_init(struct settings *s)
 	stream_limits_init(&s->streams);
 	dns_limits_init(&s->dns);
 	s->udp_max = UDP_MAX;
+	s->hep = (struct hep_conf){.id = HEP_ID, .share = 1, .redact = true};
 }
 
 void settings_fini(struct settings *s, struct mem *m)

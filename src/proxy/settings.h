@@ -8,10 +8,20 @@
 #include "transaction/txn.h"
 #include "transport/limits.h"
 #include "util/addr.h"
+#include "util/hep.h"
 #include "util/mem.h"
 
 enum trying_mode { TRYING_COMMIT, TRYING_RFC }; /* semantics 11 */
 enum late_answer { LATE_BYE, LATE_FORWARD };    /* semantics 2 */
+
+/* Where messages are mirrored to, and as what (util/hep.h). */
+struct hep_conf {
+	struct addr collector; /* none: nowhere */
+	uint32_t id;           /* of this proxy as a capture agent */
+	double share;          /* of the calls, 0 to 1 */
+	bool redact;           /* leave secrets out (util/redact.h) */
+	char name[HEP_TEXT + 1], password[HEP_TEXT + 1];
+};
 
 struct settings {
 	struct txn_times times;
@@ -27,6 +37,7 @@ struct settings {
 	struct dns_limits dns;
 	/* A request of more bytes goes by TCP, if it can (18.1.1); 0: never */
 	size_t udp_max;
+	struct hep_conf hep;
 };
 
 /* RFC 3261's own figures: T1 500 ms, T2 4 s, T4 5 s, Timer C 181 s. */

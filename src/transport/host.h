@@ -93,6 +93,11 @@ struct host {
 	/* Copies the message to another worker of the same node. */
 	void (*post)(void *ctx, unsigned worker, const struct post *msg);
 	void (*log)(void *ctx, const struct log_event *e);
+	/* Copies a packet and sends it to a collector of captures, outside of
+	 * SIP and from an address of its choice. Never waits and never reports:
+	 * what cannot be sent is counted. NULL: there is no way to. */
+	void (*mirror)(void *ctx, const struct addr *collector,
+		       struct str packet);
 };
 
 /* Why something could not be delivered or was not answered; one vocabulary

@@ -137,6 +137,14 @@
 	DNS_COUNTERS(X, AAAA, "aaaa")                                          \
 	DNS_COUNTERS(X, SRV, "srv")                                            \
 	DNS_COUNTERS(X, NAPTR, "naptr")                                        \
+	X(CNT_HEP_SENT, "tandem_hep_packets_total", "")                        \
+	X(CNT_HEP_CUT, "tandem_hep_cut_total", "")                             \
+	X(CNT_HEP_REFUSED, "tandem_hep_dropped_total", "reason=refused")       \
+	X(CNT_HEP_UNREACHABLE, "tandem_hep_dropped_total",                     \
+	  "reason=unreachable")                                                \
+	X(CNT_HEP_FULL, "tandem_hep_dropped_total", "reason=full")             \
+	X(CNT_HEP_NOMEM, "tandem_hep_dropped_total", "reason=no_memory")       \
+	X(CNT_HEP_OTHER, "tandem_hep_dropped_total", "reason=other")           \
 	X(CNT_DNS_DROPPED, "tandem_dns_records_dropped_total", "")             \
 	X(CNT_DNS_CACHE_FULL, "tandem_dropped_total", "reason=dns_cache_full") \
 	X(CNT_HANDOVER, "tandem_handovers_total", "")                          \

@@ -82,6 +82,7 @@ local function flat(settings)
     domains = settings.domains,
     trust = settings.trust,
     dns = settings.dns,
+    trace = settings.trace,
     lua_memory = lua.memory,
     lua_burst = lua.burst,
   }

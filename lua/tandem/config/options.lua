@@ -426,6 +426,34 @@ local dns = record({
   end
 end)
 
+-- "udp:192.0.2.9:9060"; comes out as an address with a port.
+local collector = schema.custom(function(value)
+  local rest = type(value) == "string" and value:match "^udp:(.*)$"
+  local ok = rest and address.check(rest, "")
+  if not ok then
+    return false, ("udp:IP[:PORT] expected, got '%s'"):format(tostring(value))
+  end
+  local uri = core.parse_uri("sip:" .. rest)
+  return true, ("%s:%d"):format(uri.host, uri.port or 9060)
+end)
+
+-- A text of a HEP packet.
+local short = schema.custom(function(value)
+  if type(value) == "string" and value:find "^[\32-\126]+$" and #value < 256 then
+    return true, value
+  end
+  return false, "1 to 255 printable ASCII characters expected"
+end)
+
+options.trace = record {
+  hep = collector,
+  id = default(integer { min = 0, max = 4294967295 }, 2001),
+  name = short,
+  password = short,
+  share = default(schema.number { min = 0, max = 1 }, 1),
+  redact = default(schema.boolean, true),
+}
+
 options.settings = record {
   workers = integer { min = 1, max = 64 },
   log_level = word { "debug", "info", "warn", "error" },
@@ -441,6 +469,7 @@ options.settings = record {
   late_answer = word { "bye", "forward" },
   tcp = options.tcp,
   udp_max = schema.off_or(integer { min = 512, max = 65535 }),
+  trace = options.trace,
   lua = record {
     memory = schema.number { min = 1e6 },
     burst = seconds { min = 0.001, max = 10 },

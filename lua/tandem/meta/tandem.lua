@@ -45,7 +45,16 @@ function sip.settings(opts) end
 ---@field late_answer "bye"|"forward"|nil a 2xx after our own final; "bye"
 ---@field tcp tandem.TcpSettings? limits of connections, over TLS too
 ---@field udp_max integer|false|nil requests of more bytes go by TCP; 1300; false: never
+---@field trace tandem.TraceSettings? mirrors messages to a collector
 ---@field lua { memory: number?, burst: number? }? limits of the script: bytes, seconds
+
+---@class tandem.TraceSettings
+---@field hep string? "udp:192.0.2.9:9060"
+---@field id integer? of this proxy as a capture agent; 2001
+---@field name string? the same as a word
+---@field password string? that the collector wants to see
+---@field share number? of the calls; 1
+---@field redact boolean? leave secrets out; true
 
 ---@class tandem.TcpSettings
 ---@field connect_timeout number? seconds to be up, TLS handshake included; 2
