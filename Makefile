@@ -22,7 +22,7 @@ SRC_lua         := base box env limit load order oslib sched small strlib strmat
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
 SRC_host        := args builtin cli version files keyfile logsink mailbox sock source \
 		   control startup reload review service stop watch watchdog certs verbs ask http http_sock \
-		   worker worker_listen upkeep statefile \
+		   worker worker_life worker_listen upkeep statefile \
 		   udp dgram hep icmp dns \
 		   acceptor stream stream_io \
 		   tls tls_name tls_set tls_words
@@ -41,7 +41,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test
 		   flows_test frame_test listener_test load_test members_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test client_stream_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
-		   host_test statefile_test udp_test stream_test dns_test certs tls_test \
+		   host_test service_test statefile_test udp_test stream_test dns_test certs tls_test \
 		   console_test vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
 FUZZ            := fuzz_dns fuzz_frame fuzz_msg
 
@@ -174,6 +174,10 @@ $(FUZZ:%=build/fuzz/%): build/fuzz/%: build/fuzz/obj/spec/fuzz/%.o \
 	@echo "LD $@"
 	$(Q)clang $(SANITIZE) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(LIBS)
 
+build/hang.so: spec/support/hang.c Makefile | build/.deps-build
+	@echo "LD $@"
+	$(Q)$(CC) -D_GNU_SOURCE $(CFLAGS_ALL) -shared -o $@ $<
+
 # ---- run it
 run: build/tandem | build/.deps-run ## two answering servers and the proxy in front of them
 	@sh examples/run.sh
@@ -181,7 +185,7 @@ demo: build/tandem | build/.deps-run ## see a call survive the death of its serv
 	@sh examples/demo.sh
 
 # ---- test it
-SAN_ALL := $(addprefix build/san/,tandem unit slow_clients lua/tandem/simcore.so)
+SAN_ALL := $(addprefix build/san/,tandem unit slow_clients lua/tandem/simcore.so) build/hang.so
 
 test: $(SAN_ALL) all | build/.deps-test ## every spec, sanitised; the last line is the count
 	@spec/run

@@ -77,6 +77,22 @@ end
 
 answers.on("pools", inspect.pools)
 
+local function plural(n, what)
+  return ("%d %s%s"):format(n, what, n == 1 and "" or "s")
+end
+
+-- One line for the service manager.
+answers.on("summary", function(_, now)
+  local servers, up = 0, 0
+  for _, pool in ipairs(registry.pools) do
+    servers = servers + #pool.servers
+    for _, server in ipairs(pool.servers) do
+      up = up + (pool_state.status(server, now) == "up" and 1 or 0)
+    end
+  end
+  return ("%s, %d/%s up"):format(plural(#registry.pools, "pool"), up, plural(servers, "server"))
+end)
+
 -- How much there is to wait for when it should end.
 answers.on("load", function()
   local requests, calls = core.load()

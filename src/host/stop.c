@@ -1,7 +1,7 @@
 #include "host/stop.h"
 
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "host/control_int.h"
 #include "util/err.h"
@@ -12,7 +12,7 @@ static const double look_first = 0.01, look_again = 0.1;
  * and the snapshot. */
 enum { EXTEND_S = 15 };
 
-static struct worker_load sum(const struct control *c)
+struct worker_load stop_load(const struct control *c)
 {
 	struct worker_load all = {.quiet = true};
 
@@ -49,7 +49,7 @@ static void on_look(struct ev_loop *loop, ev_timer *t, int events)
 	if (ev_now(loop) >= c->stop.until) {
 		ev_break(loop, EVBREAK_ALL);
 	} else if (all_answered(c)) {
-		if (sum(c).quiet)
+		if (stop_load(c).quiet)
 			ev_break(loop, EVBREAK_ALL);
 		else
 			ask_all(c);
@@ -70,9 +70,23 @@ void stop_free(struct control *c)
 	c->stop.question = NULL;
 }
 
+void stop_tell(const struct control *c)
+{
+	struct worker_load load = stop_load(c);
+	char limit[64] = "";
+
+	if (c->stop.begun)
+		snprintf(limit, sizeof(limit), ", %.0f s left",
+			 c->stop.until - ev_now(c->loop));
+	service_say(&c->service,
+		    "STATUS=Draining: %zu open request%s, %zu call%s up%s",
+		    load.requests, load.requests == 1 ? "" : "s", load.calls,
+		    load.calls == 1 ? "" : "s", limit);
+}
+
 bool stop_drain(struct control *c, bool on, const char *by)
 {
-	struct worker_load load = sum(c);
+	struct worker_load load = stop_load(c);
 
 	if (c->stop.begun && !on)
 		return false;
@@ -101,14 +115,13 @@ void stop_begin(struct control *c, const char *by)
 	}
 	log_stop(c, by, wait);
 	stop_drain(c, true, by);
-	service_say(&c->service,
-		    "STOPPING=1\nSTATUS=Draining for %g s at most\n"
-		    "EXTEND_TIMEOUT_USEC=%lld",
-		    wait, (long long)SECONDS(EXTEND_S) + c->plan->stop_timeout);
+	service_say(&c->service, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld",
+		    (long long)SECONDS(EXTEND_S) + c->plan->stop_timeout);
 	ev_now_update(c->loop);
 	c->stop.begun = true;
 	c->stop.began = ev_now(c->loop);
 	c->stop.until = c->stop.began + wait;
+	stop_tell(c);
 	ask_all(c);
 	ev_timer_start(c->loop, &c->stop.look);
 }
@@ -132,7 +145,7 @@ void stop_now(struct control *c, const char *by)
 
 void stop_log(struct control *c)
 {
-	struct worker_load load = sum(c);
+	struct worker_load load = stop_load(c);
 	int64_t ms;
 
 	ev_now_update(c->loop);

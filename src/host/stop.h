@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 struct control;
+struct worker_load; /* host/worker.h */
 
 struct stop {
 	ev_timer look;
@@ -27,6 +28,10 @@ bool stop_drain(struct control *c, bool on, const char *by);
 void stop_begin(struct control *c, const char *by);
 /* Leaves the loop: what is open is answered. */
 void stop_now(struct control *c, const char *by);
+/* What is open and up, of all workers, when they last said; a line of it for
+ * the service manager. */
+struct worker_load stop_load(const struct control *c);
+void stop_tell(const struct control *c);
 /* The workers have ended: says how. */
 void stop_log(struct control *c);
 void stop_free(struct control *c);

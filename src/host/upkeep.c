@@ -135,32 +135,6 @@ double upkeep_save(struct worker *w, struct now now)
 	return took > SAVE_S ? took : SAVE_S;
 }
 
-void upkeep_publish(struct worker *w)
-{
-	struct life *l = &w->life;
-	struct core_stats core;
-
-	core_stats(w->core, &core);
-	atomic_store(&l->requests, core.requests);
-	atomic_store(&l->calls, core.calls);
-	/* What comes after this look is refused. */
-	atomic_store(&l->quiet, atomic_load(&w->conf.node->draining) &&
-				    core_is_quiet(w->core, worker_now(w)));
-}
-
-void upkeep_answer(struct worker *w)
-{
-	struct life *l = &w->life;
-	unsigned question = atomic_load(&l->asked);
-	int64_t at = atomic_load(&l->asked_at);
-
-	if (question == atomic_load(&l->answered))
-		return;
-	atomic_store(&l->lag, worker_now(w).mono.us - at);
-	upkeep_publish(w);
-	atomic_store(&l->answered, question);
-}
-
 void upkeep_report(struct worker *w)
 {
 	struct core_stats core;

@@ -7,6 +7,7 @@
 
 enum {
 	BEAT_S = 1,
+	STATUS_BEATS = 5,
 	/* So many in the time after which a service manager kills us. */
 	BEATS = 4,
 	/* It is told of after a third of the time that it has, and after that
@@ -66,6 +67,23 @@ static void hit(struct control *c, unsigned i)
 	b->question = worker_beat(c->worker[i]);
 }
 
+/* "3 pools, 7/8 servers up, 214 calls": asked for in one beat, told in the
+ * next. */
+static void tell_status(struct control *c)
+{
+	char *text = worker_summary(c->worker[0]);
+
+	if (atomic_load(&c->node->draining))
+		stop_tell(c);
+	else if (text)
+		service_say(&c->service, "STATUS=%s, %zu call%s", text,
+			    stop_load(c).calls,
+			    stop_load(c).calls == 1 ? "" : "s");
+	free(text);
+	if (c->watchdog.beats++ % STATUS_BEATS == 0)
+		worker_summarise(c->worker[0]);
+}
+
 static void on_beat(struct ev_loop *loop, ev_timer *t, int events)
 {
 	struct control *c = t->data;
@@ -84,6 +102,8 @@ static void on_beat(struct ev_loop *loop, ev_timer *t, int events)
 	}
 	if (well && c->service.watchdog)
 		service_say(&c->service, "WATCHDOG=1");
+	if (c->service.fd >= 0)
+		tell_status(c);
 }
 
 int watchdog_start(struct control *c)

@@ -13,6 +13,7 @@ struct control;
 
 struct watchdog {
 	ev_timer beat;
+	unsigned long beats;
 	struct beat *worker;
 };
 

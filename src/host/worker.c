@@ -282,7 +282,9 @@ static void on_async(struct ev_loop *loop, ev_async *a, int events)
 	worker_begin(w);
 	deliver_mail(w);
 	answer_asks(w);
-	upkeep_answer(w);
+	worker_answer(w);
+	if (atomic_exchange(&w->summarise, false))
+		worker_write_summary(w);
 	if (atomic_exchange(&w->report, false))
 		upkeep_report(w);
 	if (atomic_exchange(&w->rest, false))
@@ -415,7 +417,7 @@ static int start(struct worker *w)
 static void finish(struct worker *w)
 {
 	worker_begin(w);
-	upkeep_publish(w);
+	worker_publish(w);
 	succession_unbind(&w->scripts, worker_now(w));
 	core_stop(w->core, worker_now(w));
 	if (w->conf.state)
@@ -528,38 +530,6 @@ bool worker_join(struct worker *w)
 	return pthread_timedjoin_np(w->thread, NULL, &until) == 0;
 }
 
-unsigned worker_beat(struct worker *w)
-{
-	unsigned question = atomic_load(&w->life.asked) + 1;
-
-	atomic_store(&w->life.asked_at, read_clock(CLOCK_MONOTONIC));
-	atomic_store(&w->life.asked, question);
-	ev_async_send(w->loop, &w->async);
-	return question;
-}
-
-bool worker_answered(const struct worker *w, unsigned question)
-{
-	return (int)(atomic_load(&w->life.answered) - question) >= 0;
-}
-
-struct worker_load worker_load(const struct worker *w)
-{
-	return (struct worker_load){atomic_load(&w->life.requests),
-				    atomic_load(&w->life.calls),
-				    atomic_load(&w->life.quiet)};
-}
-
-double worker_lag(const struct worker *w)
-{
-	int64_t lag = atomic_load(&w->life.lag);
-	bool owes = !worker_answered(w, atomic_load(&w->life.asked));
-	int64_t since =
-	    read_clock(CLOCK_MONOTONIC) - atomic_load(&w->life.asked_at);
-
-	return (double)(owes && since > lag ? since : lag) / 1e6;
-}
-
 void worker_free(struct worker **w)
 {
 	struct worker *worker = *w;
@@ -583,5 +553,6 @@ void worker_free(struct worker **w)
 	sem_destroy(&worker->started);
 	sem_destroy(&worker->resting);
 	sem_destroy(&worker->resume);
+	free(worker_summary(worker));
 	free(worker);
 }

@@ -48,6 +48,12 @@ struct worker_load {
 	bool quiet;
 };
 struct worker_load worker_load(const struct worker *w);
+/* Has it write down how its servers are, for worker_summary; from any thread.
+ */
+void worker_summarise(struct worker *w);
+/* What it wrote, as a line for people: malloc'd, the caller's. NULL: nothing
+ * since the last time. */
+char *worker_summary(struct worker *w);
 /* How long its loop makes those wait who want something of it: seconds between
  * the last question and its answer, or until now. From any thread. */
 double worker_lag(const struct worker *w);

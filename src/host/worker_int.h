@@ -60,7 +60,8 @@ struct worker {
 	pthread_mutex_t asks_lock;
 	struct list asks; /* struct ask; under the lock */
 	struct life life;
-	atomic_bool stop, report, rest;
+	_Atomic(char *) summary; /* malloc'd, or NULL */
+	atomic_bool stop, report, rest, summarise;
 	pthread_t thread;
 	sem_t started, resting, resume;
 	int error; /* of starting */
@@ -89,11 +90,15 @@ void upkeep_restore(struct worker *w, struct now now);
 /* Hands its calls over to be written, if any has changed. Returns after how
  * many seconds to do it again. */
 double upkeep_save(struct worker *w, struct now now);
-/* Says what there is, for worker_load. */
-void upkeep_publish(struct worker *w);
-/* Answers the question for a sign of life, if there is one. */
-void upkeep_answer(struct worker *w);
 /* Logs what is alive. */
 void upkeep_report(struct worker *w);
+
+/* worker_life.c */
+/* Says what there is, for worker_load. */
+void worker_publish(struct worker *w);
+/* Answers the question for a sign of life, if there is one. */
+void worker_answer(struct worker *w);
+/* How its servers are, for worker_summary. */
+void worker_write_summary(struct worker *w);
 
 #endif

@@ -1,0 +1,108 @@
+#include "host/worker_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/*
+ * Signs of life: what the control thread wants to know of a worker without
+ * waiting for it, and what the worker answers.
+ */
+
+static int64_t mono_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return SECONDS(ts.tv_sec) + ts.tv_nsec / 1000;
+}
+
+/* ---- in the control thread ---- */
+
+unsigned worker_beat(struct worker *w)
+{
+	unsigned question = atomic_load(&w->life.asked) + 1;
+
+	atomic_store(&w->life.asked_at, mono_us());
+	atomic_store(&w->life.asked, question);
+	ev_async_send(w->loop, &w->async);
+	return question;
+}
+
+bool worker_answered(const struct worker *w, unsigned question)
+{
+	return (int)(atomic_load(&w->life.answered) - question) >= 0;
+}
+
+struct worker_load worker_load(const struct worker *w)
+{
+	return (struct worker_load){atomic_load(&w->life.requests),
+				    atomic_load(&w->life.calls),
+				    atomic_load(&w->life.quiet)};
+}
+
+void worker_summarise(struct worker *w)
+{
+	atomic_store(&w->summarise, true);
+	ev_async_send(w->loop, &w->async);
+}
+
+char *worker_summary(struct worker *w)
+{
+	return atomic_exchange(&w->summary, NULL);
+}
+
+double worker_lag(const struct worker *w)
+{
+	int64_t lag = atomic_load(&w->life.lag);
+	bool owes = !worker_answered(w, atomic_load(&w->life.asked));
+	int64_t since = mono_us() - atomic_load(&w->life.asked_at);
+
+	return (double)(owes && since > lag ? since : lag) / 1e6;
+}
+
+/* ---- in the worker ---- */
+
+void worker_publish(struct worker *w)
+{
+	struct life *l = &w->life;
+	struct core_stats core;
+
+	core_stats(w->core, &core);
+	atomic_store(&l->requests, core.requests);
+	atomic_store(&l->calls, core.calls);
+	/* What comes after this look is refused. */
+	atomic_store(&l->quiet, atomic_load(&w->conf.node->draining) &&
+				    core_is_quiet(w->core, worker_now(w)));
+}
+
+void worker_answer(struct worker *w)
+{
+	struct life *l = &w->life;
+	unsigned question = atomic_load(&l->asked);
+	int64_t at = atomic_load(&l->asked_at);
+
+	if (question == atomic_load(&l->answered))
+		return;
+	atomic_store(&l->lag, worker_now(w).mono.us - at);
+	worker_publish(w);
+	atomic_store(&l->answered, question);
+}
+
+/* The Lua half gives a JSON string of letters, digits and blanks. */
+void worker_write_summary(struct worker *w)
+{
+	bool ok;
+	char *text = script_ask(w->scripts.present, STR("summary"), STR_NONE,
+				worker_now(w), &ok);
+	size_t n = text ? strlen(text) : 0;
+
+	if (ok && n >= 2) {
+		memmove(text, text + 1, n);
+		text[n - 2] = '\0';
+		free(atomic_exchange(&w->summary, text));
+	} else {
+		free(text);
+	}
+	worker_settle(w);
+}
