@@ -10,6 +10,7 @@
 #include "host/args.h"
 #include "host/cli.h"
 #include "host/control.h"
+#include "host/ping.h"
 #include "host/version.h"
 #include "util/list.h"
 
@@ -34,6 +35,7 @@ static const struct version_build build = {
 
 static int run_started(const struct command *c, bool named, int argc,
 		       char **argv);
+static int run_ping(const struct command *c, bool named, int argc, char **argv);
 
 static int start_run(const struct cli *cli)
 {
@@ -53,6 +55,9 @@ static const struct command commands[] = {
     {"check", "tandem check [-c FILE | SERVER...] [--dump] [--strict]",
      "load the script and say whether it is right: no ports, no network",
      cli_check_options, &cli_check_options_n, run_started, start_check},
+    {"ping", "tandem ping [--register | --invite] [-t SECONDS] URI",
+     "ask a SIP server something; exit codes as of a Nagios plugin",
+     ping_options, &ping_options_n, run_ping, NULL},
 };
 
 static const struct command *find_command(const char *name)
@@ -148,6 +153,21 @@ static int run_started(const struct command *c, bool named, int argc,
 		code = c->start(&cli);
 	}
 	cli_fini(&cli);
+	return code;
+}
+
+static int run_ping(const struct command *c, bool named, int argc, char **argv)
+{
+	char why[512];
+	struct ping *p = ping_parse(argc, argv, why, sizeof(why));
+	int code;
+
+	(void)named;
+	if (!p) /* 2 would say that the server is dead */
+		return wrong_usage(c, why, PING_UNKNOWN);
+	code =
+	    ping_wants_help(p) ? help_command(c) : ping_run(p, TANDEM_LUADIR);
+	ping_free(&p);
 	return code;
 }
 

@@ -216,6 +216,18 @@ int streams_listen(struct streams *ss, unsigned listener, char *why, size_t n)
 	return 0;
 }
 
+uint16_t streams_port(const struct streams *ss, unsigned listener)
+{
+	list_each (it, &ss->acceptors) {
+		const struct acceptor *a =
+		    container_of(it, const struct acceptor, link);
+
+		if (a->listener == listener)
+			return sock_local(a->fd).port;
+	}
+	return 0;
+}
+
 void streams_start(struct streams *ss)
 {
 	list_each (it, &ss->acceptors)

@@ -179,7 +179,7 @@ static int serve(struct control *c)
 }
 
 /* Frees everything, then tells what went wrong: after what was logged. */
-static int end(struct control *c, int code)
+int control_end(struct control *c, int code)
 {
 	reload_free(c);
 	close_api(c);
@@ -202,7 +202,7 @@ static int end(struct control *c, int code)
 	return code;
 }
 
-static struct control *control_new(const struct control_conf *conf)
+struct control *control_new(const struct control_conf *conf)
 {
 	struct control *c = calloc(1, sizeof(*c));
 
@@ -222,7 +222,7 @@ int control_run(const struct control_conf *conf)
 	if (!c)
 		return EXIT_FAILED;
 	service_open(&c->service);
-	return end(c, serve(c));
+	return control_end(c, serve(c));
 }
 
 static int write_result(struct control *c, bool dump)
@@ -257,5 +257,5 @@ int control_check(const struct control_conf *conf, bool dump, bool strict)
 			code = write_result(c, dump);
 		}
 	}
-	return end(c, code);
+	return control_end(c, code);
 }

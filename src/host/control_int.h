@@ -49,8 +49,17 @@ struct control {
 	struct service service;
 	struct stop stop;
 	struct watchdog watchdog;
+	/* For scripts that end the program (host/ping.c); or NULL. */
+	void (*quit)(void *ctx, int code, struct str text);
+	void *quit_ctx;
 	char why[CONTROL_WHY]; /* the error, written when all is freed */
 };
+
+/* NULL when memory ran out, which it says. `conf` is borrowed. */
+struct control *control_new(const struct control_conf *conf);
+/* Frees everything, and says c->why unless the code is EXIT_FINE. Returns it.
+ */
+int control_end(struct control *c, int code);
 
 /* startup.c: the steps of a start, in this order; each returns an exit code
  * and, when it failed, leaves the reason in c->why. */

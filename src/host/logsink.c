@@ -26,6 +26,8 @@ struct logsink {
 	bool json, prefix;
 	atomic_int level;
 	atomic_ulong warnings;
+	void (*tap)(void *ctx, const struct log_event *e);
+	void *tap_ctx;
 	atomic_bool closing;
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -112,6 +114,8 @@ void logsink_write(struct logsink *s, const struct log_event *e)
 
 	if (e->level <= LOG_WARN)
 		atomic_fetch_add(&s->warnings, 1);
+	if (s->tap)
+		s->tap(s->tap_ctx, e);
 	if ((int)e->level >
 	    atomic_load_explicit(&s->level, memory_order_relaxed))
 		return;
@@ -131,6 +135,13 @@ void logsink_write(struct logsink *s, const struct log_event *e)
 void logsink_set_level(struct logsink *s, enum log_level level)
 {
 	atomic_store(&s->level, (int)level);
+}
+
+void logsink_tap(struct logsink *s,
+		 void (*fn)(void *ctx, const struct log_event *e), void *ctx)
+{
+	s->tap = fn;
+	s->tap_ctx = ctx;
 }
 
 unsigned long logsink_warnings(const struct logsink *s)

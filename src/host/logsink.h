@@ -17,6 +17,10 @@ struct logsink *logsink_new(int fd, bool json, enum log_level level);
 /* Writes what is left, for one second at most. */
 void logsink_free(struct logsink **s);
 void logsink_set_level(struct logsink *s, enum log_level level);
+/* From now on `fn` hears of every event, written or not, in the thread that
+ * logs it; it must not log. Before other threads log. */
+void logsink_tap(struct logsink *s,
+		 void (*fn)(void *ctx, const struct log_event *e), void *ctx);
 /* How many warnings and errors there were, written or not. */
 unsigned long logsink_warnings(const struct logsink *s);
 void logsink_write(struct logsink *s, const struct log_event *e);

@@ -57,6 +57,8 @@ void control_script_conf(void *ctx, unsigned i, struct script_conf *out_r)
 	out_r->log_ctx = c;
 	out_r->tls = certs_check;
 	out_r->tls_ctx = c;
+	out_r->quit = c->quit;
+	out_r->quit_ctx = c->quit_ctx;
 	out_r->now = control_now();
 	keyfile_random(out_r->seed, sizeof(out_r->seed));
 }

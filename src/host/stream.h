@@ -54,6 +54,8 @@ struct streams *streams_new(const struct streams_conf *conf);
 void streams_free(struct streams **ss);
 /* Binds and listens. 0, or an errno with an explanation in why[n]. */
 int streams_listen(struct streams *ss, unsigned listener, char *why, size_t n);
+/* Which port that is, if the system was to choose. */
+uint16_t streams_port(const struct streams *ss, unsigned listener);
 /* From now on it accepts. */
 void streams_start(struct streams *ss);
 

@@ -210,7 +210,8 @@ static bool make_listeners(struct tls_set *set, const struct tls_set_conf *conf,
 	for (unsigned i = 0; i < conf->listeners->n; i++) {
 		const struct listener *l = &conf->listeners->l[i];
 
-		if (l->transport != TRANSPORT_TLS)
+		/* Without a certificate: only to connect from. */
+		if (l->transport != TRANSPORT_TLS || !l->tls.cert[0])
 			continue;
 		set->listener[i] = make(&l->tls, true, why);
 		if (!set->listener[i])

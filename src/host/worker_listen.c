@@ -1,3 +1,4 @@
+#include "host/sock.h"
 #include "host/worker_int.h"
 
 /*
@@ -162,6 +163,21 @@ static int listen_stream(struct worker *w, struct port *p, unsigned i,
 	return 0;
 }
 
+/* Port 0 is whichever the system chose; what we call ourselves names it. */
+static void note_port(struct worker *w, unsigned i)
+{
+	struct listener *l = &w->conf.node->listeners.l[i];
+	struct udp *u = &w->port[i].udp;
+
+	if (l->addr.port)
+		return;
+	l->addr.port = l->transport == TRANSPORT_UDP
+			   ? sock_local(u->fd).port
+			   : streams_port(w->streams, i);
+	if (!u->is_any)
+		u->hop.local.port = l->addr.port;
+}
+
 int worker_listen(struct worker *w, char *why, size_t n)
 {
 	const struct listeners *ls = &w->conf.node->listeners;
@@ -174,6 +190,7 @@ int worker_listen(struct worker *w, char *why, size_t n)
 
 		if (err)
 			return err;
+		note_port(w, w->ports);
 		p->worker = w;
 		w->ports++;
 	}

@@ -410,6 +410,18 @@ static int l_post(lua_State *L)
 	return 0;
 }
 
+/* core.quit(code, text): only in scripts that are a command of their own. */
+static int l_quit(lua_State *L)
+{
+	struct script *s = script_of(L);
+
+	if (!s->conf.quit)
+		return vm_raise(L, "core.quit: not in this program");
+	s->conf.quit(s->conf.quit_ctx, (int)luaL_checkinteger(L, 1),
+		     script_str(L, 2));
+	return 0;
+}
+
 void bind_core(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"where", l_where},
@@ -439,6 +451,7 @@ void bind_core(lua_State *L)
 					     {"dump_before", l_dump_before},
 					     {"event", l_event},
 					     {"post", l_post},
+					     {"quit", l_quit},
 					     {NULL, NULL}};
 
 	luaL_setfuncs(L, functions, 0);

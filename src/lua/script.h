@@ -45,6 +45,10 @@ struct script_conf {
 	bool (*tls)(void *ctx, struct tls_conf *io, bool is_server,
 		    const struct reason *why);
 	void *tls_ctx;
+	/* The script wants to end the program: with this exit code, after this
+	 * was said. In the worker's thread. NULL: it may not. */
+	void (*quit)(void *ctx, int code, struct str text);
+	void *quit_ctx;
 	uint8_t seed[16];
 	struct now now;
 };

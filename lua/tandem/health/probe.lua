@@ -98,20 +98,31 @@ local function offer(server)
 end
 
 -- It was answered, the core has acknowledged that: end it. Whoever waits for the
--- verdict need not wait for the BYE.
-local function hang_up(res, credentials)
-  core.spawn(function()
-    request.within(res, "BYE", {}, credentials)
+-- verdict need not wait for the BYE, but may.
+---@return table task that gives the answer, as request.send does
+local function hang_up(res, credentials, timeout)
+  return core.spawn(function()
+    return request.within(res, "BYE", { timeout = timeout }, credentials)
   end)
 end
 
 -- ---- asking ----
 
-local function ask_server(server, conf, addr)
-  local uri, from, to = parties(server, conf)
+-- Sends what a check sends, and ends the call that it may have made. Waits.
+---@param server { host: string, facts: table? }
+---@param conf { method: string, timeout: number, user: string?, password: string?,
+---  socket: string?, contact: string?, bye_timeout: number? }
+---@param party { uri: string, from: string?, to: string? }
+---@param addr? string which of its addresses
+---@return tandem.Response?
+---@return "timeout"|"transport"|nil
+---@return tandem.Detail?
+---@return table? hanging_up the task that does
+function probe.send(server, conf, party, addr)
   local spec = {
-    method = conf.method, uri = uri, from = from, to = to, facts = server.facts,
-    addr = addr, timeout = conf.timeout, source = conf.socket, headers = {},
+    method = conf.method, uri = party.uri, from = party.from, to = party.to,
+    facts = server.facts, addr = addr, timeout = conf.timeout, source = conf.socket,
+    headers = {},
   }
   if conf.method == "INVITE" then
     spec.body = offer(server)
@@ -120,10 +131,16 @@ local function ask_server(server, conf, addr)
     spec.headers[1] = { "Contact", conf.contact }
   end
   local credentials = credentials_of(conf)
-  local res, err, detail = request.send(spec, credentials, uri)
+  local res, err, detail = request.send(spec, credentials, party.uri)
   if res and conf.method == "INVITE" and res.code < 300 then
-    hang_up(res, credentials)
+    return res, err, detail, hang_up(res, credentials, conf.bye_timeout)
   end
+  return res, err, detail
+end
+
+local function ask_server(server, conf, addr)
+  local uri, from, to = parties(server, conf)
+  local res, err, detail = probe.send(server, conf, { uri = uri, from = from, to = to }, addr)
   local good, why = verdict(conf, res, err, detail)
   return good, why, res ~= nil and not res.is_local
 end
