@@ -149,7 +149,8 @@ describe("tandem ping with a password", function()
   it("logs in, and never writes it down", function()
     local server, arguments = guarded "s3cret word"
     local file = process.write("password", "s3cret word\n")
-    expect(0, "^SIP OK %- 200 OK .*, %d bindings? $", "--password-file " .. file .. " " .. arguments)
+    expect(0, "^SIP OK %- 200 OK .*, %d bindings? $",
+      "--password-file " .. file .. " " .. arguments)
     assert.same({ "REGISTER", "REGISTER" }, { table.unpack(server:got(), 1, 2) })
     local first, second = server:message "REGISTER", server:message("REGISTER", 2)
     assert.matches("^REGISTER sip:127%.0%.0%.1:%d+ SIP/2%.0", first.text:match "REGISTER[^\r]*")
