@@ -45,8 +45,10 @@ describe("the control API", function()
   it("says what there is not", function()
     for path, wrong in pairs {
       ["/v1/nothing"] = "there is no /v1/nothing",
-      ["/v1/pools/nope"] = "there is no pool 'nope'",
-      ["/v1/pools/pbx/servers/x"] = "pool 'pbx' has no server 'x'",
+      ["/v1/pools/nope"] = "there is no pool 'nope'; there is pbx",
+      ["/v1/pools/pbxx"] = "there is no pool 'pbxx'; did you mean 'pbx'?",
+      ["/v1/pools/pbx/servers/x"] = "pool 'pbx' has no server 'x'; there is a, b",
+      ["/v1/pools/pbx/servers/aa"] = "pool 'pbx' has no server 'aa'; did you mean 'pbx/a'?",
     } do
       local status, value = http.ask(ctl, path)
       assert.equal(404, status)

@@ -41,6 +41,7 @@ static void info(struct control *c, const struct str *arg, size_t n,
 	    LOGF_INT("generation", c->node->generation),
 	    LOGF_INT("descriptors", c->descriptors),
 	    LOGF_NUM("started", (double)c->started.us / 1e6),
+	    LOGF_NUM("now", (double)control_now().wall.us / 1e6),
 	    LOGF_BOOL("key_is_temporary", c->node->key_is_temporary),
 	};
 	char space[8192];

@@ -22,6 +22,7 @@ local function status()
     return nil, why
   end
   local info = host.info()
+  info.uptime = info.now - info.started
   info.count = count(pools)
   return info
 end
