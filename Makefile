@@ -5,7 +5,7 @@ VERSION := 0.1.0-dev
 # ---- sources: one line per layer, low to high; a name is src/<layer>/<name>.c
 # A layer may include its own headers and those of the layers listed before it
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
-SRC_util        := addr arena buf counters digest err hep log map mem rand redact siphash str timer
+SRC_util        := addr arena buf counters digest err hep histogram log map mem rand redact siphash str timer
 SRC_message     := chars hdr msg msg_start scan scan_uri field edit reply
 SRC_transport   := dns_answer flows flows_accept flows_log flows_read \
 		   flows_send frame hop limits listener locate locate_order resolver \
@@ -14,7 +14,7 @@ SRC_transaction := branch key txns server client record
 SRC_proxy       := ack answered attempt calls calls_image cancel cookie dialog drain flow follow forward late launch load members own path places proxy request response route settings settle shared shun stateless token trying undelivered validate way
 SRC_core        := capture core node shared wire
 SRC_lua         := base box env limit load order oslib sched small strlib strmatch strpat tablib vm \
-		   bind_core bind_counter bind_header bind_join bind_json bind_locate bind_member \
+		   bind_core bind_counter bind_header bind_join bind_json bind_locate bind_member bind_metrics \
 		   bind_own bind_request bind_response bind_ruri bind_shared \
 		   bind_sticky bind_task bind_tls bind_timer bind_try bind_uri \
 		   console generation script script_apply script_ask script_life script_log \
@@ -23,6 +23,7 @@ SRC_lua         := base box env limit load order oslib sched small strlib strmat
 SRC_host        := args builtin cli version ping files keyfile logsink mailbox sock source \
 		   control startup reload review service stop watch watchdog certs verbs ask http http_sock \
 		   worker worker_life worker_listen upkeep statefile \
+		   process \
 		   udp dgram hep icmp dns \
 		   acceptor stream stream_io \
 		   tls tls_name tls_set tls_words
@@ -32,6 +33,7 @@ SRC_sim         := sim sim_conn sim_disk sim_dns sim_flow sim_net sim_node sim_s
 SRC_simmod      := simlib simlib_eval simlib_log simlib_node simlib_stream
 # spec/unit/<name>.c and spec/fuzz/<name>.c
 UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test log_test map_test mem_test rand_test redact_test siphash_test str_test timer_test capture_test core_test core_hostile_test \
+		   counters_test histogram_test \
 		   proxy_world proxy_late_test proxy_cancel_test proxy_limits_test \
 		   proxy_fork_test proxy_forward_test proxy_route_test proxy_stateless_test \
 		   proxy_own_test proxy_icmp_test proxy_noninvite_test \
@@ -50,7 +52,7 @@ DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \
 		 libev-dev libc-ares-dev libssl-dev libmicrohttpd-dev lua-cjson
 DEPS_run      := sip-tester lua5.4
 DEPS_test     := curl lua5.4 lua-busted lua-check luarocks clang-format sip-tester \
-		 sipsak openssl socat baresip-core dnsmasq-base tshark sngrep iproute2 git
+		 sipsak openssl socat baresip-core dnsmasq-base tshark sngrep iproute2 git prometheus
 DEPS_fuzz     := clang libclang-rt-14-dev
 DEPS_coverage := gcovr
 DEPS_bench    := sip-tester iproute2 kamailio kamailio-lua-modules

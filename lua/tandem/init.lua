@@ -10,6 +10,7 @@ local life = require "tandem.life"
 local link = require "tandem.link"
 local listen = require "tandem.config.listen"
 local log = require "tandem.log"
+local _ = require "tandem.measure" -- likewise
 local misuse = require "tandem.config.misuse"
 local options = require "tandem.config.options"
 local passive = require "tandem.health.passive"

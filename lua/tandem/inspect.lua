@@ -108,31 +108,4 @@ function inspect.ask(question)
   return { value, why = why }
 end
 
-local function fits(labels, pool, server)
-  return (not labels.pool or labels.pool == pool.name)
-    and (not labels.server or (server and labels.server == server.name))
-end
-
--- A metric that is no counter: tandem_server_status (1 for the status that applies;
--- summed over what the labels leave open) or tandem_pool_active_tier (0: none).
----@param query { name: string, labels?: table<string, string> }
----@return number
-function inspect.metric(query)
-  local now, labels, sum = core.now(), query.labels or {}, 0
-  for _, pool in ipairs(registry.pools) do
-    if query.name == "tandem_pool_active_tier" and fits(labels, pool) then
-      local _, tier = pool_state.pool(pool, now)
-      sum = sum + (tier or 0)
-    elseif query.name == "tandem_server_status" then
-      for _, server in ipairs(pool.servers) do
-        local status = pool_state.status(server, now)
-        if fits(labels, pool, server) and (labels.status or status) == status then
-          sum = sum + 1
-        end
-      end
-    end
-  end
-  return sum
-end
-
 return inspect

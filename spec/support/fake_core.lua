@@ -30,6 +30,7 @@ local function new_node()
   return setmetatable({
     now = 0, queue = {}, serial = 0, facts = {}, shared = {}, sticky = {}, servers = {},
     worlds = {}, checks = {}, dumps = {}, homes = {}, changes = 0,
+    observed = {},
   }, Node)
 end
 
@@ -189,6 +190,26 @@ end
 function Facts:add(name, n)
   self:set(name, self:get(name) + n)
   return self:get(name)
+end
+
+-- What is counted of it for metrics.
+local stat_names = {}
+for name in ([[ok rejected 503 timeout transport cancelled to_unknown to_up to_falling to_down
+  to_rising check_ok check_failed down]]):gmatch "%S+" do
+  stat_names[name] = true
+end
+
+function Facts:count(name, n)
+  assert(stat_names[name], "there is no count " .. tostring(name))
+  self.counts[name] = (self.counts[name] or 0) + (n or 1)
+end
+
+function Facts:stats()
+  local stats = {}
+  for name in pairs(stat_names) do
+    stats[name] = self.counts[name] or 0
+  end
+  return stats
 end
 
 function Facts:name()
@@ -361,6 +382,17 @@ local function request_methods(world)
     self.verb = what
   end
 
+  function Request:_goes_on(facts)
+    local pool = facts.full:match "^[^/]+/"
+    for _, full in ipairs(self.went_on and {} or self.tried) do
+      if full ~= facts.full and full:sub(1, #pool) == pool then
+        self.went_on = true
+        return true
+      end
+    end
+    return false
+  end
+
   function Request._may_reach(_, uri)
     return not uri:find "@forbidden"
   end
@@ -527,7 +559,8 @@ function join(node, pool, full)
     node.facts[was] = nil
   end
   node.facts[full] = node.facts[full]
-    or setmetatable({ full = full, values = {}, resources = {}, node = node, home = home }, Facts)
+    or setmetatable({ full = full, values = {}, counts = {}, resources = {}, node = node,
+      home = home }, Facts)
   return node.facts[full], was
 end
 
@@ -542,7 +575,8 @@ local function add_node(world, core)
     end
     world.members[full] = conf
     node.facts[full] = node.facts[full]
-      or setmetatable({ full = full, values = {}, resources = {}, node = node }, Facts)
+      or setmetatable({ full = full, values = {}, counts = {}, resources = {},
+        node = node }, Facts)
     for _, resource in ipairs(conf.resources or {}) do
       node.facts[full].resources[resource] = node.facts[full].resources[resource] or 0
     end
@@ -555,6 +589,13 @@ local function add_node(world, core)
   end
   function core.join(pool, name)
     return join(node, pool, pool .. "/" .. name)
+  end
+  function core.metrics()
+    return { counters = {}, histograms = {}, bounds = {}, user = {}, alive = {} }
+  end
+  function core.observe(what, seconds)
+    assert(what == "check")
+    table.insert(node.observed, seconds)
   end
   function core.changes()
     return node.changes

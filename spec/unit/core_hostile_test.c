@@ -82,7 +82,7 @@ TEST(tiny_headers_are_refused_without_reading_them_all)
 	/* a good Via and all that an answer needs came first */
 	CHECK_INT(w->n, 1);
 	CHECK(strstr(w->sent[0].text, "400 Too many headers") != NULL);
-	CHECK_INT(core_counters(w->core[0])->v[CNT_BAD_REQUEST], 1);
+	CHECK_INT(core_counters(w->core[0])->v[CNT_BAD_SIZE], 1);
 	munmap(p, DATAGRAM);
 	pw_close(w);
 }

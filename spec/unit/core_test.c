@@ -308,5 +308,6 @@ TEST(core_survives_rubbish)
 	CHECK_INT(w.n, 0);
 	CHECK_INT(core_counters(w.core)->v[CNT_KEEPALIVE], 1);
 	CHECK_INT(core_counters(w.core)->v[CNT_PARSE], 3);
+	CHECK_INT(core_counters(w.core)->v[CNT_BAD_NOT_SIP], 1);
 	world_close(&w);
 }

@@ -109,6 +109,9 @@ static struct proxy *make_proxy(struct core *c)
 	return proxy_new(&conf);
 }
 
+_Static_assert((int)COUNTER_METHODS == (int)METHOD_COUNT,
+	       "requests are counted by method");
+
 struct core *core_new(struct node *node, unsigned worker,
 		      const struct host *host, const uint8_t seed[16],
 		      struct now now)
@@ -258,9 +261,10 @@ static void receive_bad(struct core *c, struct msg *m, struct msg_key *key,
 {
 	if (bad == MSG_NOMEM)
 		count(&c->counters, CNT_NOMEM);
-	else if (!m->is_request || !reply_can_answer(m) || !key->via.host.p)
+	else if (!m->is_request || !reply_can_answer(m) || !key->via.host.p) {
 		count(&c->counters, CNT_PARSE);
-	else
+		proxy_count_bad(&c->counters, bad);
+	} else
 		proxy_on_request(c->proxy, m, key, bad, from, c->now);
 }
 

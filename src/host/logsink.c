@@ -34,8 +34,8 @@ struct logsink {
 	pthread_cond_t more;
 	/* The rest is under the lock. Lines of any length, oldest at `head`. */
 	size_t head, n;
-	bool waiting; /* the thread waits for a first line */
-	uint64_t dropped;
+	bool waiting;           /* the thread waits for a first line */
+	uint64_t dropped, lost; /* since the last report, and ever */
 	char ring[RING];
 };
 
@@ -123,6 +123,7 @@ void logsink_write(struct logsink *s, const struct log_event *e)
 	pthread_mutex_lock(&s->lock);
 	if (!line.n || line.n > RING - s->n) {
 		s->dropped++;
+		s->lost++;
 	} else {
 		put(s, line);
 		if (s->waiting)
@@ -137,11 +138,22 @@ void logsink_set_level(struct logsink *s, enum log_level level)
 	atomic_store(&s->level, (int)level);
 }
 
+<<<<<<< HEAD
 void logsink_tap(struct logsink *s,
 		 void (*fn)(void *ctx, const struct log_event *e), void *ctx)
 {
 	s->tap = fn;
 	s->tap_ctx = ctx;
+=======
+uint64_t logsink_lost(struct logsink *s)
+{
+	uint64_t lost;
+
+	pthread_mutex_lock(&s->lock);
+	lost = s->lost;
+	pthread_mutex_unlock(&s->lock);
+	return lost;
+>>>>>>> 4e94db3 (metrics: everything that is counted, at /metrics)
 }
 
 unsigned long logsink_warnings(const struct logsink *s)

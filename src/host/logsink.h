@@ -23,6 +23,8 @@ void logsink_tap(struct logsink *s,
 		 void (*fn)(void *ctx, const struct log_event *e), void *ctx);
 /* How many warnings and errors there were, written or not. */
 unsigned long logsink_warnings(const struct logsink *s);
+/* Lines that were dropped since the start. */
+uint64_t logsink_lost(struct logsink *s);
 void logsink_write(struct logsink *s, const struct log_event *e);
 
 /* logsink_say(s, LOG_WARN, "key", LOGF_INT("n", 1), ...) */

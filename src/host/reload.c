@@ -122,6 +122,8 @@ static int switch_over(struct control *c, struct reload *r)
 	err = generation_switch(&r->loaded, c->node, scripts, control_now(),
 				r->why, sizeof(r->why));
 	if (!err) {
+		c->taken_over = control_now().wall;
+		c->rejected = false;
 		c->plan = script_plan(scripts[0]->present);
 		control_set_level(c);
 		use_certs(c, r);
@@ -134,6 +136,7 @@ static int switch_over(struct control *c, struct reload *r)
 
 static void reject(struct control *c, const char *why)
 {
+	c->rejected = true;
 	logsink_say(c->log, LOG_ERROR, "config.rejected",
 		    LOGF_INT("generation", c->node->generation),
 		    LOGF_STR("reason", str_from(why)));

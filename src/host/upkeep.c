@@ -45,10 +45,13 @@ static void report_losses(struct worker *w, struct port *p)
 	    LOGF_INT("interface", (int64_t)(s->no_buffer - t->no_buffer)),
 	};
 	struct log_event e = {LOG_WARN, "udp.lost", f, ARRAY_LEN(f)};
+	struct counters *c = core_counters(w->core);
 	int64_t sum = 0;
 
-	for (size_t i = 1; i < e.n; i++)
+	for (size_t i = 1; i < e.n; i++) {
 		sum += f[i].u.i;
+		c->v[CNT_UDP_RECEIVE + i - 1] += (uint64_t)f[i].u.i;
+	}
 	if (sum)
 		logsink_write(w->conf.log, &e);
 	p->told = *s;
@@ -66,6 +69,7 @@ static void report_lost_mail(struct worker *w)
 			    LOGF_INT("worker", w->conf.index),
 			    LOGF_INT("n", (int64_t)(lost - w->lost_told)));
 	w->lost_told = lost;
+	core_counters(w->core)->v[CNT_MAIL_LOST] = lost;
 }
 
 /* The core's counters are those that are shown. */

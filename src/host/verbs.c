@@ -1,10 +1,12 @@
 #include "host/verbs.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "host/control_int.h"
+#include "host/process.h"
 
 typedef void verb_fn(struct control *c, const struct str *arg, size_t n,
 		     struct console_call *call);
@@ -63,10 +65,51 @@ static void dump(struct control *c, const struct str *arg, size_t n,
 	console_answer(call, true, str_from(c->plan->dump));
 }
 
+static double last_reload(const struct control *c)
+{
+	return (double)(c->taken_over.us ? c->taken_over : c->started).us / 1e6;
+}
+
+/* metrics: what this thread counts, as [[name, [label, value, ...], number],
+ * ...]: see lua/tandem/control/catalog.lua */
+static void metrics(struct control *c, const struct str *arg, size_t n,
+		    struct console_call *call)
+{
+	struct process_facts p;
+	char space[2048];
+	struct buf b;
+
+	(void)arg;
+	(void)n;
+	process_facts(&p);
+	buf_fixed(&b, space, sizeof(space));
+	buf_printf(&b, "[[\"tandem_workers\",[],%u]", c->workers);
+	buf_printf(&b, ",[\"tandem_config_generation\",[],%u]",
+		   c->node->generation);
+	buf_printf(&b, ",[\"tandem_config_last_reload_successful\",[],%d]",
+		   !c->rejected);
+	buf_printf(&b,
+		   ",[\"tandem_config_last_reload_success_timestamp_seconds\""
+		   ",[],%.3f]",
+		   last_reload(c));
+	buf_printf(&b, ",[\"tandem_log_dropped_total\",[],%" PRIu64 "]",
+		   logsink_lost(c->log));
+	buf_printf(&b, ",[\"process_cpu_seconds_total\",[],%.6f]", p.cpu);
+	buf_printf(&b, ",[\"process_resident_memory_bytes\",[],%" PRId64 "]",
+		   p.resident);
+	buf_printf(&b, ",[\"process_virtual_memory_bytes\",[],%" PRId64 "]",
+		   p.virtual);
+	buf_printf(&b, ",[\"process_open_fds\",[],%" PRId64 "]", p.fds);
+	buf_printf(&b, ",[\"process_max_fds\",[],%" PRId64 "]", p.max_fds);
+	buf_printf(&b, ",[\"process_start_time_seconds\",[],%.2f]]", p.started);
+	console_answer(call, buf_ok(&b), buf_str(&b));
+}
+
 static const struct verb verbs[] = {
     {"ask", 2, ask},
     {"dump", 0, dump},
     {"info", 0, info},
+    {"metrics", 0, metrics},
 };
 
 void verbs_do(void *control, struct str name, const struct str *arg, size_t n,

@@ -182,9 +182,11 @@ static void verb_mirror(void *ctx, const struct addr *collector,
 static void on_timer(struct ev_loop *loop, ev_timer *t, int events)
 {
 	struct worker *w = t->data;
+	int64_t late = tick_diff(worker_now(w).mono, w->armed);
 
 	(void)loop;
 	(void)events;
+	histogram_add(&core_counters(w->core)->hist[HIST_LOOP_LAG], late);
 	w->armed = TICK_NEVER;
 	worker_begin(w);
 	core_expire(w->core, worker_now(w));

@@ -11,6 +11,9 @@
  * generation that declares a counter again.
  */
 
+/* Each is a time series in somebody's database, for good. */
+enum { SERIES_MAX = 1000 };
+
 struct ucounter {
 	struct list link; /* script.counters */
 	struct box *box;
@@ -107,6 +110,29 @@ bool script_counter(const struct script *s, size_t i,
 	return false;
 }
 
+/* { { name =, help =, labels =, value = }, ... } */
+void counters_push(lua_State *L, struct script *s)
+{
+	lua_Integer n = 0;
+
+	lua_newtable(L);
+	list_each (it, &s->counters) {
+		const struct ucounter *c =
+		    container_of(it, const struct ucounter, link);
+
+		lua_createtable(L, 0, 4);
+		lua_pushstring(L, c->name);
+		lua_setfield(L, -2, "name");
+		lua_pushstring(L, c->help);
+		lua_setfield(L, -2, "help");
+		lua_pushstring(L, c->labels);
+		lua_setfield(L, -2, "labels");
+		lua_pushinteger(L, c->value);
+		lua_setfield(L, -2, "value");
+		lua_rawseti(L, -2, ++n);
+	}
+}
+
 /* ---- the API ---- */
 
 /* Where it counts: in the script that has taken over, if that has it too. */
@@ -142,7 +168,27 @@ static int compare(const void *a, const void *b)
 	return str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
 
-/* { name = value } as "name=value,..." in the order of the names. */
+/* Values may be any text: quoted, nothing in one can be taken for another. */
+static void put_quoted(struct buf *b, struct str text)
+{
+	buf_char(b, '"');
+	for (size_t i = 0; i < text.n; i++) {
+		char ch = text.p[i];
+
+		if (ch == '"' || ch == '\\')
+			buf_char(b, '\\');
+		if (ch == '\n')
+			BUF_LIT(b, "\\n");
+		else if (!ch)
+			BUF_LIT(b, "\xef\xbf\xbd"); /* U+FFFD */
+		else
+			buf_char(b, ch);
+	}
+	buf_char(b, '"');
+}
+
+/* { name = value } as name="value",... in the order of the names, as Prometheus
+ * writes them. */
 static const char *read_labels(lua_State *L, int idx)
 {
 	enum { LABELS_MAX = 8 };
@@ -168,14 +214,25 @@ static const char *read_labels(lua_State *L, int idx)
 	buf_arena(&b, script_of(L)->arena, 64);
 	for (size_t i = 0; i < n; i++) {
 		lua_getfield(L, idx, name[i].p);
-		buf_printf(&b, "%s%s=%s", i ? "," : "", name[i].p,
-			   lua_tostring(L, -1));
+		buf_printf(&b, "%s%s=", i ? "," : "", name[i].p);
+		put_quoted(&b, script_str(L, -1));
 		lua_pop(L, 1);
 	}
 	buf_char(&b, '\0');
 	if (!buf_ok(&b))
 		vm_raise(L, "not enough memory");
 	return b.p;
+}
+
+/* How many there are of this name. */
+static unsigned series(const struct script *s, const char *name)
+{
+	unsigned n = 0;
+
+	list_each (it, &s->counters)
+		n += strcmp(container_of(it, struct ucounter, link)->name,
+			    name) == 0;
+	return n;
 }
 
 /* core.counter(name, help, labels|nil): the same one for the same name and
@@ -199,6 +256,10 @@ static int l_counter(lua_State *L)
 				"counter: '%s' must be made while the "
 				"script loads",
 				name.p);
+	if (series(s, name.p) >= SERIES_MAX)
+		return vm_raise(L,
+				"counter: '%s' has %d sets of labels already",
+				name.p, SERIES_MAX);
 	c = arena_zalloc(s->arena, sizeof(*c));
 	if (!c)
 		return vm_raise(L, "not enough memory");

@@ -361,6 +361,8 @@ static int l_leave(lua_State *L)
 static const luaL_Reg methods[] = {{"get", l_get},
 				   {"set", l_set},
 				   {"add", l_add},
+				   {"count", facts_count},
+				   {"stats", facts_stats},
 				   {"name", l_name},
 				   {"id", l_id},
 				   {"rate", l_rate},

@@ -367,6 +367,16 @@ static int l_is_early(lua_State *L)
 	return 1;
 }
 
+/* req:_goes_on(facts): it is about to go there after another server of that
+ * pool has failed; true once */
+static int l_goes_on(lua_State *L)
+{
+	struct request *r = call_check(L, 1)->r;
+
+	lua_pushboolean(L, request_goes_on(r, facts_member(L, 2)));
+	return 1;
+}
+
 /* req:_reply(code, reason|nil, headers|nil, body|nil) */
 static int l_reply(lua_State *L)
 {
@@ -410,6 +420,7 @@ void bind_request(lua_State *L)
 					   {"_dialog", l_dialog},
 					   {"_is_early", l_is_early},
 					   {"_lost_flow", l_lost_flow},
+					   {"_goes_on", l_goes_on},
 					   {"_reply", l_reply},
 					   {"_try", try_call},
 					   {NULL, NULL}};

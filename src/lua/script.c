@@ -190,10 +190,10 @@ static struct script *script_new(const struct script_conf *conf)
 static int open_core(lua_State *L)
 {
 	static void (*const binds[])(lua_State *) = {
-	    bind_core,   bind_request, bind_response, bind_member,
-	    bind_timer,  bind_task,    bind_own,      bind_shared,
-	    bind_json,   bind_uri,     bind_ruri,     bind_counter,
-	    bind_sticky, bind_join,    bind_tls,      bind_locate};
+	    bind_core, bind_request, bind_response, bind_member, bind_timer,
+	    bind_task, bind_own,     bind_shared,   bind_json,   bind_uri,
+	    bind_ruri, bind_counter, bind_metrics,  bind_sticky, bind_join,
+	    bind_tls,  bind_locate};
 
 	lua_newtable(L);
 	for (size_t i = 0; i < ARRAY_LEN(binds); i++)

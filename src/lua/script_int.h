@@ -307,6 +307,13 @@ void counters_bind(struct script *s);
 void counters_keep(struct script *s);
 /* Takes over the values of the script before. */
 void counters_inherit(struct script *s, const struct script *before);
+/* Pushes a list of { name =, help =, labels =, value = }. */
+void counters_push(lua_State *L, struct script *s);
+
+/* bind_metrics.c */
+/* facts:count(name[, n]), facts:stats() -> { name = n } */
+int facts_count(lua_State *L);
+int facts_stats(lua_State *L);
 
 /* Each adds its functions to the table at the top. [-0, +0, m] */
 void bind_core(lua_State *L);
@@ -323,6 +330,7 @@ void bind_json(lua_State *L);
 void bind_uri(lua_State *L);
 void bind_ruri(lua_State *L);
 void bind_counter(lua_State *L);
+void bind_metrics(lua_State *L);
 void bind_sticky(lua_State *L);
 void bind_locate(lua_State *L);
 

@@ -13,9 +13,27 @@ void script_log(struct script *s, const struct log_event *e)
 	}
 }
 
-static void count_error(struct script *s, enum vm_limit limit)
+/* What ran, as it is called in the log. */
+static enum counter counter_of(const char *what)
 {
-	enum counter id = CNT_LUA_ERROR;
+	static const struct {
+		const char *what;
+		enum counter id;
+	} of[] = {
+	    {"route", CNT_LUA_ROUTE},        {"on_response", CNT_LUA_RESPONSE},
+	    {"on_attempt", CNT_LUA_ATTEMPT}, {"timer", CNT_LUA_TIMER},
+	    {"message", CNT_LUA_MESSAGE},    {"answer", CNT_LUA_ANSWER},
+	    {"the start", CNT_LUA_START},    {"the stop", CNT_LUA_STOP}};
+
+	for (size_t i = 0; i < ARRAY_LEN(of); i++)
+		if (strcmp(of[i].what, what) == 0)
+			return of[i].id;
+	return CNT_LUA_TASK;
+}
+
+static void count_error(struct script *s, const char *what, enum vm_limit limit)
+{
+	enum counter id = counter_of(what);
 
 	s->errors++;
 	switch (limit) {
@@ -43,7 +61,7 @@ void script_error(struct script *s, const char *what, const char *trace,
 	struct log_field f[8];
 	struct log_event e = {LOG_ERROR, "lua.error", f, 0};
 
-	count_error(s, limit);
+	count_error(s, what, limit);
 	f[e.n++] = (struct log_field)LOGF_STR("script", str_from(s->conf.path));
 	f[e.n++] = (struct log_field)LOGF_STR("where", str_from(what));
 	if (limit)

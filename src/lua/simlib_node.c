@@ -5,6 +5,7 @@
 
 #include "host/sim.h"
 #include "lua/generation.h"
+#include "lua/metrics.h"
 #include "lua/vm.h"
 #include "proxy/places.h"
 
@@ -324,20 +325,26 @@ static int l_stats(lua_State *L)
 	return 1;
 }
 
-static void add_counter(lua_State *L, const char *metric, const char *label,
-			uint64_t value)
+static void push_user_counters(lua_State *L, const struct script *script)
 {
-	lua_createtable(L, 0, 3);
-	lua_pushstring(L, metric);
-	lua_setfield(L, -2, "metric");
-	lua_pushstring(L, label);
-	lua_setfield(L, -2, "label");
-	set_int(L, "value", value);
-	lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+	struct script_counter c;
+
+	lua_newtable(L);
+	for (size_t i = 0; script && script_counter(script, i, &c); i++) {
+		lua_createtable(L, 0, 4);
+		lua_pushstring(L, c.name);
+		lua_setfield(L, -2, "name");
+		lua_pushstring(L, c.help);
+		lua_setfield(L, -2, "help");
+		lua_pushstring(L, c.labels);
+		lua_setfield(L, -2, "labels");
+		set_int(L, "value", (uint64_t)c.value);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
 }
 
-/* counters(node) -> { { metric, label, value }, ... }: those of the core and
- * those of the script, of every worker */
+/* counters(node) -> { { counters =, histograms =, user = }, ... }, one for each
+ * worker: as core.metrics() has them, also of a script that is not Tandem's */
 static int l_counters(lua_State *L)
 {
 	struct sim *s = simlib_world(L);
@@ -347,17 +354,15 @@ static int l_counters(lua_State *L)
 	for (unsigned w = 0; w < sim_node_workers(s, node); w++) {
 		const struct counters *cs =
 		    core_counters(sim_node_core(s, node, w));
-		const struct script *script = sim_node_script(s, node, w);
-		struct script_counter c;
 
-		for (int i = 0; i < COUNTER_N; i++) {
-			const struct counter_info *info =
-			    counter_info((enum counter)i);
-
-			add_counter(L, info->metric, info->label, cs->v[i]);
-		}
-		for (size_t i = 0; script && script_counter(script, i, &c); i++)
-			add_counter(L, c.name, c.labels, (uint64_t)c.value);
+		lua_createtable(L, 0, 3);
+		metrics_push_counters(L, cs);
+		lua_setfield(L, -2, "counters");
+		metrics_push_histograms(L, cs);
+		lua_setfield(L, -2, "histograms");
+		push_user_counters(L, sim_node_script(s, node, w));
+		lua_setfield(L, -2, "user");
+		lua_rawseti(L, -2, (lua_Integer)w + 1);
 	}
 	return 1;
 }

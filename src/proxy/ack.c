@@ -147,7 +147,7 @@ static int forward(struct proxy *p, struct ack *ack, struct now now)
 				&b);
 	if (err)
 		return err;
-	count(p->c.counters, CNT_SENT_REQUEST);
+	count_message(p->c.counters, CNT_SENT_REQUEST, to.hop.transport);
 	p->c.host->send(p->c.host->ctx, &to.hop, buf_str(&b));
 	return 0;
 }

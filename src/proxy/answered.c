@@ -45,7 +45,7 @@ static void on_repeat(struct timer *t, struct now now)
 		return;
 	}
 	count(c->counters, CNT_RETRANS_OUT);
-	count(c->counters, CNT_SENT_RESPONSE);
+	count_message(c->counters, CNT_SENT_RESPONSE, a->to.transport);
 	c->host->send(c->host->ctx, &a->to, (struct str){a->bytes, a->n});
 	a->interval *= 2;
 	if (a->interval > c->settings->times.t2)

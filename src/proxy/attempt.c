@@ -33,6 +33,21 @@ struct attempt *attempt_by_branch(struct request *r, const char *branch)
 	return NULL;
 }
 
+/* How it ended, for the metrics. That the caller hung up, that another branch
+ * won and that it rang too long is no word on the server. */
+static enum member_stat stat_of(const struct attempt *a)
+{
+	if (a->failed)
+		return a->failed == OUTCOME_TIMEOUT ? STAT_TIMEOUT
+						    : STAT_TRANSPORT;
+	if (!a->res || a->res->local ||
+	    (a->res->code == 487 && a->req->cancelled))
+		return STAT_CANCELLED;
+	if (a->res->code == 503)
+		return STAT_503;
+	return a->res->code < 300 ? STAT_OK : STAT_REJECTED;
+}
+
 static void report(struct attempt *a, bool moved, struct now now)
 {
 	const struct policy *policy = a->req->proxy->policy;
@@ -48,6 +63,8 @@ static void report(struct attempt *a, bool moved, struct now now)
 	    .moved = moved,
 	};
 
+	if (a->target.member && !moved)
+		member_count(a->target.member, stat_of(a), 1);
 	if (policy && policy->on_attempt && o.kind != OUTCOME_NONE)
 		policy->on_attempt(policy->ctx, a->req, &o, a->took, now);
 }

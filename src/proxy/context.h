@@ -80,8 +80,10 @@ struct request {
 	bool follow;             /* request_follow_route drives it */
 	bool verb, done;         /* a verb was used; the policy has ended */
 	bool decided, cancelled;
+	bool went_on;   /* to another server of a pool */
 	bool told_sips; /* that it asks for TLS where there is none */
 	bool final_sent, dropped;
+	bool spoke;    /* a response but 100 was sent up */
 	int code;      /* of the last final sent, 0: none */
 	int64_t took;  /* until the first, microseconds */
 	int owed;      /* a final of our own for which memory ran out */

@@ -166,7 +166,7 @@ void dialog_send_ack(struct proxy *p, const struct dialog *d, struct now now)
 		count(p->c.counters, CNT_NOMEM);
 		return;
 	}
-	count(p->c.counters, CNT_SENT_REQUEST);
+	count_message(p->c.counters, CNT_SENT_REQUEST, d->hop.transport);
 	p->c.host->send(p->c.host->ctx, &d->hop, buf_str(&b));
 }
 

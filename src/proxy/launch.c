@@ -103,6 +103,13 @@ static void fail_unsent(struct attempt *a, enum cause cause)
 	a->cause = cause;
 }
 
+/* Nor to another address of its server, which is all that is heard of it. */
+static void count_unsent(const struct attempt *a)
+{
+	if (a->target.member)
+		member_count(a->target.member, STAT_TRANSPORT, 1);
+}
+
 /* ---- time ---- */
 
 /* Semantics 5: when retransmission n + 1 would be sent; the same time on
@@ -376,8 +383,8 @@ static void on_located(void *ctx, const struct places *found, struct now now)
 	} else if (err) {
 		count(r->proxy->c.counters, CNT_NOMEM);
 		fail_unsent(a, CAUSE_NO_SOURCE);
-	} else {
-		go(a, NULL, now);
+	} else if (!go(a, NULL, now)) {
+		count_unsent(a);
 	}
 	group_check(r, now);
 }
@@ -443,7 +450,8 @@ void launch(struct request *r, const struct target *t, size_t i, size_t n,
 		fail_unsent(a, CAUSE_NO_SOURCE);
 	} else if (err) {
 		fail_unsent(a, cause);
-	} else if (!a->locate) {
-		go(a, NULL, now);
+	} else if (a->locate || go(a, NULL, now)) {
+		return;
 	}
+	count_unsent(a);
 }

@@ -182,6 +182,8 @@ static void rename_spare(struct member *m, struct str name)
 	memcpy(m->name, name.p, name.n);
 	for (int i = 0; i < FACT_N; i++)
 		atomic_store(&m->fact[i], 0);
+	for (int i = 0; i < MEMBER_STAT_N; i++)
+		atomic_store(&m->stat[i], 0);
 	atomic_store(&m->load.rate, 0);
 	m->places.n = 0;
 	m->moves++;

@@ -70,6 +70,35 @@ enum fact {
 	    FACT_N
 };
 
+/* X(id, name in Lua): what became of it since the start, for metrics. Anybody
+ * counts, nothing is decided by it, and so it is no fact. */
+#define MEMBER_STAT_LIST(X)                                                    \
+	/* how attempts at it have ended (attempt.c) */                        \
+	X(STAT_OK, "ok")                                                       \
+	X(STAT_REJECTED, "rejected")                                           \
+	X(STAT_503, "503")                                                     \
+	X(STAT_TIMEOUT, "timeout")                                             \
+	X(STAT_TRANSPORT, "transport")                                         \
+	X(STAT_CANCELLED, "cancelled")                                         \
+	/* what its health became (worker 0's Lua) */                          \
+	X(STAT_TO_UNKNOWN, "to_unknown")                                       \
+	X(STAT_TO_UP, "to_up")                                                 \
+	X(STAT_TO_FALLING, "to_falling")                                       \
+	X(STAT_TO_DOWN, "to_down")                                             \
+	X(STAT_TO_RISING, "to_rising")                                         \
+	/* what its checks said */                                             \
+	X(STAT_CHECK_OK, "check_ok")                                           \
+	X(STAT_CHECK_FAILED, "check_failed")                                   \
+	/* microseconds that it was down, up to its last change */             \
+	X(STAT_DOWN, "down")
+
+enum member_stat {
+#define X(id, name) id,
+	MEMBER_STAT_LIST(X)
+#undef X
+	    MEMBER_STAT_N
+};
+
 /* Which REGISTERs get a Path on their way to it (semantics 14). */
 enum member_path {
 	MEMBER_PATH_NONE,
@@ -103,6 +132,7 @@ struct member {
 	bool shared_dialogs;
 	uint32_t max_duration; /* of a call, seconds (calls.h); 0: no end */
 	_Atomic int64_t fact[FACT_N];
+	_Atomic int64_t stat[MEMBER_STAT_N];
 	struct load load;
 };
 
@@ -114,6 +144,12 @@ struct members {
 	struct list list;
 	size_t n;
 };
+
+static inline void member_count(struct member *m, enum member_stat stat,
+				int64_t n)
+{
+	atomic_fetch_add_explicit(&m->stat[stat], n, memory_order_relaxed);
+}
 
 void members_init(struct members *ms, struct mem *m);
 void members_fini(struct members *ms);

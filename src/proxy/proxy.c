@@ -319,7 +319,7 @@ static void dispatch(struct request *r, struct now now)
 	r->route =
 	    route_request(p, &r->msg, &r->key, &r->from, r->source, &r->edits);
 	if (no_hop_left(r)) {
-		count(p->c.counters, CNT_BAD_REQUEST);
+		count(p->c.counters, CNT_BAD_HOPS);
 		refuse(r, 483, STR_NONE, STR_NONE, now);
 		return;
 	}
@@ -377,7 +377,6 @@ static void new_request(struct proxy *p, struct msg *m,
 		return;
 	}
 	if (code) {
-		count(p->c.counters, CNT_BAD_REQUEST);
 		stateless_reply(p, m, key, from, code, reason, headers, now);
 		return;
 	}
@@ -394,8 +393,8 @@ void proxy_refuse(struct proxy *p, struct msg *m, const struct msg_key *key,
 		  const struct hop *from, int code, struct str reason,
 		  struct now now)
 {
-	count(p->c.counters, CNT_RECV_REQUEST);
-	count(p->c.counters, CNT_BAD_REQUEST);
+	count_message(p->c.counters, CNT_RECV_REQUEST, from->transport);
+	count_request(p->c.counters, m->method_id);
 	stateless_reply(p, m, key, from, code, reason, STR_NONE, now);
 }
 
@@ -404,15 +403,18 @@ void proxy_on_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 {
 	struct server *s;
 
-	count(p->c.counters, CNT_RECV_REQUEST);
+	count_message(p->c.counters, CNT_RECV_REQUEST, from->transport);
 	if (bad != MSG_OK) {
-		count(p->c.counters, CNT_BAD_REQUEST);
+		count_request(p->c.counters, m->method_id);
+		proxy_count_bad(p->c.counters, bad);
 		if (msg_bad_code(bad))
 			stateless_reply(p, m, key, from, msg_bad_code(bad),
 					msg_bad_text(bad), STR_NONE, now);
 		return;
 	}
 	s = server_find(p->c.txns, m, key, from);
+	if (!s || (m->method_id == METHOD_ACK && s->state != SERVER_CONFIRMED))
+		count_request(p->c.counters, m->method_id);
 	if (s)
 		server_on_request(s, m->method_id, from, now);
 	else if (m->method_id == METHOD_ACK)
@@ -434,8 +436,8 @@ void proxy_on_response(struct proxy *p, struct msg *m,
 {
 	struct client *c;
 
-	(void)from; /* a multihomed server answers from where it likes */
-	count(p->c.counters, CNT_RECV_RESPONSE);
+	/* a multihomed server answers from where it likes */
+	count_message(p->c.counters, CNT_RECV_RESPONSE, from->transport);
 	/* 18.1.2: the top Via must be ours */
 	if (!via_is_ours(p->c.listeners, &key->via)) {
 		count(p->c.counters, CNT_VIA_NOT_OURS);

@@ -164,6 +164,8 @@ void proxy_drop_policy(struct proxy *p, const struct policy *policy);
  * in the core's scratch arena. */
 void proxy_on_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 		      enum msg_bad bad, const struct hop *from, struct now now);
+/* By what is wrong with a message. */
+void proxy_count_bad(struct counters *c, enum msg_bad bad);
 /* Answers a request with an error of our own and keeps no state of it. */
 void proxy_refuse(struct proxy *p, struct msg *m, const struct msg_key *key,
 		  const struct hop *from, int code, struct str reason,
@@ -252,6 +254,9 @@ int request_sibling(struct request *r, struct member *to, struct target *out_r);
 /* The network has just said that the flow it was for has ended, not that we
  * cannot send: that is what 430 is for. Counts it. */
 bool request_lost_flow(struct request *r);
+/* An attempt at another server of the pool of `m` has failed before. True once
+ * for each request. */
+bool request_goes_on(struct request *r, const struct member *m);
 /* The dialog is not confirmed: its INVITE is still open here. A node that took
  * over does not know, and says no. */
 bool request_is_early(const struct request *r);

@@ -177,6 +177,24 @@ int request_drop(struct request *r, struct str why, struct now now)
 	return 0;
 }
 
+bool request_goes_on(struct request *r, const struct member *m)
+{
+	struct str full = str_from(m->name), pool = str_cut(&full, '/');
+
+	list_each (it, &r->attempts) {
+		const struct attempt *a =
+		    container_of(it, struct attempt, link);
+		const struct member *other = a->target.member;
+
+		if (r->went_on || a->open || !other || other == m ||
+		    (a->res && a->res->code < 300))
+			continue;
+		if (member_is_of(other, pool))
+			return r->went_on = true;
+	}
+	return false;
+}
+
 int request_try(struct request *r, const struct target *t, size_t n,
 		const struct try_opts *opts, struct now now)
 {

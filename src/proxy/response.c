@@ -69,6 +69,9 @@ void response_withhold(struct request *r, struct now now)
 static void send_up(struct request *r, struct str bytes, int code,
 		    struct now now)
 {
+	struct histogram *hist = r->proxy->c.counters->hist;
+	bool invite = r->msg.method_id == METHOD_INVITE;
+
 	if (code >= 200) {
 		trying_stop(r);
 		cancel_stop(r);
@@ -78,11 +81,21 @@ static void send_up(struct request *r, struct str bytes, int code,
 		response_withhold(r, now);
 		return;
 	}
+	/* What a caller hears first that is not our own 100. */
+	if (code > 100 && !r->spoke)
+		histogram_add(
+		    &hist[invite ? HIST_DELAY_INVITE : HIST_DELAY_OTHER],
+		    request_age(r, now));
+	r->spoke = r->spoke || code > 100;
 	if (code >= 200) {
 		calls_on_final(&r->proxy->calls, &r->key, r->msg.method_id,
 			       code, now);
-		if (!r->final_sent)
+		if (!r->final_sent) {
 			r->took = request_age(r, now);
+			histogram_add(&hist[invite ? HIST_REQUEST_INVITE
+						   : HIST_REQUEST_OTHER],
+				      r->took);
+		}
 		r->final_sent = true;
 		r->code = code;
 	}

@@ -41,7 +41,8 @@ static void send_stateless(struct proxy *p, const struct msg *m,
 		count(p->c.counters, CNT_NOMEM);
 		return;
 	}
-	count(p->c.counters, CNT_SENT_RESPONSE);
+	count_message(p->c.counters, CNT_SENT_RESPONSE, from->transport);
+	count_response(p->c.counters, m->method_id, reply->code);
 	p->c.host->send(p->c.host->ctx, from, buf_str(&b));
 }
 

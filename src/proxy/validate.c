@@ -72,6 +72,45 @@ static bool scheme_known(struct str scheme)
 	       str_caseeq(scheme, STR("tel"));
 }
 
+void proxy_count_bad(struct counters *c, enum msg_bad bad)
+{
+	static const enum counter of[MSG_BAD_COUNT] = {
+	    [MSG_OK] = COUNTER_N,
+	    [MSG_NOMEM] = CNT_NOMEM,
+	    [MSG_EMPTY] = CNT_BAD_NOT_SIP,
+	    [MSG_NOT_SIP] = CNT_BAD_NOT_SIP,
+	    [MSG_BAD_START] = CNT_BAD_START,
+	    [MSG_BAD_METHOD] = CNT_BAD_START,
+	    [MSG_BAD_URI] = CNT_BAD_START,
+	    [MSG_URI_TOO_LONG] = CNT_BAD_SIZE,
+	    [MSG_BAD_VERSION] = CNT_BAD_START,
+	    [MSG_BAD_STATUS] = CNT_BAD_START,
+	    [MSG_BAD_HEADER] = CNT_BAD_HEADER,
+	    [MSG_BAD_HEADER_NAME] = CNT_BAD_HEADER,
+	    [MSG_BAD_CHAR] = CNT_BAD_HEADER,
+	    [MSG_NO_END] = CNT_BAD_HEADER,
+	    [MSG_TOO_MANY_HEADERS] = CNT_BAD_SIZE,
+	    [MSG_LINE_TOO_LONG] = CNT_BAD_SIZE,
+	    [MSG_TOO_BIG] = CNT_BAD_SIZE,
+	    [MSG_DUPLICATE] = CNT_BAD_HEADER,
+	    [MSG_BAD_LENGTH] = CNT_BAD_LENGTH,
+	    [MSG_SHORT_BODY] = CNT_BAD_LENGTH,
+	    [MSG_NO_VIA] = CNT_BAD_VIA,
+	    [MSG_BAD_VIA] = CNT_BAD_VIA,
+	    [MSG_BAD_FROM] = CNT_BAD_IDENTITY,
+	    [MSG_BAD_TO] = CNT_BAD_IDENTITY,
+	    [MSG_BAD_CALL_ID] = CNT_BAD_IDENTITY,
+	    [MSG_BAD_CSEQ] = CNT_BAD_IDENTITY,
+	    [MSG_CSEQ_METHOD] = CNT_BAD_IDENTITY,
+	    [MSG_BAD_MAX_FORWARDS] = CNT_BAD_ROUTING,
+	    [MSG_BAD_ROUTE] = CNT_BAD_ROUTING,
+	    [MSG_BAD_CONTACT] = CNT_BAD_ROUTING,
+	};
+
+	if (bad != MSG_OK)
+		count(c, of[bad]);
+}
+
 int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 		     const struct hop *from, uint64_t loop,
 		     struct str *reason_r, struct str *headers_r)
@@ -86,20 +125,27 @@ int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 	/* step 1: reasonable syntax */
 	bad = field_check(m);
 	if (bad != MSG_OK && bad != MSG_NOMEM) {
+		proxy_count_bad(p->c.counters, bad);
 		*reason_r = msg_bad_text(bad);
 		return msg_bad_code(bad) ? msg_bad_code(bad) : 400;
 	}
 	/* step 2: URI scheme */
-	if (!scan_uri(m->uri, &uri))
+	if (!scan_uri(m->uri, &uri)) {
+		count(p->c.counters, CNT_BAD_START);
 		return 400;
-	if (!scheme_known(uri.scheme))
+	}
+	if (!scheme_known(uri.scheme)) {
+		count(p->c.counters, CNT_BAD_SCHEME);
 		return 416;
+	}
 	/* step 3: Max-Forwards; zero may still be answered for ourselves */
 	f = msg_first(m, HDR_MAX_FORWARDS);
 	if (f && str_u32(msg_hdr_value(m, f), 255, &hops) && hops == 0 &&
 	    !(m->method_id == METHOD_OPTIONS &&
-	      listener_is_ours(p->c.listeners, &uri)))
+	      listener_is_ours(p->c.listeners, &uri))) {
+		count(p->c.counters, CNT_BAD_HOPS);
 		return 483;
+	}
 	/* step 4: loops */
 	if (validate_is_loop(p, m, loop)) {
 		count(p->c.counters, CNT_LOOP);
@@ -107,6 +153,7 @@ int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 	}
 	/* step 5: Proxy-Require */
 	if (msg_first(m, HDR_PROXY_REQUIRE)) {
+		count(p->c.counters, CNT_BAD_EXTENSION);
 		*headers_r = unsupported(p, m);
 		return 420;
 	}

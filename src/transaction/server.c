@@ -290,6 +290,7 @@ static int respond_final(struct server *s, struct str bytes, struct now now)
 
 int server_respond(struct server *s, struct str bytes, int code, struct now now)
 {
+	bool again = s->state >= SERVER_ACCEPTED; /* the 2xx, repeated */
 	int err;
 
 	assert(code >= 100 && code <= 699);
@@ -299,8 +300,11 @@ int server_respond(struct server *s, struct str bytes, int code, struct now now)
 		err = respond_2xx(s, bytes, now);
 	else
 		err = respond_final(s, bytes, now);
-	if (err != ERR_STATE)
-		s->code = code;
+	if (err == ERR_STATE)
+		return err;
+	if (!again)
+		count_response(s->txns->counters, s->method, code);
+	s->code = code;
 	return err;
 }
 

@@ -154,7 +154,7 @@ struct txns {
 
 int txns_init(struct txns *t, struct mem *m); /* others set by the caller */
 void txns_fini(struct txns *t); /* frees everything at once, no callbacks */
-/* flows_send, counted: CNT_SENT_REQUEST or CNT_SENT_RESPONSE. */
+/* flows_send, counted by transport: CNT_SENT_REQUEST or CNT_SENT_RESPONSE. */
 uint64_t txns_send(struct txns *t, const struct hop *to, struct str bytes,
 		   enum counter kind);
 

@@ -90,7 +90,7 @@ void txns_fini(struct txns *t)
 uint64_t txns_send(struct txns *t, const struct hop *to, struct str bytes,
 		   enum counter kind)
 {
-	count(t->counters, kind);
+	count_message(t->counters, kind, to->transport);
 	return flows_send(t->flows, to, bytes);
 }
 

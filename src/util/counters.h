@@ -1,13 +1,24 @@
 /*
  * The counters of one core. A counter is a number with a metric name and a
- * label; nothing that is dropped, refused or absorbed goes without one.
+ * label; nothing that is dropped, refused or absorbed goes without one. Beside
+ * them are tables of requests and responses by method, and histograms of what
+ * takes time. One thread counts; what is said of them is in
+ * lua/tandem/control/catalog.lua.
  */
 #ifndef UTIL_COUNTERS_H
 #define UTIL_COUNTERS_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include "util/histogram.h"
 #include "util/str.h"
+
+/* Messages of one direction and kind by transport, in the order of enum
+ * transport: see count_message. */
+#define MESSAGE_COUNTERS(X, id, label)                                         \
+	X(CNT_##id, "tandem_messages_total", "transport=udp," label)           \
+	X(CNT_##id##_TCP, "tandem_messages_total", "transport=tcp," label)     \
+	X(CNT_##id##_TLS, "tandem_messages_total", "transport=tls," label)
 
 /* What became of the look-ups of one type of DNS record: two answered from the
  * cache, six by the answer to a question. */
@@ -31,14 +42,10 @@
 
 /* X(id, metric, label text or "") */
 #define COUNTER_LIST(X)                                                        \
-	X(CNT_RECV_REQUEST, "tandem_messages_total",                           \
-	  "direction=in,kind=request")                                         \
-	X(CNT_RECV_RESPONSE, "tandem_messages_total",                          \
-	  "direction=in,kind=response")                                        \
-	X(CNT_SENT_REQUEST, "tandem_messages_total",                           \
-	  "direction=out,kind=request")                                        \
-	X(CNT_SENT_RESPONSE, "tandem_messages_total",                          \
-	  "direction=out,kind=response")                                       \
+	MESSAGE_COUNTERS(X, RECV_REQUEST, "direction=in,kind=request")         \
+	MESSAGE_COUNTERS(X, RECV_RESPONSE, "direction=in,kind=response")       \
+	MESSAGE_COUNTERS(X, SENT_REQUEST, "direction=out,kind=request")        \
+	MESSAGE_COUNTERS(X, SENT_RESPONSE, "direction=out,kind=response")      \
 	X(CNT_RETRANS_IN, "tandem_retransmissions_total", "direction=in")      \
 	X(CNT_RETRANS_OUT, "tandem_retransmissions_total", "direction=out")    \
 	X(CNT_KEEPALIVE, "tandem_dropped_total", "reason=keepalive")           \
@@ -60,7 +67,19 @@
 	X(CNT_BAD_COOKIE, "tandem_bad_cookies_total", "")                      \
 	X(CNT_BAD_TOKEN, "tandem_bad_tokens_total", "")                        \
 	X(CNT_FLOW_GONE, "tandem_flows_gone_total", "")                        \
-	X(CNT_BAD_REQUEST, "tandem_parse_errors_total", "")                    \
+	X(CNT_BAD_NOT_SIP, "tandem_parse_errors_total", "reason=not_sip")      \
+	X(CNT_BAD_START, "tandem_parse_errors_total", "reason=start_line")     \
+	X(CNT_BAD_HEADER, "tandem_parse_errors_total", "reason=header")        \
+	X(CNT_BAD_SIZE, "tandem_parse_errors_total", "reason=size")            \
+	X(CNT_BAD_LENGTH, "tandem_parse_errors_total", "reason=length")        \
+	X(CNT_BAD_VIA, "tandem_parse_errors_total", "reason=via")              \
+	X(CNT_BAD_IDENTITY, "tandem_parse_errors_total", "reason=identity")    \
+	X(CNT_BAD_ROUTING, "tandem_parse_errors_total", "reason=routing")      \
+	X(CNT_BAD_SCHEME, "tandem_invalid_requests_total", "reason=scheme")    \
+	X(CNT_BAD_HOPS, "tandem_invalid_requests_total",                       \
+	  "reason=max_forwards")                                               \
+	X(CNT_BAD_EXTENSION, "tandem_invalid_requests_total",                  \
+	  "reason=proxy_require")                                              \
 	X(CNT_LATE_2XX_FORWARD, "tandem_late_2xx_total", "action=forward")     \
 	X(CNT_LATE_2XX_BYE, "tandem_late_2xx_total", "action=bye")             \
 	X(CNT_CALL_BEGUN, "tandem_calls_begun_total", "")                      \
@@ -148,7 +167,20 @@
 	X(CNT_DNS_DROPPED, "tandem_dns_records_dropped_total", "")             \
 	X(CNT_DNS_CACHE_FULL, "tandem_dropped_total", "reason=dns_cache_full") \
 	X(CNT_HANDOVER, "tandem_handovers_total", "")                          \
-	X(CNT_LUA_ERROR, "tandem_lua_errors_total", "")                        \
+	X(CNT_UDP_RECEIVE, "tandem_udp_lost_total", "reason=receive_buffer")   \
+	X(CNT_UDP_TRUNCATED, "tandem_udp_lost_total", "reason=truncated")      \
+	X(CNT_UDP_QUEUE, "tandem_udp_lost_total", "reason=send_queue")         \
+	X(CNT_UDP_INTERFACE, "tandem_udp_lost_total", "reason=interface")      \
+	X(CNT_MAIL_LOST, "tandem_worker_messages_lost_total", "")              \
+	X(CNT_LUA_ROUTE, "tandem_lua_errors_total", "hook=route")              \
+	X(CNT_LUA_RESPONSE, "tandem_lua_errors_total", "hook=on_response")     \
+	X(CNT_LUA_ATTEMPT, "tandem_lua_errors_total", "hook=on_attempt")       \
+	X(CNT_LUA_TIMER, "tandem_lua_errors_total", "hook=timer")              \
+	X(CNT_LUA_TASK, "tandem_lua_errors_total", "hook=task")                \
+	X(CNT_LUA_MESSAGE, "tandem_lua_errors_total", "hook=message")          \
+	X(CNT_LUA_ANSWER, "tandem_lua_errors_total", "hook=answer")            \
+	X(CNT_LUA_START, "tandem_lua_errors_total", "hook=start")              \
+	X(CNT_LUA_STOP, "tandem_lua_errors_total", "hook=stop")                \
 	X(CNT_LUA_KILL_CPU, "tandem_lua_kills_total", "reason=cpu")            \
 	X(CNT_LUA_KILL_INSTR, "tandem_lua_kills_total", "reason=instructions") \
 	X(CNT_LUA_KILL_MEM, "tandem_lua_kills_total", "reason=memory")
@@ -160,18 +192,73 @@ enum counter {
 	    COUNTER_N
 };
 
+/* X(id, metric, label text or ""): histograms of seconds. */
+#define HISTOGRAM_LIST(X)                                                      \
+	X(HIST_REQUEST_INVITE, "tandem_request_duration_seconds",              \
+	  "method=INVITE")                                                     \
+	X(HIST_REQUEST_OTHER, "tandem_request_duration_seconds",               \
+	  "method=other")                                                      \
+	X(HIST_DELAY_INVITE, "tandem_response_delay_seconds", "method=INVITE") \
+	X(HIST_DELAY_OTHER, "tandem_response_delay_seconds", "method=other")   \
+	X(HIST_CHECK, "tandem_server_check_duration_seconds", "")              \
+	X(HIST_LOOP_LAG, "tandem_event_loop_lag_seconds", "")
+
+enum hist {
+#define X(id, metric, label) id,
+	HISTOGRAM_LIST(X)
+#undef X
+	    HISTOGRAM_N
+};
+
+enum {
+	COUNTER_METHODS = 15, /* those of message/msg.h; 0: all others */
+	COUNTER_CODES = 600   /* 100 to 699 */
+};
+
 struct counters {
 	uint64_t v[COUNTER_N];
+	struct histogram hist[HISTOGRAM_N];
+	uint64_t request[COUNTER_METHODS]; /* received, each once */
+	/* Sent to callers, each once. */
+	uint64_t response[COUNTER_METHODS][COUNTER_CODES];
 };
 
 struct counter_info {
 	const char *metric, *label;
 };
 const struct counter_info *counter_info(enum counter c);
+const struct counter_info *histogram_info(enum hist h);
 
 static inline void count(struct counters *c, enum counter id)
 {
 	c->v[id]++;
 }
+
+/* `udp`: the counter of that kind for UDP (CNT_RECV_REQUEST). */
+static inline void count_message(struct counters *c, enum counter udp,
+				 unsigned transport)
+{
+	c->v[(unsigned)udp + transport]++;
+}
+
+/* `method`: enum method. */
+static inline void count_request(struct counters *c, unsigned method)
+{
+	c->request[method]++;
+}
+
+static inline void count_response(struct counters *c, unsigned method, int code)
+{
+	if (code >= 100 && code < 100 + COUNTER_CODES)
+		c->response[method][code - 100]++;
+}
+
+/* The codes that are told apart, for i from 0 on: 1 to 6 for all of their class
+ * that no RFC names, since what others send is no label, and then each that one
+ * does; 0: no more. */
+unsigned counters_code(unsigned i);
+/* How often one of that method, and that code or class, was sent. */
+uint64_t counters_responses(const struct counters *c, unsigned method,
+			    unsigned code);
 
 #endif

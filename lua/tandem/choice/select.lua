@@ -10,6 +10,7 @@ local core = require "tandem.core"
 local limits = require "tandem.choice.limits"
 local pool_state = require "tandem.health.state"
 local slow_start = require "tandem.choice.slow_start"
+local tally = require "tandem.tally"
 local view = require "tandem.choice.view"
 local ipairs, setmetatable, table = ipairs, setmetatable, table
 
@@ -205,6 +206,9 @@ end
 function cursor:next(now)
   local server = self:peek(now)
   if server then
+    if self.kind == "resort" and self.step == 0 then
+      tally.add(self.pool, "last_resort")
+    end
     self.tried = self.tried or {}
     self.tried[server] = true
     self.step = self.step + 1

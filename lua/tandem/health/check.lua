@@ -117,6 +117,7 @@ end
 local function finish(probe, began, good, why)
   local server, now = probe.server, core.now()
   if good ~= nil then
+    server.facts:count(good and "check_ok" or "check_failed")
     count_bad(probe, good)
     health.check(server, probe.place, good, why, now)
   end
@@ -156,6 +157,7 @@ function run(probe)
     return
   end
   if answered then
+    core.observe("check", core.now() - began)
     note_latency(server, core.us(core.now() - began))
   end
   finish(probe, began, good, why)

@@ -4,6 +4,7 @@
 local core = require "tandem.core"
 local address = require "tandem.health.address"
 local asking = require "tandem.health.asking"
+local downtime = require "tandem.health.downtime"
 local failback = require "tandem.health.failback"
 local holds = require "tandem.health.holds"
 local link = require "tandem.link"
@@ -82,6 +83,8 @@ local function set(server, to, streak, why, who, now)
   if from == to then
     return
   end
+  downtime.note(server, now)
+  facts:count("to_" .. to)
   facts:set("health", health_code[to])
   facts:set("since", core.us(now))
   if to == "up" and from ~= "falling" then
@@ -239,7 +242,8 @@ end)
 local by_itself = { check = true, calls = true }
 
 -- The name means another machine now: what was known is not true of it.
-local function forget(server)
+local function forget(server, now)
+  downtime.note(server, now)
   for _, fact in ipairs { "health", "since", "up_since", "returned", "streak", "failures", "falls",
     "hold_until", "failback_until", "trial", "latency" } do
     server.facts:set(fact, 0)
@@ -258,7 +262,7 @@ function health.start(server, now)
     facts:set("left", 0) -- the script names it, whatever DNS said when it was found there
   end
   if places.load(server) then
-    forget(server)
+    forget(server, now)
     is_new = true
   end
   if is_new then
@@ -268,6 +272,7 @@ function health.start(server, now)
   if server.check then
     facts:set("trial", 0)
   elseif by_itself[server.record.health.who] then
+    downtime.note(server, now)
     facts:set("health", health_code.unknown)
     holds.forget_back(server)
   end

@@ -6,6 +6,7 @@ local events = require "tandem.events"
 local holds = require "tandem.health.holds"
 local pool_state = require "tandem.health.state"
 local stand_in = require "tandem.choice.stand_in"
+local tally = require "tandem.tally"
 local ipairs, math, tostring = ipairs, math, tostring
 
 local _ENV = nil
@@ -83,6 +84,10 @@ function watch.update(pool, reason, now)
   local state, tier = pool_state.pool(pool, now)
   tier = tier or 0
   pool.last_state, pool.last_tier = state, tier
+  if tier > (pool.last_served or tier) then
+    tally.add(pool, "failovers")
+  end
+  pool.last_served = tier > 0 and tier or pool.last_served
   if state ~= was then
     report(pool, "pool.state", was, state, reason)
   end

@@ -2,8 +2,9 @@
 -- with the real core and the script.
 local address = require "tandem.sim.address"
 local message = require "tandem.sim.message"
+local metrics = require "tandem.control.metrics"
 local error, io, ipairs, math = error, io, ipairs, math
-local package, table, tostring, type = package, table, tostring, type
+local package, table, type = package, table, type
 
 local _ENV = nil
 
@@ -323,34 +324,36 @@ function properties.pools(self)
   })
 end
 
-local function has_labels(label, wanted)
-  for name in message.sorted(wanted or {}) do
-    local pair = name .. "=" .. tostring(wanted[name])
-    if not ("," .. label .. ","):find("," .. pair .. ",", 1, true) then
-      return false
-    end
+-- All samples, as the binary shows them; of what the script's side knows only when it
+-- is `whole`, since that asks the script.
+---@param whole boolean
+---@return table families
+function methods:samples(whole)
+  local workers = self.net.world:counters(self.id)
+  local sources = { workers = workers }
+  for worker = 1, whole and #workers or 0 do
+    workers[worker] = self:ask("metrics", nil, worker) or workers[worker]
   end
-  return true
+  local shared = whole and #workers > 0 and metrics.pages(function(args)
+    return self:ask("metrics.servers", args)
+  end)
+  if shared then
+    sources.pools, sources.servers = shared.pools, shared.servers
+  end
+  return metrics.collect(sources)
 end
 
--- What is no counter: the script's side works it out.
-local gauges = { tandem_server_status = true, tandem_pool_active_tier = true }
-
--- The sum of the counters of that name whose labels are as wanted.
+-- The sum of the samples of that name whose labels are as wanted. A counter of the
+-- script has the name it gave it, or the one outside.
 function methods:metric(name, labels)
-  local sum, known = 0, false
-  for _, counter in ipairs(self.net.world:counters(self.id)) do
-    if counter.metric == name then
-      known = true
-      if has_labels(counter.label, labels) then
-        sum = sum + counter.value
-      end
-    end
+  local own = metrics.user_name(name)
+  local families = self:samples(false)
+  if families[own] then
+    return metrics.sum(families, own, labels)
+  elseif not families[name:gsub("_%l+$", "")] and not families[name] then
+    families = self:samples(true)
   end
-  if not known and not gauges[name] then
-    error("there is no metric " .. name, 2)
-  end
-  return known and sum or self:inspect("metric", { name = name, labels = labels })
+  return metrics.sum(families, name, labels) or error("there is no metric " .. name, 2)
 end
 
 -- Makes the n-th allocation from now on fail (0: none), and `row` in all. which:

@@ -8,6 +8,7 @@ local options = require "tandem.config.options"
 local passive = require "tandem.health.passive"
 local registry = require "tandem.registry"
 local schema = require "tandem.config.schema"
+local tally = require "tandem.tally"
 local server_class = require("tandem.server").class
 local getmetatable, type = getmetatable, type
 
@@ -134,6 +135,9 @@ function try.run(req, raw, server, limits, key)
   local began = core.now()
   local res, err, detail
   if server then
+    if req:_goes_on(server.facts) then
+      tally.add(server.pool, "retries")
+    end
     res, err, detail = at_server(req, server, raw, limits)
   else
     res, err, detail = req:_try({ raw }, limits)

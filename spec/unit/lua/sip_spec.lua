@@ -367,16 +367,6 @@ describe("inspect", function()
     assert.same({ "up", "up", "ready", "sip:10.0.0.2", 2, 0, {} },
       { b.status, b.health, b.admin, b.uri, b.tier, b.held_for, b.holds })
     assert.equal("200", b.health_why)
-    local function metric(name, labels)
-      return inspect.metric { name = name, labels = labels }
-    end
-    assert.equal(2, metric "tandem_pool_active_tier")
-    assert.equal(1, metric("tandem_server_status", { server = "a", status = "drain" }))
-    assert.equal(0, metric("tandem_server_status", { server = "a", status = "up" }))
-    assert.equal(2, metric("tandem_server_status", { pool = "pbx" }))
-    assert.equal(0, metric("tandem_server_status", { pool = "other" }))
-    pool:server("b"):drain()
-    assert.equal(0, metric "tandem_pool_active_tier")
   end)
 
   it("shows the failback hold among the holds", function()

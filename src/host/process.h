@@ -1,0 +1,21 @@
+/*
+ * What the system says of this process, by the names that every Prometheus
+ * client uses. Only the control thread asks: it reads files of /proc.
+ */
+#ifndef HOST_PROCESS_H
+#define HOST_PROCESS_H
+
+#include <stdint.h>
+
+struct process_facts {
+	double cpu;       /* seconds of all threads, user and system */
+	int64_t resident; /* bytes */
+	int64_t virtual;  /* bytes */
+	int64_t fds, max_fds;
+	double started; /* seconds since 1970 */
+};
+
+/* Whatever cannot be read is 0. */
+void process_facts(struct process_facts *out_r);
+
+#endif

@@ -1,0 +1,17 @@
+/*
+ * The counters of a core as Lua values: for the script (core.metrics) and for
+ * the simulator. What they mean is in lua/tandem/control/catalog.lua.
+ */
+#ifndef LUA_METRICS_H
+#define LUA_METRICS_H
+
+#include <lua.h>
+#include "util/counters.h"
+
+/* Pushes a list of { name, labels, value }; labels as "a=x,b=y". [-0, +1, m] */
+void metrics_push_counters(lua_State *L, const struct counters *c);
+/* Pushes a list of { name =, labels =, sum = seconds, counts = { of each bucket
+ * alone, the last without a bound } }. [-0, +1, m] */
+void metrics_push_histograms(lua_State *L, const struct counters *c);
+
+#endif
