@@ -49,14 +49,11 @@ struct control {
 	struct service service;
 	struct stop stop;
 	struct watchdog watchdog;
-<<<<<<< HEAD
 	/* For scripts that end the program (host/ping.c); or NULL. */
 	void (*quit)(void *ctx, int code, struct str text);
 	void *quit_ctx;
-=======
 	wall_t taken_over;     /* the last reload that did; 0: none has */
 	bool rejected;         /* the last one was */
->>>>>>> 4e94db3 (metrics: everything that is counted, at /metrics)
 	char why[CONTROL_WHY]; /* the error, written when all is freed */
 };
 

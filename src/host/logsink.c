@@ -138,13 +138,13 @@ void logsink_set_level(struct logsink *s, enum log_level level)
 	atomic_store(&s->level, (int)level);
 }
 
-<<<<<<< HEAD
 void logsink_tap(struct logsink *s,
 		 void (*fn)(void *ctx, const struct log_event *e), void *ctx)
 {
 	s->tap = fn;
 	s->tap_ctx = ctx;
-=======
+}
+
 uint64_t logsink_lost(struct logsink *s)
 {
 	uint64_t lost;
@@ -153,7 +153,6 @@ uint64_t logsink_lost(struct logsink *s)
 	lost = s->lost;
 	pthread_mutex_unlock(&s->lock);
 	return lost;
->>>>>>> 4e94db3 (metrics: everything that is counted, at /metrics)
 }
 
 unsigned long logsink_warnings(const struct logsink *s)
