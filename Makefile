@@ -49,7 +49,7 @@ FUZZ            := fuzz_dns fuzz_frame fuzz_msg
 
 # ---- what it needs from Debian
 DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \
-		 libev-dev libc-ares-dev libssl-dev libmicrohttpd-dev lua-cjson
+		 libev-dev libc-ares-dev libssl-dev libmicrohttpd-dev lua-cjson lua-socket
 DEPS_run      := sip-tester lua5.4
 DEPS_test     := curl lua5.4 lua-busted lua-check luarocks clang-format sip-tester \
 		 sipsak openssl socat baresip-core dnsmasq-base tshark sngrep iproute2 git prometheus

@@ -10,8 +10,10 @@
 #include "host/args.h"
 #include "host/cli.h"
 #include "host/control.h"
+#include "host/files.h"
 #include "host/ping.h"
 #include "host/version.h"
+#include "lua/console.h"
 #include "util/list.h"
 
 struct command {
@@ -23,6 +25,8 @@ struct command {
 	int (*run)(const struct command *c, bool named, int argc, char **argv);
 	/* Of run and check. */
 	int (*start)(const struct cli *cli);
+	/* Of a command in Lua: it reads its arguments itself. */
+	const char *module;
 };
 
 static const struct version_build build = {
@@ -36,6 +40,8 @@ static const struct version_build build = {
 static int run_started(const struct command *c, bool named, int argc,
 		       char **argv);
 static int run_ping(const struct command *c, bool named, int argc, char **argv);
+static int run_module(const struct command *c, bool named, int argc,
+		      char **argv);
 
 static int start_run(const struct cli *cli)
 {
@@ -51,13 +57,16 @@ static int start_check(const struct cli *cli)
 static const struct command commands[] = {
     {"run", "tandem [run] [-c FILE | SERVER...] [-l ADDR]... [-L LEVEL]",
      "route calls, in the foreground, until TERM or INT", cli_run_options,
-     &cli_run_options_n, run_started, start_run},
+     &cli_run_options_n, run_started, start_run, NULL},
     {"check", "tandem check [-c FILE | SERVER...] [--dump] [--strict]",
      "load the script and say whether it is right: no ports, no network",
-     cli_check_options, &cli_check_options_n, run_started, start_check},
+     cli_check_options, &cli_check_options_n, run_started, start_check, NULL},
     {"ping", "tandem ping [--register | --invite] [-t SECONDS] URI",
      "ask a SIP server something; exit codes as of a Nagios plugin",
-     ping_options, &ping_options_n, run_ping, NULL},
+     ping_options, &ping_options_n, run_ping, NULL, NULL},
+    {"ctl", "tandem ctl [-s SOCKET] [-o FORMAT] VERB ...",
+     "ask the running proxy, or tell it what to do", NULL, NULL, run_module,
+     NULL, "tandem.command.ctl"},
 };
 
 static const struct command *find_command(const char *name)
@@ -83,6 +92,10 @@ static void print_options(const struct command *c)
 
 static int help_command(const struct command *c)
 {
+	char word[] = "--help", *argv[] = {word, NULL};
+
+	if (c->module)
+		return c->run(c, true, 1, argv);
 	print_usage(c, "Usage: ");
 	print_options(c);
 	return EXIT_FINE;
@@ -169,6 +182,21 @@ static int run_ping(const struct command *c, bool named, int argc, char **argv)
 	    ping_wants_help(p) ? help_command(c) : ping_run(p, TANDEM_LUADIR);
 	ping_free(&p);
 	return code;
+}
+
+static int run_module(const struct command *c, bool named, int argc,
+		      char **argv)
+{
+	char why[512];
+	struct files f;
+
+	(void)named;
+	if (files_find_lua(&f, getenv("TANDEM_LUA"), TANDEM_LUADIR, why,
+			   sizeof(why)) != 0) {
+		fprintf(stderr, "tandem: %s\n", why);
+		return EXIT_CONFIG;
+	}
+	return console_run(f.lua_dir, c->module, argc, argv, EXIT_FAILED);
 }
 
 /* Whoever starts us without standard streams shall not find the log in a socket

@@ -1,0 +1,115 @@
+-- Every path of the control API and every verb of `tandem ctl` is in its reference, and
+-- nothing is there that does not exist.
+local tree = require "support.tree"
+
+-- The first cells of the tables whose header begins so, with all of their row.
+local function rows(page, header)
+  local list, inside = {}, false
+  for _, line in ipairs(tree.lines(page)) do
+    if line:sub(1, #header) == header then
+      inside = true
+    elseif not line:find "^|" then
+      inside = false
+    elseif inside and not line:find "^|%-" then
+      list[#list + 1] = line
+    end
+  end
+  return list
+end
+
+local function sorted(list)
+  table.sort(list)
+  return table.concat(list, "\n")
+end
+
+describe("docs/reference/api.md", function()
+  it("has the paths there are", function()
+    local real, written = {}, {}
+    for _, name in ipairs(tree.files("lua/tandem/control/routes", "lua")) do
+      for method, path in tree.read(name):gmatch 'route%("(%u+)", "([^"]+)"' do
+        real[#real + 1] = method .. " " .. path
+      end
+    end
+    for _, row in ipairs(rows("docs/reference/api.md", "| path |")) do
+      written[#written + 1] = row:match "^| `(%u+ /[^`?]*)"
+    end
+    assert(#real > 5)
+    assert.equal(sorted(real), sorted(written))
+  end)
+
+  it("has the modules loaded that there are", function()
+    local real = {}
+    for _, name in ipairs(tree.files("lua/tandem/control/routes", "lua")) do
+      real[#real + 1] = name:match "([%w_]+)%.lua$"
+    end
+    local listed = tree.read "lua/tandem/control/api.lua":match "local modules = (%b{})"
+    local loaded = {}
+    for name in listed:gmatch '"([%w_]+)"' do
+      loaded[#loaded + 1] = name
+    end
+    assert.equal(sorted(real), sorted(loaded))
+  end)
+
+  it("has the members of pools and servers", function()
+    local text, wrong = {}, {}
+    for _, row in ipairs(rows("docs/reference/api.md", "| member |")) do
+      for name in row:match "^|[^|]*":gmatch "`([%w_]+)`" do
+        text[name] = true
+      end
+    end
+    local inspect = tree.read "lua/tandem/inspect.lua"
+    local shown = inspect:match "\n  return (%b{})\nend" .. inspect:match "local shown = (%b{})"
+    local n = 0
+    for name in shown:gmatch "[{ ,\n]([%w_]+) = " do
+      n = n + 1
+      if not text[name] and name ~= "since" then
+        wrong[#wrong + 1] = name
+      end
+    end
+    assert(n > 20)
+    assert.equal("", sorted(wrong))
+  end)
+end)
+
+describe("docs/reference/ctl.md", function()
+  local verbs = require "tandem.command.ctl.verbs"
+
+  it("has the verbs there are, with their options", function()
+    local real, written = {}, {}
+    for _, verb in ipairs(verbs.list) do
+      local names = {}
+      for _, option in ipairs(verb.options or {}) do
+        names[#names + 1] = "--" .. option.name
+      end
+      table.sort(names)
+      real[#real + 1] = verb.name .. (verb.args and " " .. verb.args or "") .. ": "
+        .. table.concat(names, " ")
+    end
+    for _, row in ipairs(rows("docs/reference/ctl.md", "| verb |")) do
+      local name, options = row:gsub("\\|", "\0"):match "^| `([^`]+)` |([^|]*)|"
+      local names = {}
+      for option in options:gmatch "`(%-%-[%w-]+)" do
+        names[#names + 1] = option
+      end
+      table.sort(names)
+      written[#written + 1] = name:gsub("\0", "|") .. ": " .. table.concat(names, " ")
+    end
+    assert(#real > 3)
+    assert.equal(sorted(real), sorted(written))
+  end)
+
+  it("can be read as help within 80 columns", function()
+    local command = require "tandem.command.ctl"
+    assert.is_function(command)
+    local args = require "tandem.command.ctl.args"
+    for _, verb in ipairs(verbs.list) do
+      for line in args.help(verb.options or {}):gmatch "[^\n]+" do
+        assert(#line <= 80, line)
+      end
+      for line in (verb.more or ""):gmatch "[^\n]+" do
+        assert(#line <= 80, line)
+      end
+      assert(#verb.summary <= 72, verb.summary)
+    end
+  end)
+end)
