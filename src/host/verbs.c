@@ -44,6 +44,8 @@ static void info(struct control *c, const struct str *arg, size_t n,
 	    LOGF_INT("descriptors", c->descriptors),
 	    LOGF_NUM("started", (double)c->started.us / 1e6),
 	    LOGF_NUM("now", (double)control_now().wall.us / 1e6),
+	    LOGF_BOOL("draining", atomic_load(&c->node->draining)),
+	    LOGF_BOOL("stopping", c->stop.begun),
 	    LOGF_BOOL("key_is_temporary", c->node->key_is_temporary),
 	};
 	char space[8192];
@@ -105,11 +107,42 @@ static void metrics(struct control *c, const struct str *arg, size_t n,
 	console_answer(call, buf_ok(&b), buf_str(&b));
 }
 
+/* Who did it over the API, for the log: "ctl (uid 1000)". */
+static void by_whom(char out[64], struct str who)
+{
+	snprintf(out, 64, "ctl (%.*s)", STR_FMT(who));
+}
+
+/* drain on|off WHO */
+static void drain(struct control *c, const struct str *arg, size_t n,
+		  struct console_call *call)
+{
+	char by[64];
+
+	(void)n;
+	by_whom(by, arg[1]);
+	if (stop_drain(c, str_eq(arg[0], STR("on")), by))
+		console_answer(call, true, STR(""));
+	else
+		console_answer(call, false, STR("the process is stopping"));
+}
+
+/* stop WHO: as TERM; once it is under way nothing more */
+static void stop(struct control *c, const struct str *arg, size_t n,
+		 struct console_call *call)
+{
+	char by[64];
+
+	(void)n;
+	by_whom(by, arg[0]);
+	if (!c->stop.begun)
+		stop_begin(c, by);
+	console_answer(call, true, STR(""));
+}
+
 static const struct verb verbs[] = {
-    {"ask", 2, ask},
-    {"dump", 0, dump},
-    {"info", 0, info},
-    {"metrics", 0, metrics},
+    {"ask", 2, ask},   {"drain", 2, drain},     {"dump", 0, dump},
+    {"info", 0, info}, {"metrics", 0, metrics}, {"stop", 1, stop},
 };
 
 void verbs_do(void *control, struct str name, const struct str *arg, size_t n,
