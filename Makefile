@@ -20,7 +20,7 @@ SRC_lua         := base box env limit load order oslib sched small strlib strmat
 		   console generation script script_apply script_ask script_life script_log \
 		   script_plan script_policy
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
-SRC_host        := args builtin cli version ping files keyfile logsink mailbox sock source \
+SRC_host        := args builtin cli version ping tester files keyfile logsink mailbox sock source \
 		   control startup reload review service stop watch watchdog certs verbs ask http http_sock \
 		   worker worker_life worker_listen upkeep statefile \
 		   process \

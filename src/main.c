@@ -12,6 +12,7 @@
 #include "host/control.h"
 #include "host/files.h"
 #include "host/ping.h"
+#include "host/tester.h"
 #include "host/version.h"
 #include "lua/console.h"
 #include "util/list.h"
@@ -25,9 +26,15 @@ struct command {
 	int (*run)(const struct command *c, bool named, int argc, char **argv);
 	/* Of run and check. */
 	int (*start)(const struct cli *cli);
-	/* Of a command in Lua: it reads its arguments itself. */
+	/* Of a command in Lua, which reads its arguments itself. */
 	const char *module;
 };
+
+/* For commands that read their own arguments. */
+static const struct args_option help_option[] = {
+    {'h', "help", NULL, "this text"},
+};
+static const size_t help_option_n = ARRAY_LEN(help_option);
 
 static const struct version_build build = {
     .version = TANDEM_VERSION,
@@ -40,8 +47,9 @@ static const struct version_build build = {
 static int run_started(const struct command *c, bool named, int argc,
 		       char **argv);
 static int run_ping(const struct command *c, bool named, int argc, char **argv);
-static int run_module(const struct command *c, bool named, int argc,
-		      char **argv);
+static int run_lua(const struct command *c, bool named, int argc, char **argv);
+static int run_tests(const struct command *c, bool named, int argc,
+		     char **argv);
 
 static int start_run(const struct cli *cli)
 {
@@ -65,8 +73,14 @@ static const struct command commands[] = {
      "ask a SIP server something; exit codes as of a Nagios plugin",
      ping_options, &ping_options_n, run_ping, NULL, NULL},
     {"ctl", "tandem ctl [-s SOCKET] [-o FORMAT] VERB ...",
-     "ask the running proxy, or tell it what to do", NULL, NULL, run_module,
-     NULL, "tandem.command.ctl"},
+     "ask the running proxy, or tell it what to do", NULL, NULL, run_lua, NULL,
+     "tandem.command.ctl"},
+    {"init", "tandem init DIR",
+     "begin a policy: a script, its spec, and settings for the tools",
+     help_option, &help_option_n, run_lua, NULL, "tandem.command.init"},
+    {"test", "tandem test [ARGUMENTS of busted]",
+     "run the specs of a policy, in this folder", help_option, &help_option_n,
+     run_tests, NULL, NULL},
 };
 
 static const struct command *find_command(const char *name)
@@ -84,9 +98,9 @@ static void print_usage(const struct command *c, const char *before)
 	printf("%s%s\n      %s\n", before, c->usage, c->summary);
 }
 
-static void print_options(const struct command *c)
+static void print_options(const struct command *c, const char *title)
 {
-	puts("\nOptions:");
+	puts(title);
 	args_help(c->options, *c->n_options);
 }
 
@@ -94,10 +108,10 @@ static int help_command(const struct command *c)
 {
 	char word[] = "--help", *argv[] = {word, NULL};
 
-	if (c->module)
+	if (c->module && !c->options)
 		return c->run(c, true, 1, argv);
 	print_usage(c, "Usage: ");
-	print_options(c);
+	print_options(c, "\nOptions:");
 	return EXIT_FINE;
 }
 
@@ -105,10 +119,10 @@ static int help_all(void)
 {
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		print_usage(&commands[i], i ? "" : "Usage: ");
-	print_options(&commands[0]);
+	print_options(&commands[0], "\nOptions of run:");
 	puts("\n'tandem COMMAND --help' says more about a command. A SERVER is "
-	     "a "
-	     "SIP URI; of\nseveral the first that works takes the calls.");
+	     "a\n"
+	     "SIP URI; of several the first that works takes the calls.");
 	return EXIT_FINE;
 }
 
@@ -184,19 +198,45 @@ static int run_ping(const struct command *c, bool named, int argc, char **argv)
 	return code;
 }
 
-static int run_module(const struct command *c, bool named, int argc,
-		      char **argv)
+static bool wants_help(int argc, char **argv)
+{
+	return argc &&
+	       (strcmp(argv[0], "-h") == 0 || strcmp(argv[0], "--help") == 0);
+}
+
+/* Where our Lua files are; false after saying that they are not. */
+static bool find_lua(struct files *f)
 {
 	char why[512];
+
+	if (files_find_lua(f, getenv("TANDEM_LUA"), TANDEM_LUADIR, why,
+			   sizeof(why)) == 0)
+		return true;
+	fprintf(stderr, "tandem: %s\n", why);
+	return false;
+}
+
+static int run_lua(const struct command *c, bool named, int argc, char **argv)
+{
 	struct files f;
 
 	(void)named;
-	if (files_find_lua(&f, getenv("TANDEM_LUA"), TANDEM_LUADIR, why,
-			   sizeof(why)) != 0) {
-		fprintf(stderr, "tandem: %s\n", why);
-		return EXIT_CONFIG;
-	}
-	return console_run(f.lua_dir, c->module, argc, argv, EXIT_FAILED);
+	if (c->options && wants_help(argc, argv))
+		return help_command(c);
+	return find_lua(&f)
+		   ? console_run(f.lua_dir, c->module, argc, argv, EXIT_FAILED)
+		   : EXIT_CONFIG;
+}
+
+static int run_tests(const struct command *c, bool named, int argc, char **argv)
+{
+	struct files f;
+
+	(void)named;
+	if (wants_help(argc, argv))
+		return help_command(c);
+	return find_lua(&f) ? tester_run(f.lua_dir, TANDEM_LIBDIR, argc, argv)
+			    : EXIT_CONFIG;
 }
 
 /* Whoever starts us without standard streams shall not find the log in a socket

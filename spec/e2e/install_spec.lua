@@ -30,6 +30,10 @@ describe("make install", function()
     ok, output = elsewhere "root/usr/local/bin/tandem check -c route.lua"
     assert.equal("OK\n", output)
     assert(ok)
+    assert(elsewhere "root/usr/local/bin/tandem init policy")
+    ok, output = elsewhere "sh -c 'cd policy && ../root/usr/local/bin/tandem test'"
+    assert(ok, output)
+    assert.truthy(output:find("4 successes", 1, true), output)
   end)
 end)
 

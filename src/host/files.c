@@ -177,11 +177,16 @@ struct loader files_loader(struct files *f)
 
 /* ---- finding the directories ---- */
 
-static bool holds_tandem(const char *dir)
+static bool holds(const char *dir, const char *name)
 {
 	char path[FILES_PATH];
 
-	return join(path, dir, "tandem/init.lua") && access(path, R_OK) == 0;
+	return join(path, dir, name) && access(path, R_OK) == 0;
+}
+
+static bool holds_tandem(const char *dir)
+{
+	return holds(dir, "tandem/init.lua");
 }
 
 /* Cuts the last component off; "" stays for a name without directory. */
@@ -194,10 +199,10 @@ static void cut_name(char *path)
 	*(slash ? slash : path) = '\0';
 }
 
-static bool find_beside(char out[FILES_PATH])
+/* The first of n places beside the executable that holds `name`. */
+static bool find_beside(const char *const *places, size_t n_places,
+			const char *name, char out[FILES_PATH])
 {
-	static const char *const places[] = {"../lua", "../../lua",
-					     "../share/tandem/lua"};
 	char exe[FILES_PATH], real[FILES_PATH];
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 
@@ -205,18 +210,33 @@ static bool find_beside(char out[FILES_PATH])
 		return false;
 	exe[n] = '\0';
 	cut_name(exe);
-	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-		if (!join(real, exe, places[i]) || !holds_tandem(real))
+	for (size_t i = 0; i < n_places; i++) {
+		if (!join(real, exe, places[i]) || !holds(real, name))
 			continue;
 		return realpath(real, out) != NULL;
 	}
 	return false;
 }
 
+static bool find_lua_beside(char out[FILES_PATH])
+{
+	static const char *const places[] = {"../lua", "../../lua",
+					     "../share/tandem/lua"};
+
+	return find_beside(places, ARRAY_LEN(places), "tandem/init.lua", out);
+}
+
+bool files_find_lib(char out[FILES_PATH])
+{
+	static const char *const places[] = {"lua", "../lib/tandem/lua"};
+
+	return find_beside(places, ARRAY_LEN(places), "tandem/simcore.so", out);
+}
+
 int files_find_lua(struct files *f, const char *lua_dir, const char *fallback,
 		   char *why, size_t n)
 {
-	if (!lua_dir && find_beside(f->lua_dir))
+	if (!lua_dir && find_lua_beside(f->lua_dir))
 		return 0;
 	if (!lua_dir)
 		lua_dir = fallback;

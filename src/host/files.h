@@ -29,6 +29,9 @@ int files_find_lua(struct files *f, const char *lua_dir, const char *fallback,
 int files_init_text(struct files *f, const char *name, const char *text,
 		    const char *lua_dir, const char *fallback, char *why,
 		    size_t n);
+/* Where the Lua module in C is, if it is beside the executable: the directory
+ * that holds tandem/simcore.so. */
+bool files_find_lib(char out[FILES_PATH]);
 /* The path of a file that is named in the script: meant from its directory. */
 bool files_find(const struct files *f, const char *name, char out[FILES_PATH]);
 /* Borrows `f`. */
