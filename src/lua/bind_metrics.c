@@ -102,8 +102,7 @@ void metrics_push_histograms(lua_State *L, const struct counters *c)
 	}
 }
 
-/* { upper bound in seconds, ... } */
-static void push_bounds(lua_State *L)
+void metrics_push_bounds(lua_State *L)
 {
 	lua_createtable(L, HISTOGRAM_BUCKETS, 0);
 	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
@@ -144,7 +143,7 @@ static int l_metrics(lua_State *L)
 	lua_setfield(L, -2, "counters");
 	metrics_push_histograms(L, c);
 	lua_setfield(L, -2, "histograms");
-	push_bounds(L);
+	metrics_push_bounds(L);
 	lua_setfield(L, -2, "bounds");
 	counters_push(L, s);
 	lua_setfield(L, -2, "user");

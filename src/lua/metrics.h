@@ -13,5 +13,8 @@ void metrics_push_counters(lua_State *L, const struct counters *c);
 /* Pushes a list of { name =, labels =, sum = seconds, counts = { of each bucket
  * alone, the last without a bound } }. [-0, +1, m] */
 void metrics_push_histograms(lua_State *L, const struct counters *c);
+/* Pushes the list of the bounds of all buckets but the last, in seconds.
+ * [-0, +1, m] */
+void metrics_push_bounds(lua_State *L);
 
 #endif

@@ -360,6 +360,8 @@ static int l_counters(lua_State *L)
 		lua_setfield(L, -2, "counters");
 		metrics_push_histograms(L, cs);
 		lua_setfield(L, -2, "histograms");
+		metrics_push_bounds(L);
+		lua_setfield(L, -2, "bounds");
 		push_user_counters(L, sim_node_script(s, node, w));
 		lua_setfield(L, -2, "user");
 		lua_rawseti(L, -2, (lua_Integer)w + 1);

@@ -40,12 +40,14 @@ static bool is_icmp(enum cause cause)
 static void on_icmp(struct proxy *p, struct client *c,
 		    const struct flow_event *e, struct now now)
 {
+	bool icmp = is_icmp(e->cause); /* else it did not even leave */
+
 	if (!c || !addr_ip_eq(&c->hop.addr, &e->peer.addr) ||
-	    (c->invite && c->got_1xx && is_icmp(e->cause))) {
-		count(p->c.counters, CNT_ICMP_STRAY);
+	    (c->invite && c->got_1xx && icmp)) {
+		count(p->c.counters, icmp ? CNT_ICMP_STRAY : CNT_SEND_ERROR);
 		return;
 	}
-	count(p->c.counters, CNT_ICMP_MATCHED);
+	count(p->c.counters, icmp ? CNT_ICMP_MATCHED : CNT_SEND_ERROR);
 	client_on_error(c, e->cause, now);
 }
 

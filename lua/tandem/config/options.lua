@@ -491,7 +491,8 @@ options.labels = schema.custom(function(given)
   end
   local out = {}
   for name, value in pairs(given) do
-    if type(name) ~= "string" or not name:find "^[%l_][%l%d_]*$" then
+    if type(name) ~= "string" or not name:find "^[%l_][%l%d_]*$" or name:find "^__"
+      or name == "le" or name == "quantile" then -- which Prometheus keeps for itself
       return false, ("'%s' is no label name"):format(name)
     elseif type(value) ~= "string" then
       return false, ("%s: a string expected, got %s"):format(name, type(value))

@@ -17,8 +17,10 @@ metrics.content_type = "text/plain; version=0.0.4; charset=utf-8"
 ---@param text string
 ---@return string
 local function clean(text)
-  if not utf8.len(text) then
-    text = text:gsub("[\x80-\xff]", "\u{FFFD}")
+  local length, bad = utf8.len(text)
+  while not length do
+    text = text:sub(1, bad - 1) .. "\u{FFFD}" .. text:sub(bad + 1)
+    length, bad = utf8.len(text, bad + 3)
   end
   return (text:gsub("[%z\1-\9\11-\31\127]", "\u{FFFD}"))
 end
