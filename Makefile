@@ -52,7 +52,8 @@ DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \
 		 libev-dev libc-ares-dev libssl-dev libmicrohttpd-dev lua-cjson lua-socket
 DEPS_run      := sip-tester lua5.4
 DEPS_test     := curl lua5.4 lua-busted lua-check luarocks clang-format sip-tester \
-		 sipsak openssl socat baresip-core dnsmasq-base tshark sngrep iproute2 git prometheus
+		 sipsak openssl socat baresip-core dnsmasq-base tshark sngrep iproute2 git prometheus \
+		 chromium chromium-driver fonts-dejavu-core
 DEPS_fuzz     := clang libclang-rt-14-dev
 DEPS_coverage := gcovr
 DEPS_bench    := sip-tester iproute2 kamailio kamailio-lua-modules
@@ -231,7 +232,7 @@ install: all install-lua ## PREFIX=/usr/local, DESTDIR, BINDIR, LUADIR, LIBDIR
 	install -Dm755 build/tandem $(DESTDIR)$(BINDIR)/tandem
 install-lua: build/lua/tandem/simcore.so
 	install -Dm755 $< $(DESTDIR)$(LIBDIR)/tandem/simcore.so
-	cd lua && find tandem -name '*.lua' \
+	cd lua && find tandem '(' -name '*.lua' -o -name '*.html' ')' \
 		-exec install -Dm644 '{}' '$(DESTDIR)$(LUADIR)/{}' ';'
 
 deps: build/.deps-build build/.deps-test ## Debian packages to build and test (fuzz, coverage: their own)

@@ -6,6 +6,7 @@ local declare = require "tandem.config.declare"
 local events = require "tandem.events"
 local fork = require "tandem.verbs.fork"
 local _ = require "tandem.inspect" -- for the host: nothing can be loaded later
+local _ = require "tandem.glance"
 local life = require "tandem.life"
 local link = require "tandem.link"
 local listen = require "tandem.config.listen"

@@ -1,0 +1,108 @@
+-- The live page at / and what it asks for every second. Any number of people may look:
+-- the workers are asked twice a second at most.
+local host = require "tandem.control.host"
+local assert, io, ipairs, package, pairs = assert, io, ipairs, package, pairs
+
+local _ENV = nil
+
+local fresh = 0.5 -- seconds: this old may be what another reader was told
+local tolerable = 1 -- and this old while the next is being made
+
+local function read(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read "a"
+  if file then
+    file:close()
+  end
+  return text
+end
+
+-- The file beside the modules.
+local function beside(name)
+  local path = assert(package.searchpath("tandem.control.api", package.path))
+  path = path:gsub("api%.lua$", name)
+  return assert(read(path), "cannot read " .. path)
+end
+
+local machine = (read "/proc/sys/kernel/hostname" or ""):match "%S+"
+
+local function empty(list)
+  for _, pool in ipairs(list) do
+    pool.servers = {}
+  end
+  return list
+end
+
+-- All servers in their pools, asked for piece by piece.
+local function pools()
+  local list, from = nil, 1
+  repeat
+    local glance, why = host.ask("glance", { from = from })
+    if not glance then
+      return nil, why
+    end
+    list = list or empty(glance.pools)
+    for _, server in ipairs(glance.servers) do
+      local pool = list[server.pool]
+      if pool then -- no reload in between
+        server.pool = nil
+        pool.servers[#pool.servers + 1] = server
+      end
+    end
+    from = glance.next
+  until not from
+  return list
+end
+
+-- The numbers that every worker has for itself, added up.
+local function sum(what)
+  local answers, why = host.ask_all(what)
+  if not answers then
+    return nil, why
+  end
+  local total = {}
+  for _, answer in ipairs(answers) do
+    for name, value in pairs(answer) do
+      total[name] = (total[name] or 0) + value
+    end
+  end
+  return total
+end
+
+local function look()
+  local shown = host.info()
+  shown.host = machine
+  for _, part in ipairs { { "pools", pools }, { "load", sum }, { "totals", sum } } do
+    local name, ask = part[1], part[2]
+    local value, why = ask(name)
+    if not value then
+      return nil, why
+    end
+    shown[name] = value
+  end
+  return shown
+end
+
+local last, is_looking = nil, false
+
+local function page()
+  local now = host.info().now
+  local age = last and now - last.now
+  if age and age >= 0 and age < (is_looking and tolerable or fresh) then
+    return last
+  end
+  is_looking = true
+  local shown, why = look()
+  is_looking = false
+  last = shown or last
+  return shown, why
+end
+
+return function(route, api)
+  local html = beside "page.html"
+
+  route("GET", "/", "read", function()
+    return api.text("text/html; charset=utf-8", html)
+  end)
+  route("GET", "/v1/page", "read", page)
+end
