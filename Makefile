@@ -21,6 +21,7 @@ SRC_lua         := base box env limit load order oslib sched small strlib strmat
 		   script_plan script_policy
 # src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
 SRC_host        := args builtin cli version ping tester files keyfile logsink mailbox sock source \
+		   notifier observe program transitions \
 		   control startup reload review service stop watch watchdog certs verbs ask http http_sock \
 		   worker worker_life worker_listen upkeep statefile \
 		   process \
@@ -43,7 +44,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test
 		   flows_test frame_test listener_test load_test members_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test client_stream_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
-		   host_test service_test statefile_test udp_test stream_test dns_test certs tls_test \
+		   host_test service_test statefile_test transitions_test udp_test stream_test dns_test certs tls_test \
 		   console_test vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
 FUZZ            := fuzz_dns fuzz_frame fuzz_msg
 

@@ -42,6 +42,10 @@ local sip = {
 function sip.settings(opts)
   declare.loading "sip.settings"
   opts = declare.check("sip.settings", options.settings, opts)
+  local wrong = opts.notify and core.check_program(opts.notify.program)
+  if wrong then
+    misuse("sip.settings: notify: %s", wrong)
+  end
   declare.once "sip.settings"
   declare.settings(opts)
 end

@@ -1,5 +1,6 @@
--- What a service manager hears of us: systemd's notification protocol, at a socket that
--- a spec reads.
+-- sip.settings { notify = }: a program is run for each transition, and no call waits for it.
+local cjson = require "cjson"
+local http = require "support.http"
 local process = require "support.process"
 local proxy = require "support.proxy"
 local sh = require "support.sh"
@@ -8,137 +9,215 @@ local sipp = require "support.sipp"
 local source = [[
 local sip = require "tandem"
 sip.listen { "udp:127.0.0.1:%{port}" }
+sip.settings { notify = %{notify} }
 local pbx = sip.pool("pbx", {
-  servers = {
-    { name = "a", uri = "sip:127.0.0.1:%{server}" },
-    { name = "b", uri = "sip:127.0.0.1:%{server}" },
-  },
-  check = false,
+  servers = { { name = "a", uri = "sip:127.0.0.1:%{a}" }, { name = "b", uri = "sip:127.0.0.1:%{b}" } },
+  check = { interval = 0.5, timeout = 0.4, fall = 2, rise = 1 }, failback = { hold = 0 },
 })
-sip.on("start", function() pbx:server "b":maint() end)
-sip.route(function(req) return req:relay(pbx, { timeout = 60 }) end)
+sip.route(function(req)
+  if not req:relay(pbx) then return req:reply(500) end
+end)
+-- as many transitions as wanted
+sip.on("server.admin", function() end)
+sip.on("start", function()
+  local orders = %{orders}
+  for i = 1, orders do
+    if i % 2 == 1 then pbx:server("b"):drain() else pbx:server("b"):ready() end
+  end
+end)
 ]]
 
-describe("a service manager", function()
+-- Keeps what it is given, and says how it was started.
+local keep = [[
+#!/bin/sh
+dir=$(dirname "$0")
+{
+  cat
+  echo "$TANDEM_EVENT|$TANDEM_POOL|$TANDEM_SERVER|$TANDEM_TO"
+} >"$dir/new.$$"
+ls -l /proc/$$/fd | grep -c -- '->' >"$dir/fds.$$"
+ps -o pgid= -p $$ | tr -d ' ' >"$dir/pgid.$$"
+mv "$dir/new.$$" "$dir/told.$$"
+]]
+
+describe("notify", function()
+  local port, a, b, tandem, ctl
+
+  before_each(function()
+    port, a, b = process.ports(3)
+    ctl = process.path "ctl.sock"
+  end)
   after_each(process.clean)
 
-  local port, server, manager, name
+  local function program(text, name)
+    local path = process.write(name or "page", text)
+    sh.run("chmod +x " .. path)
+    return path
+  end
 
-  local function listen(kind)
-    local _, here = sh.run "pwd"
-    port, server = process.ports(2)
-    if kind == "abstract" then
-      name = ("@tandem-spec-%d"):format(port)
-      manager = process.start { name = "manager",
-        argv = { "socat", "-u", "ABSTRACT-RECV:" .. name:sub(2), "STDOUT" } }
-    else
-      name = here:gsub("\n", "") .. "/" .. process.path "notify"
-      manager = process.start { name = "manager",
-        argv = { "socat", "-u", "UNIX-RECV:" .. name, "STDOUT" } }
+  local function settings(notify, orders)
+    return { port = port, a = a, b = b, notify = notify, orders = orders or 0 }
+  end
+
+  local function start(notify, orders)
+    tandem = proxy.start { source = source, level = "info", values = settings(notify, orders),
+      args = { "--ctl", ctl } }
+  end
+
+  -- What was told: JSON and environment, in the order of the process ids.
+  local function told()
+    local list = {}
+    for _, path in ipairs(sh.lines("ls -tr " .. process.path "told.* 2>/dev/null") or {}) do
+      local json, env = (process.read(path) or ""):match "^(.-)\n([^\n]*)\n$"
+      list[#list + 1] = json and { json = cjson.decode(json), env = env,
+        pid = path:match "%d+$" } or nil
     end
-    assert.truthy(process.eventually(5, function()
-      return process.read("/proc/net/unix"):find(name, 1, true)
+    return list
+  end
+
+  local function find(event, to)
+    for _, one in ipairs(told()) do
+      if one.json.event == event and one.json.to == to then
+        return one
+      end
+    end
+  end
+
+  local function wait_for(event, to)
+    return assert(process.eventually(8, function() return find(event, to) end),
+      "nobody was told of " .. event .. " " .. to)
+  end
+
+  local function metric(result)
+    local _, text = http.ask(ctl, "/metrics")
+    return tonumber(text:match('tandem_notify_total{result="' .. result .. '"} (%d+)'))
+  end
+
+  it("tells of a server that dies and of the pool that is down with it", function()
+    program(keep)
+    local one = sipp.server("answer", { name = "a", port = a, values = { ring = 0 } })
+    start '"page"' -- beside the script
+    wait_for("server.health", "down") -- b was never there
+    one:kill()
+    assert.truthy(process.eventually(8, function()
+      return find("pool.state", "down") or find("pool.tier", "0")
     end))
-  end
-
-  local function start(env)
-    return proxy.start { source = source, values = { port = port, server = server },
-      env = ("NOTIFY_SOCKET=%s %s"):format(name, env or "") }
-  end
-
-  local function said(line)
-    local n = 0
-    for text in manager:output():gmatch "[^\n]+" do
-      n = n + (text:find(line) and 1 or 0)
+    local health, seen = nil, {}
+    for _, event in ipairs(told()) do
+      local j = event.json
+      seen[j.event .. " " .. tostring(j.server) .. " " .. j.to] = true
+      health = j.server == "a" and j.to == "down" and event or health
     end
-    return n
-  end
-
-  local function hears(line, n)
-    return assert.truthy(process.eventually(10, function()
-      return said(line) >= (n or 1)
-    end), line)
-  end
-
-  for _, kind in ipairs { "path", "abstract" } do
-    it("at a socket with a" .. (kind == "path" and " " or "n ") .. kind
-      .. " name hears that we are ready, and how it goes", function()
-      listen(kind)
-      start()
-      hears "^READY=1$"
-      hears "^STATUS=1 pool, 1/2 servers up, 0 calls$"
-      assert.equal(0, said "WATCHDOG")
-    end)
-  end
-
-  it("hears a sign of life in time, if it wants to", function()
-    listen()
-    start "WATCHDOG_USEC=1000000"
-    hears("^WATCHDOG=1$", 4)
+    assert.is_true(seen["server.health a up"])
+    assert.is_nil(seen["server.health a falling"])
+    assert.is_nil(seen["server.health a unknown"])
+    assert.equal("server.health|pbx|a|down", health.env)
+    assert.equal("warn", health.json.level)
+    assert.equal("2/2", health.json.checks)
+    assert.equal("0/2", health.json.left)
+    assert.is_nil(health.json.skipped)
+    assert.equal("0", (process.read(process.path("pgid." .. health.pid)):gsub("%s", ""):gsub(
+      "^" .. health.pid .. "$", "0"))) -- a group of its own
+    -- standard input and output, the script that is read, and what looks at it
+    assert(tonumber(process.read(process.path("fds." .. health.pid))) <= 5)
+    assert.truthy(process.eventually(3, function() return metric "ok" == #told() end))
+    assert.equal(0, metric "failed")
   end)
 
-  it("hears none that is meant for another process", function()
-    listen()
-    start "WATCHDOG_USEC=400000 WATCHDOG_PID=1"
-    hears "^STATUS="
-    assert.equal(0, said "WATCHDOG")
-  end)
-
-  it("hears none while a worker hangs", function()
-    listen()
-    local _, here = sh.run "pwd"
-    local tandem = proxy.start {
-      source = source, values = { port = port, server = server }, binary = "build/tandem",
-      env = ("NOTIFY_SOCKET=%s WATCHDOG_USEC=400000 LD_PRELOAD=%s/build/hang.so")
-        :format(name, here:gsub("\n", "")),
-    }
-    hears("^WATCHDOG=1$", 2)
-    process.send(port, "X-Hang: 3")
-    process.sleep(0.4)
-    local before = said "^WATCHDOG=1$"
-    tandem:signal "USR1" -- which shows that the control thread runs
-    process.sleep(1.5)
-    assert.equal(before, said "^WATCHDOG=1$")
-    hears("^WATCHDOG=1$", before + 2)
-  end)
-
-  it("hears of a reload from its begin to its end, also when it failed", function()
-    listen()
-    local tandem = start()
-    hears "^READY=1$"
-    tandem:signal "HUP"
-    hears "^RELOADING=1$"
-    hears "^MONOTONIC_USEC=%d+$"
-    hears("^READY=1$", 2)
-    process.write("proxy.lua", "nonsense")
-    tandem:signal "HUP"
-    hears("^RELOADING=1$", 2)
-    hears("^READY=1$", 3)
-    assert.equal(1, #tandem:logged "config.rejected")
-  end)
-
-  it("hears that we stop, and how long that may take", function()
-    listen()
-    local tandem = start()
-    sipp.server("ring", { port = server })
-    local caller = sipp.start("call", { proxy = "127.0.0.1:" .. port, values = { hold = 0 } })
-    assert.truthy(process.eventually(5, function() return caller:message "180 INVITE" end))
-    tandem:signal "TERM"
-    hears "^STOPPING=1$"
-    hears "^EXTEND_TIMEOUT_USEC=45000000$"
-    hears "^STATUS=Draining: 1 open request, 0 calls up, %d+ s left$"
+  it("does not delay a call when the program hangs, and ends it", function()
+    program "#!/bin/sh\necho I wait\nsleep 1000 & wait\n"
+    sipp.server("answer", { name = "a", port = a, values = { ring = 0 } })
+    start '{ program = "page", timeout = 1 }'
+    tandem:wait_logged("server.health", { server = "a", to = "up" })
+    local calls = sipp.call("call", { proxy = "127.0.0.1:" .. port, values = { hold = 0 },
+      calls = 100, rate = 100 })
+    for _, seconds in ipairs(calls:delays("INVITE", "200 INVITE")) do
+      assert(seconds < 0.5, seconds)
+    end
+    local failed = tandem:wait_logged("notify.failed", nil, 5)
+    assert.same({ "timeout", "I wait", "server.health" },
+      { failed.reason, failed.error, failed.about })
+    assert.truthy(process.eventually(5, function() return metric "timeout" >= 1 end))
+    local function sleeping()
+      return select(2, sh.run("pgrep -f '[s]leep 1000' | wc -l")):match "%d+"
+    end
     tandem:signal "TERM"
     assert.equal(0, tandem:wait())
-    assert.equal(1, said "^STOPPING=1$")
+    assert.equal("0", sleeping())
   end)
 
-  it("that does not read is not waited for", function()
-    listen()
-    sh.run("kill -s STOP " .. manager:pid())
-    local tandem = start "WATCHDOG_USEC=20000"
-    process.sleep(2)
-    tandem:signal "USR1"
-    tandem:wait_logged "stats"
-    sh.run("kill -s CONT " .. manager:pid())
+  it("leaves out what is too much, and says how much", function()
+    program(keep)
+    start('{ program = "page", per_minute = 5 }', 40)
+    assert.truthy(process.eventually(5, function() return #told() >= 5 end))
+    assert.truthy(process.eventually(3, function() return metric "skipped" >= 35 end))
+    assert.equal(5, metric "ok")
+    assert.same({}, tandem:logged "notify.failed")
+  end)
+
+  it("says what went wrong with it", function()
+    program "#!/bin/sh\necho no mail today >&2\nexit 3\n"
+    start('"page"', 4)
+    local failed = tandem:wait_logged "notify.failed"
+    assert.same({ "exit", 3, "no mail today" }, { failed.reason, failed.status, failed.error })
+    assert.matches("^server%.", failed.about)
+    assert.truthy(process.eventually(5, function() return metric "failed" >= 4 end))
+    assert.equal(1, #tandem:logged "notify.failed")
+    -- gone while it runs
+    os.remove(process.path "page")
+    process.eventually(3, function() return find("pool.state", "down") end)
+    assert.equal(0, metric "ok")
+  end)
+
+  it("is another one after a reload, or none", function()
+    program(keep)
+    program("#!/bin/sh\nexec touch $(dirname $0)/other\n", "other-page")
+    start '"page"'
+    local function reload(notify)
+      local before = #tandem:logged "reload"
+      process.write("proxy.lua", process.fill(source, settings(notify)))
+      tandem:signal "HUP"
+      assert.truthy(process.eventually(5, function()
+        return #tandem:logged "reload" > before or tandem:logged("config.rejected")[1]
+      end))
+    end
+    reload '"other-page"'
+    assert.truthy(process.eventually(3, function()
+      return process.read(process.path "other")
+    end))
+    -- what cannot be run is refused, and the one before goes on
+    reload '"/etc/hostname"'
+    assert.matches("proxy.lua:3: sip.settings: notify: /etc/hostname cannot be run",
+      tandem:wait_logged("config.rejected").reason, 1, true)
+    os.remove(process.path "other")
+    assert.truthy(process.eventually(3, function() -- of the rejection itself
+      return process.read(process.path "other")
+    end))
+    assert.is_nil(find("config.rejected"))
+  end)
+
+  it("tells what has just happened when the process ends", function()
+    program("#!/bin/sh\nsleep 0.3\n" .. keep:gsub("^[^\n]*\n", ""))
+    start('"page"', 3)
+    tandem:signal "INT"
+    assert.equal(0, tandem:wait())
+    assert(#told() >= 3, #told())
+  end)
+
+  it("has to be a program, for check, run and a reload", function()
+    for path, wrong in pairs {
+      ["nothing"] = "nothing: No such file or directory",
+      ["/tmp"] = "/tmp is not a file",
+      ["/etc/hostname"] = "/etc/hostname cannot be run: Permission denied",
+    } do
+      local script = process.write("wrong.lua", process.fill(source, settings(("%q"):format(path))))
+      for _, command in ipairs { "check", "run" } do
+        local _, output, status = sh.run(("timeout 10 %s/tandem %s --lua-dir lua -c %s")
+          :format(os.getenv "BUILD" or "build/san", command, script))
+        assert.equal(2, status)
+        assert.matches("wrong.lua:3: sip.settings: notify: ", output, 1, true)
+        assert.matches(wrong, output, 1, true)
+      end
+    end
   end)
 end)

@@ -168,6 +168,7 @@ static int serve(struct control *c)
 	    (code = startup_run_workers(c)) != EXIT_FINE)
 		return code;
 	watch_signals(c);
+	control_set_notify(c);
 	c->started = control_now().wall;
 	startup_log(c);
 	service_say(&c->service, "READY=1");
@@ -184,6 +185,7 @@ int control_end(struct control *c, int code)
 	reload_free(c);
 	close_api(c);
 	stop_free(c);
+	observe_free(c);
 	watchdog_free(c);
 	service_close(&c->service);
 	watch_free(&c->watch);
@@ -195,7 +197,9 @@ int control_end(struct control *c, int code)
 	node_free(&c->node);
 	if (c->loop)
 		ev_loop_destroy(c->loop);
+	notifier_free(&c->notifier); /* what has just changed is told yet */
 	logsink_free(&c->log);
+	transitions_free(&c->transitions);
 	if (code != EXIT_FINE)
 		fprintf(stderr, "tandem: %s\n", c->why);
 	free(c);

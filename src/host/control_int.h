@@ -12,6 +12,8 @@
 #include "host/control.h"
 #include "host/files.h"
 #include "host/http.h"
+#include "host/notifier.h"
+#include "host/observe.h"
 #include "host/reload.h"
 #include "host/service.h"
 #include "host/stop.h"
@@ -29,6 +31,9 @@ struct control {
 	const struct control_conf *conf;
 	struct files files;
 	struct logsink *log;
+	struct transitions *transitions;
+	struct notifier *notifier;
+	struct observe observe;
 	struct node *node;
 	unsigned workers;
 	struct generation loaded; /* until it is the workers' */
@@ -75,8 +80,11 @@ void startup_log(struct control *c); /* says that it runs */
 /* What every script is loaded with; in any thread. */
 void control_script_conf(void *ctx, unsigned i, struct script_conf *out_r);
 struct now control_now(void);
-/* The log level of the command line, else that of the present script. */
+/* The log level that an operator has set for now, else that of the command
+ * line, else that of the present script. */
 void control_set_level(struct control *c);
+/* The present script says who is paged. */
+void control_set_notify(struct control *c);
 /* Ends the first n workers and waits for them. */
 void control_stop_workers(struct control *c, unsigned n);
 

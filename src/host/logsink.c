@@ -133,6 +133,11 @@ void logsink_write(struct logsink *s, const struct log_event *e)
 	pthread_mutex_unlock(&s->lock);
 }
 
+enum log_level logsink_level(struct logsink *s)
+{
+	return (enum log_level)atomic_load(&s->level);
+}
+
 void logsink_set_level(struct logsink *s, enum log_level level)
 {
 	atomic_store(&s->level, (int)level);

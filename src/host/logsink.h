@@ -16,6 +16,7 @@ struct logsink;
 struct logsink *logsink_new(int fd, bool json, enum log_level level);
 /* Writes what is left, for one second at most. */
 void logsink_free(struct logsink **s);
+enum log_level logsink_level(struct logsink *s);
 void logsink_set_level(struct logsink *s, enum log_level level);
 /* From now on `fn` hears of every event, written or not, in the thread that
  * logs it; it must not log. Before other threads log. */

@@ -126,6 +126,7 @@ static int switch_over(struct control *c, struct reload *r)
 		c->rejected = false;
 		c->plan = script_plan(scripts[0]->present);
 		control_set_level(c);
+		control_set_notify(c);
 		use_certs(c, r);
 		watch_data(c);
 	}

@@ -226,7 +226,6 @@ static void verb_log(void *ctx, const struct log_event *e)
 static void verb_mirror(void *ctx, const struct addr *collector,
 			struct str packet)
 {
-	enum { HEP_PORT = 9060 };
 	struct sim_worker *w = ctx;
 	struct machine_node *n = node_of(w);
 

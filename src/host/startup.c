@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "host/keyfile.h"
+#include "host/program.h"
 #include "util/err.h"
 
 /*
@@ -30,6 +31,20 @@ static void log_event(void *ctx, const struct log_event *e)
 	struct control *c = ctx;
 
 	logsink_write(c->log, e);
+}
+
+static bool find_program(void *ctx, const char *name, char *out, size_t n,
+			 const struct reason *why)
+{
+	struct control *c = ctx;
+	char path[FILES_PATH];
+
+	if (!files_find(&c->files, name, path) || strlen(path) >= n) {
+		reason_set(why, ERR_CONFIG, "the name of a file is too long");
+		return false;
+	}
+	memcpy(out, path, strlen(path) + 1);
+	return program_check(path, why);
 }
 
 struct now control_now(void)
@@ -59,6 +74,8 @@ void control_script_conf(void *ctx, unsigned i, struct script_conf *out_r)
 	out_r->tls_ctx = c;
 	out_r->quit = c->quit;
 	out_r->quit_ctx = c->quit_ctx;
+	out_r->program = find_program;
+	out_r->program_ctx = c;
 	out_r->now = control_now();
 	keyfile_random(out_r->seed, sizeof(out_r->seed));
 }
@@ -77,6 +94,21 @@ static int find_files(struct control *c)
 			  conf->lua_fallback, c->why, CONTROL_WHY);
 }
 
+static void on_event(void *ctx, const struct log_event *e)
+{
+	struct control *c = ctx;
+
+	if (is_transition(e))
+		transitions_note(c->transitions, e, control_now().wall);
+}
+
+static void on_transition(void *ctx, const struct transition *t)
+{
+	struct control *c = ctx;
+
+	notifier_put(c->notifier, t);
+}
+
 int startup_load(struct control *c)
 {
 	const struct control_conf *conf = c->conf;
@@ -84,10 +116,16 @@ int startup_load(struct control *c)
 
 	c->log = logsink_new(STDERR_FILENO, conf->json,
 			     level < 0 ? LOG_INFO : (enum log_level)level);
-	if (!c->log) {
+	observe_init(c);
+	if (c->log)
+		c->notifier = notifier_new(c->log);
+	if (c->notifier)
+		c->transitions = transitions_new(on_transition, c);
+	if (!c->transitions) {
 		snprintf(c->why, CONTROL_WHY, "%s", err_text(ERR_NOMEM));
 		return EXIT_FAILED;
 	}
+	logsink_tap(c->log, on_event, c);
 	if (find_files(c) != 0)
 		return EXIT_CONFIG;
 	c->load_began = control_now().wall.us;
@@ -100,12 +138,22 @@ int startup_load(struct control *c)
 
 void control_set_level(struct control *c)
 {
-	int level = c->conf->log_level;
+	int level = observe_level(c);
 
+	if (level < 0)
+		level = c->conf->log_level;
 	if (level < 0)
 		level = c->plan->log_level;
 	logsink_set_level(c->log, (enum log_level)level);
 	capture_log(c->node, level >= LOG_DEBUG);
+}
+
+void control_set_notify(struct control *c)
+{
+	const struct plan *p = c->plan;
+
+	notifier_set(c->notifier, p->notify, p->notify_per_minute,
+		     p->notify_timeout);
 }
 
 int startup_load_others(struct control *c)

@@ -72,6 +72,18 @@ static double last_reload(const struct control *c)
 	return (double)(c->taken_over.us ? c->taken_over : c->started).us / 1e6;
 }
 
+static void write_notify(struct buf *b, struct control *c)
+{
+	uint64_t v[NOTIFY_N];
+
+	notifier_counts(c->notifier, v);
+	for (int i = 0; i < NOTIFY_N; i++)
+		buf_printf(b,
+			   ",[\"tandem_notify_total\",[\"result\",\"%s\"],"
+			   "%" PRIu64 "]",
+			   notify_result_text((enum notify_result)i), v[i]);
+}
+
 /* metrics: what this thread counts, as [[name, [label, value, ...], number],
  * ...]: see lua/tandem/control/catalog.lua */
 static void metrics(struct control *c, const struct str *arg, size_t n,
@@ -96,6 +108,7 @@ static void metrics(struct control *c, const struct str *arg, size_t n,
 		   last_reload(c));
 	buf_printf(&b, ",[\"tandem_log_dropped_total\",[],%" PRIu64 "]",
 		   logsink_lost(c->log));
+	write_notify(&b, c);
 	buf_printf(&b, ",[\"process_cpu_seconds_total\",[],%.6f]", p.cpu);
 	buf_printf(&b, ",[\"process_resident_memory_bytes\",[],%" PRId64 "]",
 		   p.resident);
@@ -140,9 +153,29 @@ static void stop(struct control *c, const struct str *arg, size_t n,
 	console_answer(call, true, STR(""));
 }
 
+/* events SINCE: the transitions after that number */
+static void events(struct control *c, const struct str *arg, size_t n,
+		   struct console_call *call)
+{
+	char *text =
+	    transitions_since(c->transitions, strtoull(arg[0].p, NULL, 10));
+
+	(void)n;
+	console_answer(call, text != NULL,
+		       text ? str_from(text) : str_from(err_text(ERR_NOMEM)));
+	free(text);
+}
+
 static const struct verb verbs[] = {
-    {"ask", 2, ask},   {"drain", 2, drain},     {"dump", 0, dump},
-    {"info", 0, info}, {"metrics", 0, metrics}, {"stop", 1, stop},
+    {"ask", 2, ask},
+    {"drain", 2, drain},
+    {"dump", 0, dump},
+    {"events", 1, events},
+    {"info", 0, info},
+    {"log_level", 3, observe_set_level},
+    {"metrics", 0, metrics},
+    {"stop", 1, stop},
+    {"trace", 5, observe_trace},
 };
 
 void verbs_do(void *control, struct str name, const struct str *arg, size_t n,

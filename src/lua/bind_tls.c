@@ -3,8 +3,9 @@
 #include <string.h>
 
 /*
- * What scripts say about TLS: the files of a listener or of a server's client.
- * Whether they are what they have to be, the host knows.
+ * What scripts say about files that are read or run outside of them: those of
+ * TLS, of a listener or of a server's client, and programs. Whether they are
+ * what they have to be, the host knows.
  */
 
 /* The string field at the top of the table idx, into out[TLS_PATH]. */
@@ -84,10 +85,47 @@ static int l_check_tls(lua_State *L)
 	return 1;
 }
 
+static bool find_program(lua_State *L, int idx, char out[SCRIPT_PATH],
+			 const struct reason *why)
+{
+	const struct script *s = script_of(L);
+	struct str name = script_str(L, idx);
+
+	if (name.n >= SCRIPT_PATH || strlen(name.p) != name.n) {
+		reason_set(why, ERR_CONFIG, "the name of a file is too long");
+		return false;
+	}
+	memcpy(out, name.p, name.n + 1);
+	return !s->conf.program || s->conf.program(s->conf.program_ctx, name.p,
+						   out, SCRIPT_PATH, why);
+}
+
+void program_find(lua_State *L, int idx, char out[SCRIPT_PATH])
+{
+	char text[SCRIPT_PATH + 256];
+
+	if (!find_program(L, idx, out, &(struct reason){text, sizeof(text)}))
+		vm_raise(L, "%s", text);
+}
+
+/* core.check_program(name) -> nil | what is wrong */
+static int l_check_program(lua_State *L)
+{
+	char path[SCRIPT_PATH], text[SCRIPT_PATH + 256];
+
+	if (find_program(L, 1, path, &(struct reason){text, sizeof(text)}))
+		lua_pushnil(L);
+	else
+		lua_pushstring(L, text);
+	return 1;
+}
+
 void bind_tls(lua_State *L)
 {
 	lua_pushcfunction(L, l_check_tls);
 	lua_setfield(L, -2, "check_tls");
+	lua_pushcfunction(L, l_check_program);
+	lua_setfield(L, -2, "check_program");
 }
 
 /* ---- the clients of servers ---- */

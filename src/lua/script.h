@@ -49,6 +49,11 @@ struct script_conf {
 	 * was said. In the worker's thread. NULL: it may not. */
 	void (*quit)(void *ctx, int code, struct str text);
 	void *quit_ctx;
+	/* Checks a program that the script names, and makes its name absolute
+	 * in out[n]. False with the reason. NULL: it is not looked at. */
+	bool (*program)(void *ctx, const char *name, char *out, size_t n,
+			const struct reason *why);
+	void *program_ctx;
 	uint8_t seed[16];
 	struct now now;
 };
@@ -69,6 +74,9 @@ struct plan {
 	int64_t stop_timeout, watchdog;
 	struct dns_limits dns;
 	struct hep_conf hep;
+	const char *notify; /* a program, absolute; NULL: none */
+	unsigned notify_per_minute;
+	int64_t notify_timeout;
 	const char *key_file, *state_dir; /* NULL: not given; owned by script */
 	const char *dump; /* canonical JSON of all declarations */
 	/* What is probably not meant, a sentence on each line; and the data

@@ -258,6 +258,8 @@ void facts_fill(struct member *m, struct facts *f);
  * a client is without being told anything. */
 bool tls_conf_read(lua_State *L, int idx, bool is_server,
 		   struct tls_conf *out_r);
+/* bind_tls.c: the path of the program that is named at idx; raises. */
+void program_find(lua_State *L, int idx, char out[SCRIPT_PATH]);
 /* The facts of a server, or nil. */
 void facts_push(lua_State *L, const struct member *m);
 /* What the Lua half makes of it: a Server, or nil. */

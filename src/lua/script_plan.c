@@ -281,6 +281,25 @@ static void read_hep(lua_State *L, int t, struct hep_conf *h)
 	lua_pop(L, 1);
 }
 
+static void read_notify(lua_State *L, int t, struct script *s)
+{
+	struct plan *p = &s->plan;
+	char path[SCRIPT_PATH];
+
+	if (lua_getfield(L, t, "notify") != LUA_TNIL) {
+		t = lua_gettop(L);
+		lua_getfield(L, t, "program");
+		program_find(L, -1, path);
+		lua_pushstring(L, path);
+		p->notify = keep(s, L, -1);
+		lua_pop(L, 2);
+		p->notify_per_minute =
+		    (unsigned)read_whole(L, t, "per_minute", 0);
+		read_us(L, t, "timeout", &p->notify_timeout);
+	}
+	lua_pop(L, 1);
+}
+
 void plan_read(lua_State *L, int idx, struct script *s)
 {
 	struct plan *p = &s->plan;
@@ -310,6 +329,7 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	read_domains(L, t, s);
 	read_dns(L, t, &p->dns);
 	read_hep(L, t, &p->hep);
+	read_notify(L, t, s);
 	read_text(L, t, "state_dir", s, &p->state_dir);
 	read_text(L, t, "key_file", s, &p->key_file);
 	p->findings = p->secrets = NULL;

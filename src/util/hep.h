@@ -16,6 +16,8 @@ enum hep_type { HEP_SIP = 1, HEP_LOG = 100 };
 enum {
 	/* What one UDP datagram carries, over IPv4. */
 	HEP_MAX = 65535 - 20 - 8,
+	/* Where collectors listen. */
+	HEP_PORT = 9060,
 	/* Of correlation id, node name and password each; the rest is cut. */
 	HEP_TEXT = 255
 };

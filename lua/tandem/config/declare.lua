@@ -83,6 +83,7 @@ local function flat(settings)
     trust = settings.trust,
     dns = settings.dns,
     trace = settings.trace,
+    notify = settings.notify,
     lua_memory = lua.memory,
     lua_burst = lua.burst,
   }

@@ -454,6 +454,19 @@ options.trace = record {
   redact = default(schema.boolean, true),
 }
 
+-- A path, or a table with more; the latter comes out.
+local notify = record {
+  program = required(schema.string),
+  per_minute = default(integer { min = 1, max = 6000 }, 60),
+  timeout = default(seconds { min = 1, max = 3600 }, 30),
+}
+options.notify = notify
+local notify_or_path = {
+  check = function(value, path)
+    return notify.check(type(value) == "string" and { program = value } or value, path)
+  end,
+}
+
 options.settings = record {
   workers = integer { min = 1, max = 64 },
   log_level = word { "debug", "info", "warn", "error" },
@@ -470,6 +483,7 @@ options.settings = record {
   tcp = options.tcp,
   udp_max = schema.off_or(integer { min = 512, max = 65535 }),
   trace = options.trace,
+  notify = notify_or_path,
   lua = record {
     memory = schema.number { min = 1e6 },
     burst = seconds { min = 0.001, max = 10 },

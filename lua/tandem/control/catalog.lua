@@ -151,6 +151,8 @@ add("counter", {
   { "tandem_hep_packets_total", {}, "Packets sent to a collector of captures." },
   { "tandem_hep_cut_total", {}, "Packets to it with less than the whole message." },
   { "tandem_hep_dropped_total", { "reason" }, "Packets to it that were not sent." },
+  { "tandem_notify_total", { "result" },
+    "Transitions that a program was to tell somebody of, and what became of that." },
   { "tandem_pongs_total", {}, "Answers to keep-alives on connections." },
 })
 

@@ -45,6 +45,7 @@ function sip.settings(opts) end
 ---@field late_answer "bye"|"forward"|nil a 2xx after our own final; "bye"
 ---@field tcp tandem.TcpSettings? limits of connections, over TLS too
 ---@field udp_max integer|false|nil requests of more bytes go by TCP; 1300; false: never
+---@field notify string|{ program: string, per_minute: integer?, timeout: number? }|nil
 ---@field trace tandem.TraceSettings? mirrors messages to a collector
 ---@field lua { memory: number?, burst: number? }? limits of the script: bytes, seconds
 
