@@ -194,10 +194,6 @@ bool program_check(const char *path, const struct reason *why)
 	else if (access(path, X_OK) != 0)
 		reason_set(why, ERR_CONFIG, "%s cannot be run: %s", path,
 			   strerror(errno));
-	else if (!(st.st_mode & (S_IXUSR | S_IXGRP | S_IXOTH)))
-		/* what root is allowed to ask for does not help him */
-		reason_set(why, ERR_CONFIG, "%s cannot be run: %s", path,
-			   strerror(EACCES));
 	else
 		return true;
 	return false;
