@@ -13,7 +13,7 @@ SRC_transport   := dns_answer flows flows_accept flows_log flows_read \
 SRC_transaction := branch key txns server client record
 SRC_proxy       := ack answered attempt calls calls_image cancel cookie dialog drain flow follow forward late launch load members own path places proxy request response route settings settle shared shun stateless token trying undelivered validate way
 SRC_core        := capture core node shared wire
-SRC_lua         := base box env limit load order oslib sched small strlib strmatch strpat tablib vm \
+SRC_lua         := base box env error_rate limit load order oslib sched small strlib strmatch strpat tablib vm \
 		   bind_core bind_counter bind_header bind_join bind_json bind_locate bind_member bind_metrics \
 		   bind_own bind_request bind_response bind_ruri bind_shared \
 		   bind_sticky bind_task bind_tls bind_timer bind_try bind_uri \
@@ -45,7 +45,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test
 		   server_test client_test client_cancel_test client_stream_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
 		   host_test service_test statefile_test transitions_test udp_test stream_test dns_test certs tls_test \
-		   console_test vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
+		   console_test error_rate_test vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
 FUZZ            := fuzz_dns fuzz_frame fuzz_msg
 
 # ---- what it needs from Debian

@@ -164,6 +164,7 @@ static struct script *script_new(const struct script_conf *conf)
 		return NULL;
 	s->conf = *conf;
 	s->now = conf->now;
+	error_rate_init(&s->error_rate);
 	mem_init(&s->mem);
 	rand_seed_bytes(&s->rand, conf->seed);
 	for (int i = 0; i < HOOK_N; i++)

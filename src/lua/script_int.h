@@ -13,6 +13,7 @@
 #define LUA_SCRIPT_INT_H
 
 #include "lua/box.h"
+#include "lua/error_rate.h"
 #include "lua/sched.h"
 #include "lua/script.h"
 #include "lua/vm.h"
@@ -99,6 +100,7 @@ struct script {
 	struct list counters; /* struct ucounter */
 	size_t n_timers;      /* running */
 	size_t errors;
+	struct error_rate error_rate;
 	bool quiet;        /* starts no timers any more */
 	bool told_full;    /* that the memory is */
 	unsigned rounds;   /* of drain in this entry */
@@ -134,7 +136,9 @@ void script_log(struct script *s, const struct log_event *e);
 struct call;
 void script_error(struct script *s, const char *what, const char *trace,
 		  enum vm_limit limit, const struct call *call);
-/* The same for what vm_do has just returned. */
+/* Tells of errors that were left out of the log, when it is time for that. */
+void script_tell_errors(struct script *s);
+/* The same as script_error for what vm_do has just returned. */
 void script_failed(struct script *s, const char *what);
 
 /* script.c: what vm_do has just failed with, in one line. */

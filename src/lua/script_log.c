@@ -58,10 +58,14 @@ void script_error(struct script *s, const char *what, const char *trace,
 {
 	struct str text = str_from(trace), rest = text;
 	struct str message = str_cut(&rest, '\n');
-	struct log_field f[8];
+	struct log_field f[9];
 	struct log_event e = {LOG_ERROR, "lua.error", f, 0};
+	uint64_t suppressed;
 
 	count_error(s, what, limit);
+	if (!error_rate_take(&s->error_rate, what, message, s->now.mono,
+			     &suppressed))
+		return;
 	f[e.n++] = (struct log_field)LOGF_STR("script", str_from(s->conf.path));
 	f[e.n++] = (struct log_field)LOGF_STR("where", str_from(what));
 	if (limit)
@@ -76,7 +80,27 @@ void script_error(struct script *s, const char *what, const char *trace,
 	f[e.n++] = (struct log_field)LOGF_STR("error", message);
 	if (message.n < text.n)
 		f[e.n++] = (struct log_field)LOGF_STR("trace", text);
+	if (suppressed)
+		f[e.n++] = (struct log_field)LOGF_INT("suppressed",
+						      (int64_t)suppressed);
 	script_log(s, &e);
+}
+
+void script_tell_errors(struct script *s)
+{
+	const struct error_place *p;
+	uint64_t n;
+
+	while ((p = error_rate_next(&s->error_rate, s->now.mono, &n))) {
+		struct log_field f[] = {
+		    LOGF_STR("script", str_from(s->conf.path)),
+		    LOGF_STR("where", str_from(p->what)),
+		    LOGF_STR("error", ((struct str){p->text, p->n})),
+		    LOGF_INT("suppressed", (int64_t)n)};
+		struct log_event e = {LOG_ERROR, "lua.error", f, ARRAY_LEN(f)};
+
+		script_log(s, &e);
+	}
 }
 
 void script_failed(struct script *s, const char *what)

@@ -371,6 +371,8 @@ static bool on_drain(void *ctx, struct now now)
 
 	s->now = now;
 	owns_sweep(s);
+	if (!tick_before(now.mono, s->error_rate.due))
+		script_tell_errors(s);
 	if (!sched_is_ready(s->vm)) {
 		s->rounds = 0;
 		return false;
