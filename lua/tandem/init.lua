@@ -13,7 +13,9 @@ local listen = require "tandem.config.listen"
 local log = require "tandem.log"
 local _ = require "tandem.measure" -- likewise
 local misuse = require "tandem.config.misuse"
+local operator = require "tandem.health.operator"
 local options = require "tandem.config.options"
+local overrides = require "tandem.config.overrides"
 local passive = require "tandem.health.passive"
 local pool = require "tandem.pool"
 local registry = require "tandem.registry"
@@ -21,6 +23,7 @@ local relay = require "tandem.verbs.relay"
 local request = require "tandem.verbs.request"
 local resolve = require "tandem.dns.resolve"
 local route = require "tandem.route"
+local self_test = require "tandem.config.self_test"
 local shared = require "tandem.verbs.shared"
 local suggest = require "tandem.config.suggest"
 local timers = require "tandem.timers"
@@ -33,7 +36,7 @@ local _ENV = nil
 
 local sip = {
   listen = listen, netset = data.netset, data = data.data,
-  route = route,
+  route = route, self_test = self_test.add,
   every = timers.every, after = timers.after,
   now = core.now, sleep = core.sleep,
   request = request.new, resolve = resolve, log = log,
@@ -54,7 +57,7 @@ function sip.pool(name, opts)
   declare.loading "sip.pool"
   declare.check("sip.pool: name", options.name, name)
   local what = ("pool '%s'"):format(name)
-  local conf = declare.check(what, options.pool, opts)
+  local conf = overrides.pool(name, what, opts)
   declare.once(what)
   declare.keep("pools", conf, name)
   local made = pool.new(name, conf)
@@ -109,6 +112,16 @@ function sip.counter(name, help, labels)
   return core.counter(name, help, labels)
 end
 
+-- All is declared. Gives what the proxy needs to know of it.
+local function finish()
+  local kept = overrides.plan()
+  declare.close()
+  self_test.run()
+  local plan = declare.plan()
+  plan.overrides = kept
+  return plan
+end
+
 core.Request.try = core.framed(try.method)
 core.Request.relay = core.framed(relay.method)
 core.Request.relay_dialog = core.framed(shared.relay_dialog)
@@ -124,7 +137,8 @@ end)
 core.on_attempt(passive.on_attempt)
 core.on_post(link.receive)
 core.on_ask(answers.text)
-core.finish(declare.plan)
+operator.serve()
+core.finish(finish)
 core.start(life.start)
 core.stop(life.stop)
 

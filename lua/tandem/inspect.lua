@@ -44,6 +44,7 @@ local function show(server, now)
     health_who = remembered.health.who, health_when = remembered.health.when,
     admin = pool_state.admin(server), admin_why = admin.why,
     admin_who = admin.who, admin_when = admin.when,
+    admin_configured = server.configured_admin, admin_kept = admin.is_kept,
     admin_left = admin.ends and math.max(admin.ends - now, 0),
     held_for = not is_endless and math.max(others, failback, now) - now or nil,
     holds = holds(remembered, failback, is_endless, now),

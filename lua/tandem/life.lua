@@ -2,6 +2,7 @@
 local core = require "tandem.core"
 local address = require "tandem.health.address"
 local ahead = require "tandem.dns.ahead"
+local answers = require "tandem.answers"
 local asking = require "tandem.health.asking"
 local changes = require "tandem.config.changes"
 local check = require "tandem.health.check"
@@ -12,6 +13,7 @@ local health = require "tandem.health.health"
 local holds = require "tandem.health.holds"
 local link = require "tandem.link"
 local orders = require "tandem.health.orders"
+local overrides = require "tandem.config.overrides"
 local places = require "tandem.dns.places"
 local record = require "tandem.health.record"
 local registry = require "tandem.registry"
@@ -61,7 +63,7 @@ local function take_charge(now)
   each_server(function(server)
     server.untold = true -- until places.start
     health.start(server, now)
-    orders.start(server, now)
+    orders.begin(server, now)
     check.start(server, now)
     ahead.start(server)
   end)
@@ -76,18 +78,21 @@ end
 local function tell(now)
   each_server(function(server)
     report.start(server, server.is_new, now)
+    orders.tell(server, now)
   end)
   for _, pool in ipairs(registry.pools) do
     watch.update(pool, "start", now)
   end
 end
 
+local changed = { added = {}, removed = {}, changed = {} } -- by this generation
+
 -- Says what this generation changes, of which it is told when there was one before.
 local function tell_changes()
   local before = core.dump_before()
   if before then
-    local found = changes.find(core.json_decode(before), core.json_decode(declare.dump()))
-    local fields = changes.fields(found)
+    changed = changes.find(core.json_decode(before), core.json_decode(declare.dump()))
+    local fields = changes.fields(changed)
     table.insert(fields, 1, { "generation", core.generation() })
     core.event("info", "reload", fields)
   end
@@ -108,11 +113,19 @@ function life.start()
     tell(core.now())
     record.commit()
     tell_changes()
+    overrides.tell()
   end
   core.spawn(function() -- when there is no way back any more
     each_server(places.start)
   end)
 end
+
+answers.on("changes", function()
+  return {
+    generation = core.generation(),
+    added = changed.added, removed = changed.removed, changed = changed.changed,
+  }
+end)
 
 function life.stop()
   link.stop()

@@ -220,6 +220,7 @@ local function make(options, pool, facts, uri, list, at)
     uri = options.uri,
     tier = options.tier,
     weight = options.weight,
+    configured_admin = options.admin or "ready",
     max_calls = options.max_calls, max_cps = options.max_cps,
     resources = options.resources or {},
     facts = facts,

@@ -699,6 +699,9 @@ local function add_loading(world, core)
   function core.dump_before()
     return world.dump_before
   end
+  function core.overrides()
+    return world.overrides, world.edit
+  end
   function core.workers()
     return 2
   end

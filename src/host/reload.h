@@ -7,17 +7,33 @@
 #ifndef HOST_RELOAD_H
 #define HOST_RELOAD_H
 
+#include "util/str.h"
+
+struct buf;
+struct console_call;
 struct control;
 struct reload;
+
+/* Causes, for the log. */
+extern const char reload_by_signal[], reload_by_file[], reload_by_ctl[],
+    reload_by_override[];
 
 /* 0 or ERR_NOMEM; reload_free in any case. */
 int reload_init(struct control *c);
 /* Begins a reload; during one, another follows it. A change of a file that
  * comes while too many earlier generations have requests is tried again. */
-extern const char reload_by_signal[],
-    reload_by_file[]; /* causes, for the log */
 void reload_begin(struct control *c, const char *cause);
-/* Gives up a load that is under way. */
+/* The same for somebody who waits for the outcome: JSON, with ok, generation,
+ * and if it is not ok, error, and busy: it may succeed later. Not empty,
+ * `edit` changes the overrides (lua/tandem/config/overrides.lua), if that
+ * loads; then nobody else's wish is served by it. */
+void reload_ask(struct control *c, struct str edit, struct console_call *call);
+/* Only loads a script, the present one when `path` is empty: answered with its
+ * declarations, or with the outcome as above. */
+void reload_look(struct control *c, struct str path, struct console_call *call);
+/* How the last one went, as JSON. */
+void reload_tell(const struct control *c, struct buf *b);
+/* Gives up a load that is under way. Who waits is told so. */
 void reload_free(struct control *c);
 
 #endif

@@ -77,6 +77,8 @@ void control_script_conf(void *ctx, unsigned i, struct script_conf *out_r)
 	out_r->program = find_program;
 	out_r->program_ctx = c;
 	out_r->now = control_now();
+	if (c->plan && c->plan->overrides)
+		out_r->overrides = str_from(c->plan->overrides);
 	keyfile_random(out_r->seed, sizeof(out_r->seed));
 }
 

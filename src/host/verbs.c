@@ -47,6 +47,9 @@ static void info(struct control *c, const struct str *arg, size_t n,
 	    LOGF_BOOL("draining", atomic_load(&c->node->draining)),
 	    LOGF_BOOL("stopping", c->stop.begun),
 	    LOGF_BOOL("key_is_temporary", c->node->key_is_temporary),
+	    LOGF_STR("state_dir", c->plan->state_dir
+				      ? str_from(c->plan->state_dir)
+				      : STR("")),
 	};
 	char space[8192];
 	struct buf b;
@@ -65,6 +68,59 @@ static void dump(struct control *c, const struct str *arg, size_t n,
 	(void)arg;
 	(void)n;
 	console_answer(call, true, str_from(c->plan->dump));
+}
+
+/* reload [EDIT]: loads the script again, and waits for what comes of it */
+static void reload(struct control *c, const struct str *arg, size_t n,
+		   struct console_call *call)
+{
+	reload_ask(c, n ? arg[0] : STR_NONE, call);
+}
+
+/* look [PATH]: loads a script and gives its declarations */
+static void look(struct control *c, const struct str *arg, size_t n,
+		 struct console_call *call)
+{
+	reload_look(c, n ? arg[0] : STR_NONE, call);
+}
+
+/* reloads: how the last one went */
+static void reloads(struct control *c, const struct str *arg, size_t n,
+		    struct console_call *call)
+{
+	char space[6 * CONTROL_WHY];
+	struct buf b;
+
+	(void)arg;
+	(void)n;
+	buf_fixed(&b, space, sizeof(space));
+	reload_tell(c, &b);
+	console_answer(call, buf_ok(&b), buf_str(&b));
+}
+
+/* overrides: those of the present script, as JSON */
+static void overrides(struct control *c, const struct str *arg, size_t n,
+		      struct console_call *call)
+{
+	(void)arg;
+	(void)n;
+	console_answer(call, true,
+		       c->plan->overrides ? str_from(c->plan->overrides)
+					  : STR("{}"));
+}
+
+/* kept: once what operators have ordered is on the disk; or why it is not */
+static void kept(struct control *c, const struct str *arg, size_t n,
+		 struct console_call *call)
+{
+	(void)arg;
+	(void)n;
+	if (c->state)
+		console_answer(call, true, STR_NONE);
+	else
+		console_answer(call, false,
+			       STR("there is no state_dir: it lasts until the "
+				   "process ends"));
 }
 
 static double last_reload(const struct control *c)
@@ -172,8 +228,13 @@ static const struct verb verbs[] = {
     {"dump", 0, dump},
     {"events", 1, events},
     {"info", 0, info},
+    {"kept", 0, kept},
     {"log_level", 3, observe_set_level},
+    {"look", 0, look},
     {"metrics", 0, metrics},
+    {"overrides", 0, overrides},
+    {"reload", 0, reload},
+    {"reloads", 0, reloads},
     {"stop", 1, stop},
     {"trace", 5, observe_trace},
 };

@@ -306,6 +306,17 @@ static int l_dump_before(lua_State *L)
 	return 1;
 }
 
+/* core.overrides() -> text of before | nil, an edit of that | nil: as the host
+ * keeps them. While loading. */
+static int l_overrides(lua_State *L)
+{
+	const struct script *s = check_loading(L, "core.overrides");
+
+	script_push(L, s->conf.overrides);
+	script_push(L, s->conf.edit);
+	return 2;
+}
+
 static int l_load_data(lua_State *L)
 {
 	struct script *s = check_loading(L, "core.load_data");
@@ -447,6 +458,7 @@ void bind_core(lua_State *L)
 					     {"on_attempt", l_on_attempt},
 					     {"server_object", l_server_object},
 					     {"load_data", l_load_data},
+					     {"overrides", l_overrides},
 					     {"generation", l_generation},
 					     {"dump_before", l_dump_before},
 					     {"event", l_event},

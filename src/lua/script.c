@@ -253,6 +253,7 @@ struct script *script_load(const struct script_conf *conf, char *err,
 	}
 	set_limits(s);
 	s->conf.give_up = NULL;
+	s->conf.overrides = s->conf.edit = STR_NONE; /* no longer ours */
 	s->phase = SCRIPT_LOADED;
 	return s;
 }

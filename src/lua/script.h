@@ -39,6 +39,10 @@ struct script_conf {
 	/* Where messages go while loading (sip.log at load, warnings). */
 	void (*log)(void *ctx, const struct log_event *e);
 	void *log_ctx;
+	/* What an operator wants otherwise than the script says, and a change
+	 * of that which comes with this load: lua/tandem/config/overrides.lua.
+	 * Borrowed until it is loaded. */
+	struct str overrides, edit;
 	/* Checks the files of a TLS listener (`is_server`) or client, and makes
 	 * their names absolute. False with the reason. NULL: they are not
 	 * looked at. */
@@ -79,6 +83,8 @@ struct plan {
 	int64_t notify_timeout;
 	const char *key_file, *state_dir; /* NULL: not given; owned by script */
 	const char *dump; /* canonical JSON of all declarations */
+	/* Those that count, for the next load; NULL: none. */
+	const char *overrides;
 	/* What is probably not meant, a sentence on each line; and the data
 	 * files that hold passwords, where an empty line is the script. */
 	const char *findings, *secrets;

@@ -332,7 +332,8 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	read_notify(L, t, s);
 	read_text(L, t, "state_dir", s, &p->state_dir);
 	read_text(L, t, "key_file", s, &p->key_file);
-	p->findings = p->secrets = NULL;
+	p->findings = p->secrets = p->overrides = NULL;
+	read_text(L, idx, "overrides", s, &p->overrides);
 	read_text(L, idx, "findings", s, &p->findings);
 	read_text(L, idx, "secrets", s, &p->secrets);
 	lua_getfield(L, idx, "dump");

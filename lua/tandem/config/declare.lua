@@ -14,12 +14,15 @@ local declare = {}
 local declared = { listen = {}, pools = {}, netsets = {}, data = {}, routes = {} }
 local places = {} -- what -> where it was declared
 local verifiers = {}
+local closed = false
 
 -- Raises when the script has been loaded.
 ---@param verb string "sip.pool"
 function declare.loading(verb)
   if core.phase() ~= "load" then
     misuse("%s declares, which is only possible while the script loads", verb)
+  elseif closed then
+    misuse("%s declares, and a self-test looks at what is declared already", verb)
   end
 end
 
@@ -130,11 +133,16 @@ local function lines(list)
   return table.concat(list, "\n") .. (#list > 0 and "\n" or "")
 end
 
--- What the proxy needs to know once the script is loaded.
-function declare.plan()
+-- Nothing more is declared: is it right as a whole?
+function declare.close()
   for _, verify in ipairs(verifiers) do
     verify()
   end
+  closed = true
+end
+
+-- What the proxy needs to know once the script is loaded.
+function declare.plan()
   local listen = {}
   for i, item in ipairs(declared.listen) do
     listen[i] = item

@@ -225,6 +225,7 @@ options.server = record {
   weight = default(integer { min = 0 }, 1),
   max_calls = integer { min = 0 },
   max_cps = schema.number { above = 0 },
+  admin = default(word { "ready", "drain", "maint" }, "ready"),
   resources = capacities,
   rewrite = word { "host", "uri" },
   tls = options.tls,

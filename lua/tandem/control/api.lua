@@ -7,7 +7,9 @@ local error, ipairs, pairs, pcall, table, type = error, ipairs, pairs, pcall, ta
 local json = cjson.new()
 json.encode_number_precision(14)
 
-local modules = { "status", "pools", "metrics", "drain", "page", "events", "observe" }
+local modules = {
+  "status", "pools", "metrics", "drain", "page", "events", "observe", "reload", "admin",
+}
 
 local loaders = {}
 for i, name in ipairs(modules) do

@@ -2,7 +2,7 @@
 -- inside a handler, which waits for the answer.
 local call = require "tandem.control.call"
 local cjson = require "cjson"
-local tostring = tostring
+local tonumber, tostring = tonumber, tostring
 
 local _ENV = nil
 
@@ -49,6 +49,34 @@ end
 ---@return string canonical JSON
 function host.dump()
   return (call "dump")
+end
+
+-- Why a load was refused, as an answer: with file and line, and which generation goes on.
+---@param outcome table of the verbs "reload" and "look"
+---@return table
+function host.refusal(outcome)
+  local file, line = outcome.error:match "^([^\n:]+):(%d+): "
+  return {
+    status = outcome.busy and 409 or 422, error = outcome.error, file = file,
+    line = tonumber(line), generation = outcome.generation,
+  }
+end
+
+-- Loads the script again, and waits for what comes of it. `edit` changes the overrides
+-- (lua/tandem/config/overrides.lua), if the script loads with that.
+---@param edit? table
+---@return table? outcome
+---@return string|table? problem
+function host.reload(edit)
+  local text, why = call("reload", edit and cjson.encode(edit) or "")
+  if not text then
+    return nil, why
+  end
+  local outcome = cjson.decode(text)
+  if not outcome.ok then
+    return nil, host.refusal(outcome)
+  end
+  return outcome
 end
 
 return host

@@ -140,10 +140,11 @@ function roster.change(pool, now)
   apply(pool, pool.roster.list, false)
   local joined = begin(pool, function(found)
     check.stop(found) -- of an attempt that ended halfway
-    orders.start(found, now)
+    orders.begin(found, now)
     check.start(found, now)
     places.start(found)
     report.start(found, found.is_new, now)
+    orders.tell(found, now)
   end)
   roster.save(pool)
   return joined

@@ -163,6 +163,13 @@ link.command("mark", function(server, args, now)
   watch.update(server.pool, args.why, now)
 end)
 
+-- Nobody's word any more: the next check decides.
+link.command("forget", function(server, args, now)
+  server.evidence = server.evidence + 1
+  health.forget(server, args.why, args.who, now)
+  watch.update(server.pool, args.why, now)
+end)
+
 -- Are there enough others, so that passive evidence may take this one? Who is nowhere
 -- is none.
 local function can_spare(server, now)

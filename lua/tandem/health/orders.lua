@@ -1,13 +1,18 @@
 -- What scripts and operators say of a server, carried out by worker 0: out of order,
--- draining, ready again - for good or for a time -, held, released.
+-- draining, ready again - for good or for a time -, held, released. Without an order a
+-- server is as the script declares it (`admin`); when that changes, it counts, whatever
+-- was ordered before.
 local core = require "tandem.core"
 local health = require "tandem.health.health"
 local holds = require "tandem.health.holds"
 local link = require "tandem.link"
+local overrides = require "tandem.config.overrides"
 local pool_state = require "tandem.health.state"
 local record = require "tandem.health.record"
+local registry = require "tandem.registry"
 local report = require "tandem.health.report"
 local watch = require "tandem.health.watch"
+local ipairs = ipairs
 
 local _ENV = nil
 
@@ -24,7 +29,7 @@ function orders.stop(server)
   end
 end
 
--- An order with an end becomes `ready` by itself; also one from before a reload.
+-- An order with an end is over by itself; also one from before a reload.
 ---@param server table
 ---@param now number
 function orders.start(server, now)
@@ -33,7 +38,9 @@ function orders.start(server, now)
   if ends then
     server.admin_timer = core.after(ends > now and ends - now or 0, function()
       server.admin_timer = nil
-      admin(server, { to = "ready", why = "its time is over", who = "timer" }, core.now())
+      admin(server, {
+        to = server.configured_admin, why = "its time is over", who = "timer",
+      }, core.now())
     end)
   end
 end
@@ -48,14 +55,21 @@ function orders.tend(server, now)
   end
 end
 
--- args: to, why, who, seconds.
-function admin(server, args, now)
-  local from, before = pool_state.admin(server), server.record.admin
+-- What is remembered of an order. `is_kept`: also after a restart.
+local function note(server, args, now)
+  local configured = server.configured_admin
   server.record.admin = {
-    why = args.why, who = args.who, when = core.wall(),
+    why = args.why, who = args.who, when = args.when or core.wall(), configured = configured,
     ends = args.seconds and now + args.seconds,
+    is_kept = args.is_kept and args.to ~= configured or nil,
   }
   record.save(server)
+end
+
+-- args: to, why, who, seconds, is_kept.
+function admin(server, args, now)
+  local from, before = pool_state.admin(server), server.record.admin
+  note(server, args, now)
   orders.start(server, now)
   if from == args.to and not args.seconds and not before.ends then
     return
@@ -70,6 +84,91 @@ function admin(server, args, now)
     server.facts:set("returned", core.us(now))
   end
   watch.update(server.pool, args.why, now)
+end
+
+-- ---- a generation begins ----
+
+-- The order that the process before has kept; nil: none, or it has ended.
+local function kept_order(server)
+  local order = overrides.orders()[server.full]
+  if not order or (order.ends and order.ends <= core.wall()) then
+    return nil
+  elseif order.configured ~= server.configured_admin then
+    server.dropped_order = order
+    return nil
+  end
+  return order
+end
+
+local function change(server, order, now)
+  local from = pool_state.admin(server)
+  local to = order and order.value or server.configured_admin
+  if not order and to == "ready" and from == to then
+    server.record.admin = { configured = to } -- nobody has ordered anything
+    return record.save(server)
+  end
+  note(server, {
+    to = to, why = order and order.reason or "configured", who = order and order.who or "script",
+    when = order and order.when, is_kept = order ~= nil,
+    seconds = order and order.ends and order.ends - core.wall(),
+  }, now)
+  if from ~= to then
+    server.facts:set("admin", admin_code[to])
+    server.admin_change = { from = from, to = to }
+  end
+end
+
+-- Takes up the orders of before, or what the script says. What is to be told of that
+-- orders.tell tells.
+---@param server table
+---@param now number
+function orders.begin(server, now)
+  local known = server.record.admin
+  if not known.configured then
+    change(server, kept_order(server), now)
+  elseif known.configured ~= server.configured_admin then
+    server.dropped_order = known.is_kept and {
+      value = pool_state.admin(server), configured = known.configured, who = known.who,
+    }
+    change(server, nil, now)
+  end
+  orders.start(server, now)
+end
+
+---@param server table
+---@param now number
+function orders.tell(server, now)
+  local order, changed, said = server.dropped_order, server.admin_change, server.record.admin
+  server.dropped_order, server.admin_change = nil, nil
+  if order then
+    overrides.say_dropped(server.pool.name, server.name, "admin", order, server.configured_admin)
+  end
+  if changed then
+    report.admin(server, {
+      from = changed.from, to = changed.to, why = said.why, who = said.who,
+      seconds = said.ends and said.ends - now,
+    }, now)
+  end
+end
+
+-- The orders of operators that outlive the process.
+---@param now number
+---@return table[]
+function orders.kept(now)
+  local list = {}
+  for _, pool in ipairs(registry.pools) do
+    for _, server in ipairs(pool.servers) do
+      local said = record.load(server).admin
+      if said.is_kept then
+        list[#list + 1] = {
+          pool = pool.name, server = server.name, value = pool_state.admin(server),
+          configured = said.configured, who = said.who, when = said.when, reason = said.why,
+          ends = said.ends and core.wall() + said.ends - now,
+        }
+      end
+    end
+  end
+  return list
 end
 
 link.command("admin", function(server, args, now)

@@ -124,6 +124,7 @@ function sip.pool(name, opts) end
 ---@field weight integer? 0: only when nothing else of the tier is there; 1
 ---@field max_calls integer? set-up and confirmed calls
 ---@field max_cps number? calls begun per second
+---@field admin "ready"|"drain"|"maint"|nil what it is without an order; "ready"
 ---@field resources table<string, integer>? how much it has of named things, at most 8
 ---@field tls tandem.TlsOptions? what differs from the pool's
 ---@field check tandem.CheckOptions|false|nil what differs from the pool's checks
@@ -183,6 +184,11 @@ function netset:has(ip) end
 ---@param path string
 ---@return table
 function sip.data(path) end
+
+-- Runs once all is declared: in `tandem check`, at the start and before a reload takes
+-- over. An error refuses the script.
+---@param fn fun()
+function sip.self_test(fn) end
 
 -- Who decides about initial requests (of a method), about requests within dialogs
 -- ("*in_dialog") and about initial requests that a server sent ("*from_server").

@@ -64,6 +64,10 @@ return function(route, api)
   -- For whoever sends calls here: is it well, and does it take them?
   route("GET", "/readyz", "read", function(request)
     local why, status = unready(request.query.pool)
-    return api.text("text/plain", (why or "ready") .. "\n", why and status or 200)
+    if why then
+      return api.text("text/plain", why .. "\n", status)
+    end
+    return api.text("text/plain", "ready\n" .. (host.info().key_is_temporary
+      and "the key is temporary: calls do not survive a restart\n" or ""))
   end)
 end

@@ -1,4 +1,5 @@
 -- What the process is and whether it is well.
+local cjson = require "cjson"
 local host = require "tandem.control.host"
 local ipairs = ipairs
 
@@ -16,6 +17,20 @@ local function count(pools)
   return { pools = #pools, servers = servers, usable = usable, calls = calls }
 end
 
+-- How the last reload went, and what the present generation has changed.
+local function last_reload()
+  local last = cjson.decode((host.call "reloads"))
+  local out = {
+    ok = last.ok, cause = last.cause, when = last.when, generation = last.generation,
+    success_when = last.success_when, changes = host.ask "changes",
+  }
+  out.rejected = not last.ok and {
+    generation = last.rejected_generation, reason = last.rejected_reason,
+    when = last.rejected_when,
+  } or nil
+  return out
+end
+
 local function status()
   local pools, why = host.ask "pools"
   if not pools then
@@ -24,6 +39,7 @@ local function status()
   local info = host.info()
   info.uptime = info.now - info.started
   info.count = count(pools)
+  info.reload = last_reload()
   return info
 end
 

@@ -1,0 +1,163 @@
+-- What operators change through the control API of the running program.
+local http = require "support.http"
+local process = require "support.process"
+local proxy = require "support.proxy"
+
+local source = [[
+local sip = require "tandem"
+sip.listen { "udp:127.0.0.1:%{port}" }
+sip.settings { %{settings} }
+local pbx = sip.pool("pbx", { check = false, servers = {
+  { name = "a", uri = "sip:127.0.0.1:%{a}", weight = %{weight} },
+  { name = "b", uri = "sip:127.0.0.1:%{b}", tier = 2 } } })
+sip.route(function(req) return req:relay(pbx) end)
+]]
+
+describe("operators", function()
+  local ctl
+
+  local function start(settings, values)
+    values = values or {}
+    if not values.port then
+      values.port, values.a, values.b = process.ports(3)
+    end
+    values.weight, values.settings = values.weight or 10, settings or ""
+    ctl = process.path "ctl.sock"
+    proxy.start { source = source, values = values, args = { "--ctl", ctl } }
+    return values
+  end
+
+  local function ask(method, path, body)
+    return http.ask(ctl, path, { method = method, body = body })
+  end
+
+  local function server(name)
+    local status, value = ask("GET", "/v1/pools/pbx/servers/" .. name)
+    assert.equal(200, status)
+    return value
+  end
+
+  local function patch(name, body)
+    return ask("PATCH", "/v1/pools/pbx/servers/" .. name, body)
+  end
+
+  after_each(process.clean)
+
+  it("order servers about", function()
+    start()
+    local status, value = patch("a", { admin = "drain", reason = "kernel", ["for"] = 7200 })
+    assert.equal(200, status)
+    assert.equal("drain", value.admin)
+    assert.equal("kernel", value.admin_why)
+    assert.matches("^ctl ", value.admin_who)
+    assert.is_true(value.admin_left > 7000 and value.admin_left <= 7200)
+    assert.is_false(value.kept)
+    assert.equal("there is no state_dir: it lasts until the process ends", value.not_kept)
+    assert.equal("ready", select(2, patch("a", { admin = "ready" })).admin)
+    assert.equal("down", select(2, patch("a", { health = "down" })).health)
+    assert.equal("unknown", select(2, patch("a", { health = "auto" })).health)
+    assert.equal("up", select(2, patch("a", { health = "up" })).health)
+    assert.equal(200, (ask("POST", "/v1/pools/pbx/failback")))
+    assert.equal(200, (ask("POST", "/v1/pools/pbx/servers/a/failback")))
+  end)
+
+  it("change what a server has, and go back to what the script says", function()
+    start()
+    assert.equal(5, select(2, patch("a", { weight = 5, max_calls = 2, reason = "slow" })).weight)
+    local _, value = ask("GET", "/v1/overrides")
+    assert.equal(2, #value.overrides)
+    assert.same({ "max_calls", 2 }, { value.overrides[1].what, value.overrides[1].value })
+    assert.same({ "weight", 5, 10, "slow" }, { value.overrides[2].what, value.overrides[2].value,
+      value.overrides[2].configured, value.overrides[2].reason })
+    assert.same({ "pbx/a.max_calls", "pbx/a.weight" },
+      select(2, ask("GET", "/v1/status")).reload.changes.changed)
+    assert.equal(2, select(2, ask("DELETE", "/v1/overrides/pbx/a")).cleared)
+    assert.equal(10, server("a").weight)
+    assert.equal(404, (ask("DELETE", "/v1/overrides/pbx/a")))
+  end)
+
+  it("add a server and take one out", function()
+    local values = start()
+    local status, value = ask("POST", "/v1/pools/pbx/servers",
+      { name = "c", uri = "sip:127.0.0.1:" .. values.b, tier = 3 })
+    assert.equal(200, status)
+    assert.equal(3, value.tier)
+    assert.equal(409, (ask("POST", "/v1/pools/pbx/servers", { name = "c", uri = "sip:x" })))
+    status, value = ask("DELETE", "/v1/pools/pbx/servers/b")
+    assert.equal(200, status)
+    assert.is_true(value.removed)
+    assert.equal(404, (ask("GET", "/v1/pools/pbx/servers/b")))
+    assert.equal(200, (ask("DELETE", "/v1/pools/pbx/servers/c")))
+    assert.equal(404, (ask("GET", "/v1/pools/pbx/servers/c")))
+    assert.equal(1, select(2, ask("DELETE", "/v1/overrides")).cleared)
+    assert.equal("b", server("b").name)
+  end)
+
+  it("are told what is wrong, and nothing has changed", function()
+    start()
+    local pbx = "/v1/pools/pbx/servers"
+    for _, case in ipairs {
+      { "PATCH", pbx .. "/a", { wieght = 1 }, 400,
+        "unknown option 'wieght'; did you mean 'weight'?" },
+      { "PATCH", pbx .. "/a", { weight = -1 }, 400, "weight: at least 0 expected, got -1" },
+      { "PATCH", pbx .. "/a", {}, 400, "nothing to change: admin, health, weight, max_calls or "
+        .. "max_cps expected" },
+      { "PATCH", pbx .. "/a", { admin = "ready", ["for"] = 5 }, 400,
+        "'for' says how long admin = \"drain\" or \"maint\" lasts" },
+      { "PATCH", pbx .. "/aa", { weight = 1 }, 404, "pool 'pbx' has no server 'aa'; did you mean "
+        .. "'a'?" },
+      { "PATCH", "/v1/pools/pbz/servers/a", { weight = 1 }, 404,
+        "there is no pool 'pbz'; did you mean 'pbx'?" },
+      { "POST", pbx, { name = "c" }, 400, "'uri' is missing" },
+      { "POST", pbx, { name = "c", uri = "nope" }, 422,
+        "overrides: pool 'pbx': servers[3].uri: 'nope' is no SIP URI: not a valid URI" },
+    } do
+      local status, value = ask(case[1], case[2], case[3])
+      assert.same({ case[4], case[5] }, { status, value.error })
+    end
+    local status, value = http.ask(ctl, pbx .. "/a", { method = "PATCH", raw = '{"weight":null}' })
+    assert.equal(400, status)
+    assert.matches("a value expected, got null", value.error, 1, true)
+    assert.equal(10, server("a").weight)
+    assert.is_true(select(2, ask("GET", "/v1/status")).reload.ok)
+  end)
+
+  it("reload, and are told what has changed, or where the script is wrong", function()
+    local values = start()
+    local status, value = ask("POST", "/v1/reload")
+    assert.equal(200, status)
+    assert.same({ generation = 2, added = {}, removed = {}, changed = {} }, value)
+    values.weight = 20
+    process.write("proxy.lua", process.fill(source, values))
+    status, value = ask("POST", "/v1/check")
+    assert.equal(200, status)
+    assert.same({ "pbx/a.weight" }, value.changed)
+    assert.equal(2, select(2, ask("GET", "/v1/status")).generation)
+    status, value = ask("POST", "/v1/reload")
+    assert.same({ 200, "pbx/a.weight" }, { status, value.changed[1] })
+    process.write("proxy.lua", process.fill(source .. "\nerror 'broken'", values))
+    for _, path in ipairs { "/v1/check", "/v1/reload" } do
+      status, value = ask("POST", path)
+      assert.same({ 422, 3, 9 }, { status, value.generation, value.line })
+      assert.matches("broken", value.error)
+      assert.matches("proxy.lua$", value.file)
+    end
+    local reload = select(2, ask("GET", "/v1/status")).reload
+    assert.is_false(reload.ok)
+    assert.same({ 3, 4 }, { reload.generation, reload.rejected.generation })
+    assert.matches(":9: broken", reload.rejected.reason)
+  end)
+
+  it("ask whether it is ready", function()
+    start()
+    local status, text = ask("GET", "/readyz")
+    assert.equal(200, status)
+    assert.equal("ready\nthe key is temporary: calls do not survive a restart\n", text)
+    patch("a", { admin = "maint" })
+    assert.equal(200, (ask("GET", "/readyz?pool=pbx")))
+    patch("b", { admin = "maint" })
+    status, text = ask("GET", "/readyz?pool=pbx")
+    assert.same({ 503, "pool 'pbx' is down\n" }, { status, text })
+    assert.equal(404, (ask("GET", "/readyz?pool=nope")))
+  end)
+end)
