@@ -1,0 +1,190 @@
+-- /metrics of the running program, read by Prometheus' own tool, with real calls.
+local catalog = require "tandem.control.catalog"
+local http = require "support.http"
+local process = require "support.process"
+local proxy = require "support.proxy"
+local sh = require "support.sh"
+local sipp = require "support.sipp"
+
+local source = [[
+local sip = require "tandem"
+sip.listen { "udp:127.0.0.1:%{port}" }
+sip.settings { timers = { t1 = 0.1 } }
+sip.counter("odd", "", { text = 'a"b\\c\nd\255,e="' })
+local calls = sip.counter("calls", "Calls that were\nrelayed.", { kind = "any" })
+local pbx = sip.pool("pbx", { check = { interval = 1, timeout = 0.5 }, servers = {
+  { name = "a", uri = "sip:127.0.0.1:%{a}", max_calls = 50 },
+  { name = "b", uri = "sip:127.0.0.1:%{b}", tier = 2, max_cps = 100 } } })
+sip.route(function(req)
+  calls:add()
+  return req:relay(pbx)
+end)
+]]
+
+describe("the metrics of the running program", function()
+  local tandem, ctl, port, a, b
+
+  local function start(options)
+    port, a, b = process.ports(3)
+    ctl = process.path "ctl.sock"
+    options = options or {}
+    tandem = proxy.start {
+      source = options.source or source, values = { port = port, a = a, b = b },
+      args = { "--ctl", ctl }, binary = options.binary, env = options.env,
+    }
+  end
+  after_each(process.clean)
+
+  -- The page: its text, and every sample by what stands before its value.
+  local function page()
+    local status, text, kind = http.ask(ctl, "/metrics")
+    assert.equal(200, status)
+    assert.equal("text/plain;", kind)
+    local samples = {}
+    for line in text:gmatch "[^\n]+" do
+      local name, value = line:match "^([^#].*) (%S+)$"
+      if name then
+        assert.is_nil(samples[name], name)
+        samples[name] = tonumber(value)
+      end
+    end
+    return text, samples
+  end
+
+  local function check(text)
+    local ok, output = sh.run("promtool check metrics <" .. process.write("page", text))
+    assert(ok and output == "", output)
+  end
+
+  it("are as promtool wants them, and all there, after calls", function()
+    start()
+    sipp.server("answer", { name = "a", port = a, quiet = true, values = { ring = 100 } })
+    tandem:wait_logged("server.health", { server = "b", to = "down" }, 10)
+    local load = sipp.start("call", {
+      proxy = "127.0.0.1:" .. port, calls = 20, rate = 50, quiet = true,
+      values = { hold = 100 },
+    })
+    load:succeed()
+    local text, is = page()
+    check(text)
+    assert.equal(20, is['tandem_requests_total{method="INVITE"}'])
+    assert.equal(20, is['tandem_responses_total{method="INVITE",code="200"}'])
+    assert.equal(20, is['tandem_responses_total{method="BYE",code="200"}'])
+    assert.equal(20, is['tandem_request_duration_seconds_count{method="INVITE"}'])
+    assert.is_true(is['tandem_request_duration_seconds_sum{method="INVITE"}'] > 20 * 0.1)
+    assert.equal(40, is['tandem_server_attempts_total{pool="pbx",server="a",outcome="ok"}'])
+    assert.equal(1, is['tandem_server_status{pool="pbx",server="a",status="up"}'])
+    assert.equal(1, is['tandem_server_status{pool="pbx",server="b",status="down"}'])
+    assert.is_true(is['tandem_server_down_seconds_total{pool="pbx",server="b"}'] > 0)
+    assert.equal(50, is['tandem_server_call_limit{pool="pbx",server="a"}'])
+    assert.equal(1, is['tandem_pool_active_tier{pool="pbx"}'])
+    assert.equal(20, is['tandem_user_calls_total{kind="any"}'])
+    assert.equal(0, is['tandem_user_odd_total{text="a\\"b\\\\c\\nd\u{FFFD},e=\\""}'])
+    assert.is_true(is['tandem_event_loop_lag_seconds_count'] > 10)
+    for _, entry in ipairs(catalog.list) do
+      assert(text:find("\n# TYPE " .. entry.name .. " " .. entry.type .. "\n", 1, true)
+        or text:find("^# HELP " .. entry.name), entry.name)
+    end
+  end)
+
+  it("say what the process is, and whether the last reload did", function()
+    start()
+    local before = os.time()
+    local _, is = page()
+    local pid = tandem:pid()
+    assert.equal(1, is.tandem_workers)
+    assert.equal(1, is['tandem_worker_answers{worker="0"}'])
+    assert.equal(1, is.tandem_config_generation)
+    assert.equal(1, is.tandem_config_last_reload_successful)
+    assert.is_true(math.abs(is.tandem_config_last_reload_success_timestamp_seconds - before) < 30)
+    assert.is_true(math.abs(is.process_start_time_seconds - before) < 30)
+    assert.is_true(is.process_cpu_seconds_total > 0)
+    local _, count = sh.run(("ls /proc/%d/fd | wc -l"):format(pid))
+    assert.is_true(math.abs(is.process_open_fds - tonumber(count)) <= 3)
+    assert.is_true(is.process_max_fds > is.process_open_fds)
+    local resident = process.read(("/proc/%d/status"):format(pid)):match "VmRSS:%s+(%d+) kB"
+    local ratio = is.process_resident_memory_bytes / (1024 * tonumber(resident))
+    assert(ratio > 0.5 and ratio < 2, ratio)
+    assert.is_true(is.process_virtual_memory_bytes >= is.process_resident_memory_bytes)
+
+    local script = process.path "proxy.lua"
+    local good = process.read(script)
+    process.write("proxy.lua", good .. "\nerror 'no'\n")
+    tandem:signal "HUP"
+    tandem:wait_logged("config.rejected", nil, 10)
+    local _, now = page()
+    assert.equal(0, now.tandem_config_last_reload_successful)
+    assert.equal(1, now.tandem_config_generation)
+    assert.equal(is.tandem_config_last_reload_success_timestamp_seconds,
+      now.tandem_config_last_reload_success_timestamp_seconds)
+
+    process.write("proxy.lua", good)
+    tandem:signal "HUP"
+    tandem:wait_logged("reload", { generation = 2 }, 10)
+    _, now = page()
+    assert.equal(1, now.tandem_config_last_reload_successful)
+    assert.equal(2, now.tandem_config_generation)
+    assert.is_true(now.tandem_config_last_reload_success_timestamp_seconds
+      > is.tandem_config_last_reload_success_timestamp_seconds)
+  end)
+
+  -- Several pages of servers, and each of them once.
+  it("have every server of many", function()
+    start { binary = "build/tandem", source = [[
+local sip = require "tandem"
+sip.listen { "udp:127.0.0.1:%{port}" }
+for p = 1, 3 do
+  local servers = {}
+  for i = 1, 350 do
+    servers[i] = { name = "s" .. i, uri = ("sip:10.%d.%d.%d"):format(p, i // 250, i % 250) }
+  end
+  sip.pool("p" .. p, { check = false, servers = servers })
+end
+sip.route(function(req) return req:reply(404) end)
+]] }
+    local text, is = page()
+    check(text)
+    for p = 1, 3 do
+      assert.equal(350, is[('tandem_pool_servers{pool="p%d"}'):format(p)])
+      for i = 1, 350 do
+        assert.equal(1, is[('tandem_server_tier{pool="p%d",server="s%d"}'):format(p, i)])
+      end
+    end
+  end)
+
+  -- The watchdog's library, in which a worker can hang.
+  it("are there when a worker hangs, and say so", function()
+    local _, here = sh.run "pwd"
+    start { env = ("LD_PRELOAD=%s/build/hang.so"):format(here:gsub("\n", "")),
+      binary = "build/tandem", source = [[
+local sip = require "tandem"
+sip.listen { "udp:127.0.0.1:%{port}" }
+sip.settings { watchdog = false }
+sip.route(function(req) return req:reply(480) end)
+]] }
+    process.send(port, table.concat({
+      "OPTIONS sip:127.0.0.1:" .. port .. " SIP/2.0",
+      "Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKhang", "Max-Forwards: 70",
+      "From: <sip:x@example.net>;tag=1", "To: <sip:127.0.0.1>", "Call-ID: hang",
+      "CSeq: 1 OPTIONS", "X-Hang: 1000", "Content-Length: 0", "", "",
+    }, "\r\n"))
+    local text, is
+    process.eventually(20, function()
+      text, is = page()
+      return is['tandem_worker_answers{worker="0"}'] == 0
+    end)
+    assert.equal(0, is['tandem_worker_answers{worker="0"}'])
+    assert.equal(1, is.tandem_workers)
+    assert.is_true(is.process_open_fds > 0)
+    assert.is_nil(text:find "tandem_messages_total")
+    check(text)
+    tandem.expected = 128 + 9
+    tandem:signal "KILL"
+  end)
+
+  it("are read, and by nobody changed", function()
+    start()
+    assert.equal(405, (http.ask(ctl, "/metrics", { method = "POST" })))
+    assert.equal(200, (http.ask(ctl, "/metrics", { method = "HEAD" })))
+  end)
+end)
