@@ -53,7 +53,7 @@ DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \
 		 libev-dev libc-ares-dev libssl-dev libmicrohttpd-dev lua-cjson lua-socket
 DEPS_run      := sip-tester lua5.4
 DEPS_test     := curl lua5.4 lua-busted lua-check luarocks clang-format sip-tester \
-		 sipsak openssl socat baresip-core dnsmasq-base tshark sngrep iproute2 git prometheus \
+		 sipsak openssl socat baresip-core dnsmasq-base tshark sngrep iproute2 keepalived git prometheus \
 		 chromium chromium-driver fonts-dejavu-core
 DEPS_fuzz     := clang libclang-rt-14-dev
 DEPS_coverage := gcovr
@@ -231,6 +231,8 @@ bench: build/tandem build/lua/tandem/simcore.so | build/.deps-bench ## processor
 # ---- install it
 install: all install-lua ## PREFIX=/usr/local, DESTDIR, BINDIR, LUADIR, LIBDIR
 	install -Dm755 build/tandem $(DESTDIR)$(BINDIR)/tandem
+	install -Dm755 -t $(DESTDIR)$(PREFIX)/share/tandem/keepalived dist/keepalived/*-tandem
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/tandem/keepalived dist/keepalived/*.conf
 install-lua: build/lua/tandem/simcore.so
 	install -Dm755 $< $(DESTDIR)$(LIBDIR)/tandem/simcore.so
 	cd lua && find tandem '(' -name '*.lua' -o -name '*.html' ')' \

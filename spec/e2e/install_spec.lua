@@ -34,6 +34,7 @@ describe("make install", function()
     ok, output = elsewhere "sh -c 'cd policy && ../root/usr/local/bin/tandem test'"
     assert(ok, output)
     assert.truthy(output:find("4 successes", 1, true), output)
+    assert(elsewhere "sh -n root/usr/local/share/tandem/keepalived/check-tandem")
   end)
 end)
 

@@ -6,9 +6,15 @@
 --   if not net then return pending(why) end
 --   net:ip "addr add 10.9.0.1/32 dev lo"
 --   proxy.start { inside = net, ... }
+--
+-- Or several machines on one wire, for who has to be root really:
+--
+--   local lan, why = netns.lan { hub = "10.9.0.7/24", a = "10.9.0.11/24", ... }
+--   proxy.start { inside = lan.a, ... }
 local process = require "support.process"
 local sh = require "support.sh"
-local assert, setmetatable, string, table = assert, setmetatable, string, table
+local assert, pairs, setmetatable = assert, pairs, setmetatable
+local string, table = string, table
 
 local _ENV = nil
 
@@ -38,13 +44,50 @@ end
 
 -- The words before those of a command that is to run in there.
 function Netns:prefix()
+  if self.is_real then
+    return { "nsenter", "-t", self.keeper:pid(), "-n" }
+  end
   return { "nsenter", "-t", self.keeper:pid(), "-U", "-n", "--preserve-credentials" }
 end
 
--- As `ip` of the shell: "addr add 10.9.0.1/32 dev lo".
+local function machine(name, set_up)
+  local self = setmetatable({ is_real = true }, Netns)
+  self.keeper = process.start {
+    name = "network-" .. name,
+    argv = { "unshare", "-n", "sh", "-c", set_up .. " && echo up && exec sleep 60" },
+  }
+  assert(process.eventually(5, function()
+    return string.find(self.keeper:output(), "up", 1, true)
+  end), "no network")
+  return self
+end
+
+-- A switch, which is a machine too (hub), and machines that are connected to it by eth0.
+-- Addresses by name. Or nil and why there is none.
+function netns.lan(addresses)
+  if not sh.run "test $(id -u) = 0 && unshare -n ip link set lo up" then
+    return nil, "skipped: needs root and ip (iproute2)"
+  end
+  local lan = { hub = machine("hub", "ip link set lo up && ip link add br0 type bridge "
+    .. "mcast_snooping 0 && ip link set br0 up && ip addr add " .. addresses.hub .. " dev br0") }
+  for name, address in pairs(addresses) do
+    if name ~= "hub" then
+      lan[name] = machine(name, "ip link set lo up")
+      lan.hub:ip(string.format("link add port-%s type veth peer name eth0 netns %d", name,
+        lan[name].keeper:pid()))
+      lan.hub:ip(string.format("link set port-%s master br0 up", name))
+      lan[name]:ip("addr add " .. address .. " dev eth0")
+      lan[name]:ip "link set eth0 up"
+    end
+  end
+  return lan
+end
+
+-- As `ip` of the shell: "addr add 10.9.0.1/32 dev lo". What it prints.
 function Netns:ip(arguments)
   local ok, output = sh.run(table.concat(self:prefix(), " ") .. " ip " .. arguments)
   assert(ok, output)
+  return output
 end
 
 -- What /proc shows of the sockets in there.
