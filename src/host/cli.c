@@ -32,7 +32,7 @@
 	}
 #define OPTION_LOG_FORMAT                                                      \
 	{                                                                      \
-		0, "log-format", "FORMAT", "logfmt or json"                    \
+		0, "log-format", "FORMAT", "auto (logfmt), logfmt or json"     \
 	}
 #define OPTION_SERVERS                                                         \
 	{                                                                      \
@@ -117,9 +117,11 @@ static bool set_log_format(struct cli *c, const char *value, char *why,
 			   size_t n)
 {
 	c->conf.json = strcmp(value, "json") == 0;
-	if (c->conf.json || strcmp(value, "logfmt") == 0)
+	if (c->conf.json || strcmp(value, "logfmt") == 0 ||
+	    strcmp(value, "auto") == 0)
 		return true;
-	snprintf(why, n, "--log-format is logfmt or json, not '%s'", value);
+	snprintf(why, n, "--log-format is auto, logfmt or json, not '%s'",
+		 value);
 	return false;
 }
 
