@@ -1,10 +1,12 @@
 -- The live page at / and what it asks for every second. Any number of people may look:
 -- the workers are asked twice a second at most.
+local cjson = require "cjson"
 local host = require "tandem.control.host"
-local assert, io, ipairs, package, pairs = assert, io, ipairs, package, pairs
+local assert, io, ipairs, package, pairs, table = assert, io, ipairs, package, pairs, table
 
 local _ENV = nil
 
+local most_events = 50 -- transitions that are shown
 local fresh = 0.5 -- seconds: this old may be what another reader was told
 local tolerable = 1 -- and this old while the next is being made
 
@@ -69,10 +71,32 @@ local function sum(what)
   return total
 end
 
+local events, last_event = {}, 0 -- newest first; the number of the newest
+
+-- What has changed lately: what is new since the last time before what was known.
+local function transitions()
+  local text, why = host.call("events", ("%d"):format(last_event))
+  if not text then
+    return nil, why
+  end
+  local answer, list = cjson.decode(text), {}
+  for i = #answer.events, 1, -1 do
+    local event = answer.events[i]
+    if event.from ~= "none" then -- else it tells what there was at the start
+      list[#list + 1] = event
+    end
+  end
+  table.move(events, 1, most_events - #list, #list + 1, list)
+  events = table.move(list, 1, most_events, 1, {})
+  last_event = answer.last
+  return events
+end
+
 local function look()
   local shown = host.info()
   shown.host = machine
-  for _, part in ipairs { { "pools", pools }, { "load", sum }, { "totals", sum } } do
+  for _, part in ipairs { { "pools", pools }, { "load", sum }, { "totals", sum },
+    { "events", transitions } } do
     local name, ask = part[1], part[2]
     local value, why = ask(name)
     if not value then
