@@ -54,7 +54,7 @@ DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \
 DEPS_run      := sip-tester lua5.4
 DEPS_test     := curl lua5.4 lua-busted lua-check luarocks clang-format sip-tester \
 		 sipsak openssl socat baresip-core dnsmasq-base tshark sngrep iproute2 keepalived git prometheus \
-		 chromium chromium-driver fonts-dejavu-core
+		 chromium chromium-driver fonts-dejavu-core mandoc man-db systemd strace
 DEPS_fuzz     := clang libclang-rt-14-dev
 DEPS_coverage := gcovr
 DEPS_bench    := sip-tester iproute2 kamailio kamailio-lua-modules
@@ -229,10 +229,38 @@ bench: build/tandem build/lua/tandem/simcore.so | build/.deps-bench ## processor
 	@spec/bench/policy
 
 # ---- install it
-install: all install-lua ## PREFIX=/usr/local, DESTDIR, BINDIR, LUADIR, LIBDIR
-	install -Dm755 build/tandem $(DESTDIR)$(BINDIR)/tandem
-	install -Dm755 -t $(DESTDIR)$(PREFIX)/share/tandem/keepalived dist/keepalived/*-tandem
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/tandem/keepalived dist/keepalived/*.conf
+DATADIR     ?= $(PREFIX)/share
+DOCDIR      ?= $(DATADIR)/doc/tandem
+MANDIR      ?= $(DATADIR)/man
+UNITDIR     ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+SHAREDIR     = $(DATADIR)/tandem
+put = install -Dm$(1) $(2) '$(DESTDIR)$(3)'
+# $(1): mode, $(2): folder, $(3): what find is to take of it, $(4): where that goes
+put_tree = cd $(2) && find . $(3) -type f -exec install -Dm$(1) '{}' '$(DESTDIR)$(4)/{}' ';'
+
+install: all ## PREFIX=/usr/local, DESTDIR, BINDIR, LUADIR, LIBDIR, UNITDIR, ...
+	$(call put,755,build/tandem,$(BINDIR)/tandem)
+	$(call put,755,build/lua/tandem/simcore.so,$(LIBDIR)/tandem/simcore.so)
+	$(call put_tree,644,lua,\( -name '*.lua' -o -name '*.html' \),$(LUADIR))
+	install -d '$(DESTDIR)$(SHAREDIR)'
+	ln -srfT '$(DESTDIR)$(LUADIR)/tandem/meta' '$(DESTDIR)$(SHAREDIR)/library'
+	$(call put_tree,644,examples,-maxdepth 1 \( -name '*.lua' -o -name '*.json' \),$(DOCDIR)/examples)
+	$(call put_tree,644,.,-maxdepth 1 \( -name '*.md' -o -name LICENSE \),$(DOCDIR))
+	$(call put_tree,644,dist/man,-name '*.1',$(MANDIR)/man1)
+	$(call put_tree,644,dist/man,-name '*.8',$(MANDIR)/man8)
+	$(call put_tree,755,dist,! -path './man/*' ! -path './systemd/*' -perm -u+x,$(SHAREDIR))
+	$(call put_tree,644,dist,! -path './man/*' ! -path './systemd/*' ! -perm -u+x,$(SHAREDIR))
+	$(call put,644,docs/prometheus/alerts.yml,$(SHAREDIR)/prometheus/alerts.yml)
+	$(call put,644,dist/systemd/tandem.sysusers.conf,$(SYSUSERSDIR)/tandem.conf)
+	$(call put,644,dist/systemd/tandem.service,$(UNITDIR)/tandem.service)
+	sed -i 's|@BINDIR@|$(BINDIR)|' '$(DESTDIR)$(UNITDIR)/tandem.service'
+# What install would put there, file by file; and the folders that are ours alone.
+uninstall: all ## with the same variables: takes away what install put there
+	@t=$$(mktemp -d) && trap 'rm -rf "$$t"' EXIT && $(MAKE) -s install DESTDIR="$$t" && \
+	(cd "$$t" && find . ! -type d) | while read -r f; do rm -f '$(DESTDIR)'/"$$f"; done && \
+	(cd "$$t" && find . -depth -type d -path '*/tandem*') | while read -r d; do \
+		rmdir '$(DESTDIR)'/"$$d" 2>/dev/null || true; done
 install-lua: build/lua/tandem/simcore.so
 	install -Dm755 $< $(DESTDIR)$(LIBDIR)/tandem/simcore.so
 	cd lua && find tandem '(' -name '*.lua' -o -name '*.html' ')' \
@@ -253,4 +281,4 @@ help: ## this list (V=1 shows every command, WERROR=1 stops at warnings)
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 FORCE:
-.PHONY: all run demo test san unit sim e2e style lint format fuzz coverage bench install install-lua deps clean help FORCE
+.PHONY: all run demo test san unit sim e2e style lint format fuzz coverage bench install install-lua uninstall deps clean help FORCE

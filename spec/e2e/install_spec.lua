@@ -16,24 +16,109 @@ local function absolute(name)
   return here:gsub("\n", "") .. "/" .. process.path(name)
 end
 
+-- What is in a folder, and the mode of each.
+local function tree(root)
+  local found = {}
+  for _, line in ipairs(sh.lines(("cd %s && find . ! -type d -printf '%%m %%P\\n'")
+    :format(sh.quote(root)))) do
+    local mode, path = line:match "^(%d+) (.*)$"
+    found[path] = mode
+  end
+  return found
+end
+
+local function listed(what) -- of find
+  return sh.lines("find " .. what .. " 2>&-") or {}
+end
+
+-- The files of an installation, as docs/how-to/run-as-a-service.md has them.
+local function wanted(prefix)
+  local share, want = prefix .. "share/", {
+    [prefix .. "bin/tandem"] = "755",
+    [prefix .. "lib/tandem/lua/tandem/simcore.so"] = "755",
+    [prefix .. "lib/systemd/system/tandem.service"] = "644",
+    [prefix .. "lib/sysusers.d/tandem.conf"] = "644",
+    [prefix .. "share/tandem/library"] = "777", -- a link
+    [prefix .. "share/tandem/prometheus/alerts.yml"] = "644",
+  }
+  local function add(folder, mode, files)
+    for _, path in ipairs(files) do
+      want[share .. folder .. path:match "[^/]+$"] = mode
+    end
+  end
+  for _, path in ipairs(listed "lua -type f") do
+    want[share .. "tandem/" .. path] = "644"
+  end
+  for _, path in ipairs(listed "dist -mindepth 2 -type f ! -path '*/man/*' ! -path '*/systemd/*'") do
+    local _, mode = sh.run("stat -c %a " .. path)
+    want[share .. (path:gsub("^dist", "tandem"))] = mode:find "^7" and "755" or "644"
+  end
+  add("doc/tandem/examples/", "644", listed "examples -maxdepth 1 -name '*.lua' -o -name '*.json'")
+  add("doc/tandem/", "644", { "README.md", "CHANGELOG.md", "LICENSE" })
+  add("man/man1/", "644", listed "dist/man -name '*.1'")
+  add("man/man8/", "644", listed "dist/man -name '*.8'")
+  return want
+end
+
+-- What is there and should not be, is not there and should be, or has another mode.
+local function differences(want, found)
+  local list = {}
+  for path, mode in pairs(want) do
+    list[#list + 1] = found[path] ~= mode and ("%s: %s, not %s"):format(path, found[path], mode)
+      or nil
+  end
+  for path in pairs(found) do
+    list[#list + 1] = not want[path] and path .. " is too much" or nil
+  end
+  table.sort(list)
+  return list
+end
+
 describe("make install", function()
   after_each(process.clean)
 
-  it("gives a binary that finds its Lua files", function()
-    local ok, output = sh.run(make .. "make -s install DESTDIR=" .. sh.quote(absolute "root"))
+  local root
+
+  -- As a packager would, who has put a file of his own there.
+  local function install()
+    root = absolute "root"
+    sh.run("mkdir -p " .. sh.quote(root .. "/usr/bin"))
+    process.write("root/usr/bin/other", "")
+    local ok, output = sh.run(make .. "make -s install DESTDIR=" .. sh.quote(root))
     assert(ok, output)
+  end
+
+  it("puts all files where they belong, and no other, and takes them away again", function()
+    install()
+    local want = wanted "usr/local/"
+    want["usr/bin/other"] = "644"
+    assert.same({}, differences(want, tree(root)))
+    local unit = process.read(root .. "/usr/local/lib/systemd/system/tandem.service")
+    assert.truthy(unit:find("\nExecStart=/usr/local/bin/tandem run", 1, true))
+    assert.is_nil(unit:match "@%u+@")
+    local ok, output = sh.run(make .. "make -s uninstall DESTDIR=" .. sh.quote(root))
+    assert(ok, output)
+    assert.same({ ["usr/bin/other"] = "644" }, tree(root))
+    assert.same({}, listed(sh.quote(root) .. " -path '*/tandem*'"))
+  end)
+
+  it("gives a program that finds its own files", function()
+    install()
     process.write("route.lua", [[
       local sip = require "tandem"
       sip.listen { "udp:127.0.0.1:5060" }
       sip.route(function(req) return req:reply(480) end)
     ]])
-    ok, output = elsewhere "root/usr/local/bin/tandem check -c route.lua"
+    local ok, output = elsewhere "root/usr/local/bin/tandem check -c route.lua 2>/dev/null"
     assert.equal("OK\n", output)
     assert(ok)
-    assert(elsewhere "root/usr/local/bin/tandem init policy")
-    ok, output = elsewhere "sh -c 'cd policy && ../root/usr/local/bin/tandem test'"
+    ok, output = elsewhere "root/usr/local/bin/tandem ctl --help"
+    assert(ok, output)
+    ok, output = elsewhere("root/usr/local/bin/tandem init mine && cd mine && "
+      .. "../root/usr/local/bin/tandem test")
     assert(ok, output)
     assert.truthy(output:find("4 successes", 1, true), output)
+    assert.truthy(process.read(root .. "/usr/local/share/tandem/library/tandem.lua"))
     assert(elsewhere "sh -n root/usr/local/share/tandem/keepalived/check-tandem")
   end)
 end)

@@ -10,6 +10,7 @@ local _ENV = nil
 
 local proxy = {}
 local Proxy = {}
+proxy.methods = Proxy -- for a program that something else has started
 Proxy.__index = function(_, key)
   return Proxy[key] or process.Process[key]
 end
