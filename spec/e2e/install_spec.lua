@@ -49,7 +49,8 @@ local function wanted(prefix)
   for _, path in ipairs(listed "lua -type f") do
     want[share .. "tandem/" .. path] = "644"
   end
-  for _, path in ipairs(listed "dist -mindepth 2 -type f ! -path '*/man/*' ! -path '*/systemd/*'") do
+  local other = "! -path '*/man/*' ! -path '*/systemd/*'"
+  for _, path in ipairs(listed("dist -mindepth 2 -type f " .. other)) do
     local _, mode = sh.run("stat -c %a " .. path)
     want[share .. (path:gsub("^dist", "tandem"))] = mode:find "^7" and "755" or "644"
   end

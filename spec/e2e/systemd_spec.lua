@@ -52,14 +52,14 @@ end)
 
 -- The sets of systemd: { ["@name"] = { words } }.
 local function sets()
-  local found, set = {}, nil
+  local found, name = {}, nil
   for _, line in ipairs(sh.lines "systemd-analyze syscall-filter --no-pager") do
     local head, item = line:match "^(@%S+)", line:match "^%s+([@%w_-]+)$"
     if head then
-      set = {}
-      found[head] = set
+      name = head
+      found[name] = {}
     elseif item then
-      set[#set + 1] = item
+      table.insert(found[name], item)
     end
   end
   return found
