@@ -29,6 +29,7 @@ local suggest = require "tandem.config.suggest"
 local timers = require "tandem.timers"
 local try = require "tandem.verbs.try"
 local verbs = require "tandem.verbs.reply"
+local _ = require "tandem.why" -- likewise
 local ipairs, pairs, setmetatable, table = ipairs, pairs, setmetatable, table
 local tostring, type = tostring, type
 

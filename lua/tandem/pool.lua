@@ -120,6 +120,11 @@ local function policy_of(conf, name)
   return module.new { name = name, bound = conf.bound }
 end
 
+-- As an operator knows it.
+local function policy_name(conf)
+  return type(conf.policy) == "string" and conf.policy or type(conf.policy)
+end
+
 -- A check may only leave from a listener of ours, wherever in the script that is.
 local function check_socket(name, check)
   local socket = check and check.socket
@@ -209,7 +214,7 @@ function pool.new(name, conf)
     keep = conf.keep, all_down = conf.all_down,
     attempt = conf.attempt, retry_on = conf.retry_on, record_route = conf.record_route,
     path = conf.path, shared_dialogs = conf.shared_dialogs,
-    policy = policy_of(conf, name), slow_start = conf.slow_start,
+    policy = policy_of(conf, name), policy_name = policy_name(conf), slow_start = conf.slow_start,
     max_duration = conf.max_duration,
     is_ordered = conf.policy == "ordered", -- then the first server is the one to go back to
     discover = conf.discover,

@@ -705,6 +705,12 @@ local function add_loading(world, core)
   function core.workers()
     return 2
   end
+  -- What the decision trace would have of a request.
+  function core.note(req, word, ...)
+    req.notes = req.notes or {}
+    table.insert(req.notes, table.pack(word, ...))
+  end
+
   function core.handler(kind, method, fn)
     table.insert(world.handlers, { kind = kind, method = method, fn = fn })
   end

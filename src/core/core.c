@@ -104,6 +104,7 @@ static struct proxy *make_proxy(struct core *c)
 	    .draining = &c->node->draining,
 	    .on_end = capture_decision,
 	    .on_end_ctx = c,
+	    .watched = &c->node->capture.on,
 	};
 
 	return proxy_new(&conf);

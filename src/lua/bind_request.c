@@ -300,8 +300,11 @@ static int l_may_reach(lua_State *L)
 static int l_drop(lua_State *L)
 {
 	struct call *c = call_check_verb(L, 1, "req:drop");
-	int err = request_drop(c->r, script_str(L, 2), c->s->now);
+	struct str why = script_str(L, 2);
+	int err;
 
+	note_verb(L, c, "drop");
+	err = request_drop(c->r, why, c->s->now);
 	if (err)
 		return script_raise(L, "req:drop", err);
 	call_answered(c, "drop");
@@ -396,6 +399,8 @@ static int l_reply(lua_State *L)
 			return vm_raise(L, "req:reply: a body needs a "
 					   "Content-Type among the headers");
 	}
+	if (code >= 200)
+		note_verb(L, c, "reply");
 	err = request_reply(c->r, &reply, c->s->now);
 	if (err)
 		return script_raise(L, "req:reply", err);

@@ -342,6 +342,7 @@ static int l_forward(lua_State *L)
 				"res:forward: %d is provisional and went "
 				"up already",
 				l->res->code);
+	note_verb(L, c, "forward");
 	err = request_forward(c->r, l->res, lua_toboolean(L, 2), c->s->now);
 	if (err)
 		return script_raise(L, "res:forward", err);

@@ -39,18 +39,24 @@ static struct box *box_new(lua_State *L)
 	return b;
 }
 
-static void box_free(struct vm *vm, struct box *b)
+static void forget(struct vm *vm, struct box *b)
 {
-	if (b->slot)
-		*b->slot = NULL;
 	list_remove(&b->link);
 	limit_alloc(vm, b, sizeof(*b), 0);
 }
 
+static void box_free(struct vm *vm, struct box *b)
+{
+	if (b->slot)
+		*b->slot = NULL;
+	forget(vm, b);
+}
+
+/* Most slots were in userdata, which are gone by now. */
 void box_fini(struct vm *vm)
 {
 	list_each_safe (it, &vm->boxes)
-		box_free(vm, container_of(it, struct box, link));
+		forget(vm, container_of(it, struct box, link));
 }
 
 /* Registry: light userdata of the box -> its userdata, weak: how C gets from

@@ -22,14 +22,21 @@ enum {
 
 static bool is_own_file(void *ctx, const char *file)
 {
-	const struct script *s = ctx;
+	struct script *s = ctx;
+	size_t n = strlen(file);
 
+	if (strcmp(file, s->conf.path) == 0)
+		return false;
 	list_each (it, &s->own_files) {
 		const struct own_file *f =
 		    container_of(it, const struct own_file, link);
 
-		if (str_eq(f->name, str_from(file)))
-			return true;
+		if (f->name.n != n || memcmp(f->name.p, file, n) != 0)
+			continue;
+		/* It will be asked of the same few again and again. */
+		list_remove(it);
+		list_append(s->own_files.next, it);
+		return true;
 	}
 	return false;
 }
@@ -194,7 +201,7 @@ static int open_core(lua_State *L)
 	    bind_core, bind_request, bind_response, bind_member, bind_timer,
 	    bind_task, bind_own,     bind_shared,   bind_json,   bind_uri,
 	    bind_ruri, bind_counter, bind_metrics,  bind_sticky, bind_join,
-	    bind_tls,  bind_locate};
+	    bind_tls,  bind_locate,  bind_why};
 
 	lua_newtable(L);
 	for (size_t i = 0; i < ARRAY_LEN(binds); i++)

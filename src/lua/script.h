@@ -71,7 +71,7 @@ struct plan {
 	enum trying_mode trying;
 	enum late_answer late_answer;
 	struct stream_limits streams;
-	size_t udp_max;
+	size_t udp_max, why_memory;
 	enum log_level log_level;
 	/* How long TERM waits, and how long a worker may not answer; 0: it need
 	 * not. Microseconds. */

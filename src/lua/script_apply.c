@@ -52,6 +52,7 @@ int script_settings(const struct script *s, struct mem *m,
 	out_r->late_answer = s->plan.late_answer;
 	out_r->streams = s->plan.streams;
 	out_r->udp_max = s->plan.udp_max;
+	out_r->why_memory = s->plan.why_memory;
 	out_r->dns = s->plan.dns;
 	out_r->hep = s->plan.hep;
 	err = copy_trust(s, m, out_r);

@@ -199,6 +199,11 @@ struct try_wait;
 void try_on_outcome(struct call *c, const struct outcome *o);
 void try_on_free(struct call *c);
 int try_call(lua_State *L); /* req:_try */
+/* bind_why.c */
+/* The handler gives up with that word, as relay has said it. */
+void note_returned(struct call *c, const char *word);
+/* The verb that is about to end the request, and the line that calls it. */
+void note_verb(lua_State *L, struct call *c, const char *verb);
 /* { cause, address, provisional } */
 void push_detail(lua_State *L, enum cause cause, const struct addr *a,
 		 bool provisional);
@@ -339,6 +344,7 @@ void bind_counter(lua_State *L);
 void bind_metrics(lua_State *L);
 void bind_sticky(lua_State *L);
 void bind_locate(lua_State *L);
+void bind_why(lua_State *L);
 
 /* The value of a method or computed field that Lua added: tables in the
  * registry by `type`; true when it pushed one. Key at 2, handle at 1. */

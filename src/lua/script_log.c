@@ -72,6 +72,7 @@ void script_error(struct script *s, const char *what, const char *trace,
 		f[e.n++] = (struct log_field)LOGF_STR(
 		    "limit", str_from(vm_limit_name(limit)));
 	if (call) {
+		request_failed(call->r, message, s->now);
 		f[e.n++] = (struct log_field)LOGF_STR(
 		    "method", request_msg(call->r)->method);
 		f[e.n++] = (struct log_field)LOGF_STR(

@@ -149,6 +149,7 @@ static void read_streams(lua_State *L, int t, struct plan *p)
 	struct stream_limits *l = &p->streams;
 
 	p->udp_max = read_whole(L, t, "udp_max", p->udp_max);
+	p->why_memory = read_whole(L, t, "why_memory", p->why_memory);
 	if (lua_getfield(L, t, "tcp") != LUA_TNIL) {
 		t = lua_gettop(L);
 		luaL_checktype(L, t, LUA_TTABLE);
@@ -310,6 +311,7 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	p->times = defaults.times;
 	p->streams = defaults.streams;
 	p->udp_max = defaults.udp_max;
+	p->why_memory = defaults.why_memory;
 	p->dns = defaults.dns;
 	p->hep = defaults.hep;
 	p->log_level = LOG_INFO;

@@ -130,7 +130,9 @@ static void on_route_end(lua_State *L, struct task *t, void *owner,
 		script_error(c->s, "route", end->trace, end->limit, c);
 		reply_failed(c);
 	} else if (!request_answered(c->r)) {
-		if (!says_why(end))
+		if (says_why(end))
+			note_returned(c, lua_tostring(end->co, 2));
+		else
 			script_error(c->s, "route",
 				     "the handler ended without a verb "
 				     "(reply, relay, forward or drop)",

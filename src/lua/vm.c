@@ -41,18 +41,35 @@ static bool is_script(const struct vm *vm, const lua_Debug *ar)
 	       !(h->is_own && h->is_own(h->ctx, ar->source + 1));
 }
 
+static bool find_where(lua_State *L, int level, lua_Debug *ar)
+{
+	for (; lua_getstack(L, level, ar); level++) {
+		lua_getinfo(L, "Sl", ar);
+		if (is_script(vm_of(L), ar))
+			return true;
+	}
+	return false;
+}
+
 bool vm_where(lua_State *L, int level)
 {
 	lua_Debug ar;
 
-	for (; lua_getstack(L, level, &ar); level++) {
-		lua_getinfo(L, "Sl", &ar);
-		if (!is_script(vm_of(L), &ar))
-			continue;
-		lua_pushfstring(L, "%s:%d", ar.source + 1, ar.currentline);
-		return true;
-	}
-	return false;
+	if (!find_where(L, level, &ar))
+		return false;
+	lua_pushfstring(L, "%s:%d", ar.source + 1, ar.currentline);
+	return true;
+}
+
+void vm_write_where(lua_State *L, int level, struct buf *out)
+{
+	lua_Debug ar;
+
+	if (!find_where(L, level, &ar))
+		return;
+	buf_put(out, str_from(ar.source + 1));
+	buf_char(out, ':');
+	buf_u64(out, (uint64_t)ar.currentline);
 }
 
 int vm_raise(lua_State *L, const char *format, ...)

@@ -153,6 +153,9 @@ void vm_charge(lua_State *L, uint64_t work);
 /* Pushes "file:line" of the innermost line of the script from `level` on, and
  * returns true; false when there is none. */
 bool vm_where(lua_State *L, int level);
+/* The same as text for C, which costs no Lua memory; nothing when there is
+ * none. */
+void vm_write_where(lua_State *L, int level, struct buf *out);
 /* luaL_error for what the script did wrong: the message names its line, not
  * that of a module of ours in between. Does not return. */
 int vm_raise(lua_State *L, const char *format, ...);

@@ -308,7 +308,8 @@ bool scan_nameaddr(struct str value, struct nameaddr *out_r, struct str *rest_r)
 
 /* The tag of a From or To, which is no list. Checks that the header is there.
  */
-static bool read_tag(const struct msg *m, enum hdr_id id, struct str *tag_r)
+static bool read_tag(const struct msg *m, enum hdr_id id, struct str *tag_r,
+		     struct str *uri_r)
 {
 	const struct hdr *h = msg_first(m, id);
 	struct nameaddr na;
@@ -317,6 +318,7 @@ static bool read_tag(const struct msg *m, enum hdr_id id, struct str *tag_r)
 	*tag_r = STR_NONE;
 	if (!h || !scan_nameaddr(msg_hdr_value(m, h), &na, &rest) || rest.p)
 		return false;
+	*uri_r = na.uri;
 	if (!scan_param(na.params, STR("tag"), tag_r))
 		return true;
 	return tag_r->n > 0 && tag_r->n <= MSG_MAX_KEY && tag_r->p[0] != '"';
@@ -360,6 +362,7 @@ enum msg_bad msg_key(struct msg *m, struct msg_key *out_r)
 {
 	const struct hdr *h = msg_first(m, HDR_VIA);
 	struct via *via = &out_r->via;
+	struct str ignored;
 
 	*out_r = (struct msg_key){0};
 	if (!h)
@@ -367,9 +370,9 @@ enum msg_bad msg_key(struct msg *m, struct msg_key *out_r)
 	if (!scan_via(msg_hdr_value(m, h), via, &out_r->via_rest) ||
 	    !str_eq(via->version, STR("2.0")) || via->branch.n > MSG_MAX_KEY)
 		return MSG_BAD_VIA;
-	if (!read_tag(m, HDR_FROM, &out_r->from_tag))
+	if (!read_tag(m, HDR_FROM, &out_r->from_tag, &out_r->from_uri))
 		return MSG_BAD_FROM;
-	if (!read_tag(m, HDR_TO, &out_r->to_tag))
+	if (!read_tag(m, HDR_TO, &out_r->to_tag, &ignored))
 		return MSG_BAD_TO;
 	if (!read_call_id(m, &out_r->call_id))
 		return MSG_BAD_CALL_ID;

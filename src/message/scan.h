@@ -88,6 +88,7 @@ struct msg_key {
 	struct str cseq_method;
 	enum method cseq_id;
 	struct str from_tag, to_tag;
+	struct str from_uri; /* who calls: what From says */
 };
 
 /* Fills all of it or says what is wrong with the message: MSG_NO_VIA,

@@ -63,6 +63,7 @@ static void report(struct attempt *a, bool moved, struct now now)
 	    .moved = moved,
 	};
 
+	note_end(a, now);
 	if (a->target.member && !moved)
 		member_count(a->target.member, stat_of(a), 1);
 	if (policy && policy->on_attempt && o.kind != OUTCOME_NONE)
@@ -162,6 +163,8 @@ static void on_provisional(struct attempt *a, struct msg *m, struct now now)
 	 * server says all the same is worth no more than its 100. */
 	bool rings = m->status > 100 && r->msg.method_id == METHOD_INVITE;
 
+	if (first || (rings && !a->ringing))
+		note_provisional(a, m->status, now);
 	a->got_1xx = true;
 	trying_on_response(r, now);
 	if (!rings) {
@@ -222,6 +225,7 @@ void attempt_cancel(struct attempt *a, struct str reason, struct now now)
 {
 	/* Nobody is to be blamed for what the caller does not want now. */
 	timer_stop(a->req->proxy->c.timers, &a->limit);
+	note_cancelling(a, now);
 	if (a->client)
 		client_cancel(a->client, reason, now);
 }

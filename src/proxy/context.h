@@ -11,6 +11,7 @@
 #include "proxy/proxy.h"
 #include "proxy/route.h"
 #include "proxy/shun.h"
+#include "proxy/steps.h"
 #include "proxy/way.h"
 #include "transport/via.h"
 #include "util/err.h"
@@ -42,6 +43,7 @@ struct attempt {
 	bool for_size;            /* by TCP for no other reason */
 	bool counted;             /* among the facts of its member */
 	bool got_1xx, ringing;    /* any 1xx; a 101-199 */
+	bool noted;               /* its end is in the trace */
 	struct response *res;     /* final, real or local */
 	enum outcome_kind failed; /* TIMEOUT or TRANSPORT */
 	enum cause cause;
@@ -85,6 +87,7 @@ struct request {
 	bool final_sent, dropped;
 	bool spoke;    /* a response but 100 was sent up */
 	int code;      /* of the last final sent, 0: none */
+	int said;      /* the last code that was noted (note.c) */
 	int64_t took;  /* until the first, microseconds */
 	int owed;      /* a final of our own for which memory ran out */
 	bool held;     /* until its transaction ends: repeated 2xx need it */
@@ -97,6 +100,11 @@ struct request {
 	 * that one is gone. */
 	const struct policy *policy;
 	void *user;
+	/* for the log and who asks why (note.c) */
+	wall_t wall; /* when it was received */
+	struct steps steps;
+	bool trouble, script_failed;
+	char at[96]; /* the line of the script that decided it; or "" */
 };
 
 struct proxy {
@@ -109,6 +117,7 @@ struct proxy {
 	struct list ready;
 	struct map answers; /* 2xx of ours that wait for an ACK */
 	struct map moved;   /* who answered an INVITE (shared.c) */
+	struct why why;     /* traces of those that have ended */
 	struct list owns;   /* struct own */
 	struct list undelivered;
 	size_t n_undelivered;
@@ -136,6 +145,28 @@ void request_let_go(struct request *r);
 bool request_is_initial(const struct request *r);
 /* At its end. */
 void request_log(struct request *r, struct now now);
+
+/* note.c: the decision trace (steps.h). None of it can fail. */
+/* It has been entered. */
+void note_received(struct request *r);
+void note_attempt(struct attempt *a, struct now now); /* it has left, or not */
+void note_provisional(struct attempt *a, int code, struct now now);
+void note_answer(struct attempt *a, const struct response *res, struct now now);
+void note_end(struct attempt *a, struct now now); /* whichever it was */
+void note_cancelling(struct attempt *a, struct now now);
+void note_step(struct request *r, enum step what, struct now now);
+void note_reply(struct request *r, int code, struct now now);
+/* Another 2xx, or one of a branch that was given up, went up. */
+void note_late(struct request *r, const struct member *m, struct now now);
+/* It ends: its trace is kept. */
+void note_done(struct request *r, struct now now);
+/* The same of requests that have no context: refused by the core; or a 2xx came
+ * after all that was forwarded or `ended`. */
+void note_refused(struct proxy *p, const struct msg *m,
+		  const struct msg_key *key, const struct hop *from, int code,
+		  struct str reason, struct now now);
+void note_late_alone(struct proxy *p, const struct client *c,
+		     const struct msg *m, bool ended, struct now now);
 
 /* follow.c */
 /* The outcome of a request that just follows its route (16.5). */

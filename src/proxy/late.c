@@ -33,8 +33,10 @@ static void ack_and_bye(struct proxy *p, struct client *c, struct msg *m,
 	if (!dialog_from_2xx(p, m, &c->hop, c->up != NULL, &d, now))
 		return;
 	dialog_send_ack(p, &d, now);
-	if (dialog_send_bye(p, &d, now))
-		count(p->c.counters, CNT_LATE_2XX_BYE);
+	if (!dialog_send_bye(p, &d, now))
+		return;
+	count(p->c.counters, CNT_LATE_2XX_BYE);
+	note_late_alone(p, c, m, true, now);
 }
 
 void late_on_response(struct proxy *p, struct client *c, struct msg *m,
@@ -50,6 +52,7 @@ void late_on_response(struct proxy *p, struct client *c, struct msg *m,
 	if (up && up->code >= 300 &&
 	    p->c.settings->late_answer == LATE_FORWARD) {
 		count(p->c.counters, CNT_LATE_2XX_FORWARD);
+		note_late_alone(p, c, m, false, now);
 		forward_up(p, c, m, now);
 		return;
 	}

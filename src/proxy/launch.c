@@ -97,10 +97,12 @@ static bool keep_target(struct attempt *a)
 }
 
 /* It could not even be sent. */
-static void fail_unsent(struct attempt *a, enum cause cause)
+static void fail_unsent(struct attempt *a, enum cause cause, struct now now)
 {
 	a->failed = OUTCOME_TRANSPORT;
 	a->cause = cause;
+	note_attempt(a, now);
+	note_end(a, now);
 }
 
 /* Nor to another address of its server, which is all that is heard of it. */
@@ -265,6 +267,7 @@ static void account(struct attempt *a, const struct member *had, struct now now)
 	struct request *r = a->req;
 	struct proxy *p = r->proxy;
 
+	note_attempt(a, now);
 	a->open = true;
 	r->n_open++;
 	attempt_count(a, a->target.member != had, now);
@@ -329,7 +332,7 @@ static struct attempt *go(struct attempt *a, const struct member *had,
 			account(a, had, now);
 			break;
 		}
-		fail_unsent(a, cause);
+		fail_unsent(a, cause, now);
 		a = may_go_on(a, now) ? repeat(a, now) : NULL;
 	}
 	return a;
@@ -379,10 +382,10 @@ static void on_located(void *ctx, const struct places *found, struct now now)
 	err = way_of_found(r->proxy, a->target.next, found, seed_of(a),
 			   r->arena, now, a->way);
 	if (err == ERR_NOTFOUND) {
-		fail_unsent(a, found->cause);
+		fail_unsent(a, found->cause, now);
 	} else if (err) {
 		count(r->proxy->c.counters, CNT_NOMEM);
-		fail_unsent(a, CAUSE_NO_SOURCE);
+		fail_unsent(a, CAUSE_NO_SOURCE, now);
 	} else if (!go(a, NULL, now)) {
 		count_unsent(a);
 	}
@@ -447,9 +450,9 @@ void launch(struct request *r, const struct target *t, size_t i, size_t n,
 	err = a->way ? find_way(a, now, &cause) : ERR_NOMEM;
 	if (err == ERR_NOMEM) {
 		count(r->proxy->c.counters, CNT_NOMEM);
-		fail_unsent(a, CAUSE_NO_SOURCE);
+		fail_unsent(a, CAUSE_NO_SOURCE, now);
 	} else if (err) {
-		fail_unsent(a, cause);
+		fail_unsent(a, cause, now);
 	} else if (a->locate || go(a, NULL, now)) {
 		return;
 	}

@@ -137,6 +137,7 @@ struct proxy *proxy_new(const struct proxy_conf *conf)
 		mem_free(conf->mem, p);
 		return NULL;
 	}
+	why_init(&p->why, conf->mem);
 	list_init(&p->requests);
 	list_init(&p->ready);
 	list_init(&p->owns);
@@ -174,6 +175,7 @@ void proxy_free(struct proxy **pp)
 	undelivered_fini(p);
 	shared_fini(p);
 	calls_fini(&p->calls);
+	why_fini(&p->why);
 	places_fini(p);
 	assert(list_empty(&p->owns)); /* their creators free them */
 	mem_free(p->c.mem, p);
@@ -217,6 +219,7 @@ static struct request *request_new(struct proxy *p, const struct msg *m,
 	if (from->tls_name)
 		r->from.tls_name = arena_str(arena, str_from(from->tls_name)).p;
 	r->received = now.mono;
+	r->wall = now.wall;
 	r->via = via_mark_received(arena, &r->key.via, from);
 	r->up = upstream_id(&r->key, &r->from);
 	edits_init(&r->edits, &r->msg, arena);
@@ -246,6 +249,7 @@ static bool request_enter(struct request *r, enum request_kind kind,
 	list_append(&p->requests, &r->link);
 	p->n_requests++;
 	r->fresh = true;
+	note_received(r);
 	trying_init(r, now);
 	request_wake(r);
 	return true;
@@ -487,5 +491,6 @@ size_t proxy_spare_bytes(const struct proxy *p)
 {
 	return (p->answers.buckets + p->moved.buckets) *
 		   sizeof(*p->answers.bucket) +
-	       calls_spare_bytes(&p->calls) + places_bytes(p);
+	       calls_spare_bytes(&p->calls) + places_bytes(p) +
+	       why_bytes(&p->why);
 }

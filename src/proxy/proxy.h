@@ -15,11 +15,13 @@
 #include "message/reply.h"
 #include "proxy/members.h"
 #include "proxy/settings.h"
+#include "proxy/why.h"
 #include "transport/locate.h"
 
 struct calls;
 struct proxy;
 struct request;
+struct steps;
 
 enum {
 	PROXY_MAX_FORK = 8,
@@ -145,10 +147,13 @@ struct proxy_conf {
 	/* Set: what would begin something is refused (503). Others may set it
 	 * at any time. NULL: never. */
 	const atomic_bool *draining;
-	/* A request has ended: its line before it is logged, whose level may be
-	 * changed. May be NULL. */
+	/* A request has ended: its lines before they are logged, whose level
+	 * may be changed. May be NULL. */
 	void (*on_end)(void *ctx, struct request *r, struct log_event *e);
 	void *on_end_ctx;
+	/* Not 0: somebody may want to see all of a request (request.why). NULL:
+	 * nobody does. */
+	const atomic_uint *watched;
 };
 
 struct proxy *proxy_new(const struct proxy_conf *conf);
@@ -185,6 +190,12 @@ bool proxy_is_quiet(const struct proxy *p, struct now now);
 struct calls *proxy_calls(struct proxy *p); /* that are up */
 /* Bytes of the heap that only grew to be used again. */
 size_t proxy_spare_bytes(const struct proxy *p);
+/* Why it went like that: as why_find, with the requests that are open. */
+size_t proxy_why(struct proxy *p, struct str call_id, bool failed,
+		 struct why_record *out, size_t max, struct now now);
+/* Those that are open, oldest first, until `fn` says false; then false. */
+bool proxy_each_request(struct proxy *p,
+			bool (*fn)(void *ctx, struct request *r), void *ctx);
 
 /* ---- facts about a request ---- */
 struct msg *request_msg(struct request *r);
@@ -206,6 +217,19 @@ enum request_kind request_kind(const struct request *r);
 bool request_may_reach(const struct request *r, struct str uri);
 /* One line per request for the log: attempts so far. */
 void request_write_tried(const struct request *r, struct buf *out);
+/* "deciding", "trying", "ringing", "cancelled"; "answered": it only waits for
+ * repetitions, or for the policy to end. */
+const char *request_state(const struct request *r);
+
+/* ---- what the policy says of its reasons (steps.h) ---- */
+/* Where it may add a STEP_NOTE; NULL: nothing is noted. */
+struct steps *request_steps(struct request *r);
+/* The verb that decides it, and the line of the script ("route.lua:14") or "".
+ * Of several the last counts. */
+void request_by(struct request *r, struct str verb, struct str where,
+		struct now now);
+/* The policy has failed: the message. */
+void request_failed(struct request *r, struct str message, struct now now);
 
 /* ---- verbs; 0 or ERR_* ----
  * ERR_STATE: a verb was used already (or, for try, one is open, or the script

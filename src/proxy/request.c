@@ -142,9 +142,11 @@ void request_log(struct request *r, struct now now)
 		    LOGF_STR("tried", buf_str(&tried)),
 		    LOGF_INT("code", r->code),
 		    LOGF_NUM("total", (double)took / 1e6),
+		    LOGF_STR("at", str_from(r->at)), /* the last: optional */
 		};
 		struct log_event e = {is_routine(r) ? LOG_DEBUG : LOG_INFO,
-				      "request", f, ARRAY_LEN(f)};
+				      "request", f,
+				      ARRAY_LEN(f) - (r->at[0] ? 0 : 1)};
 
 		if (p->c.on_end)
 			p->c.on_end(p->c.on_end_ctx, r, &e);
@@ -161,7 +163,6 @@ int request_drop(struct request *r, struct str why, struct now now)
 	struct log_event e = {LOG_INFO, "request.drop", f, ARRAY_LEN(f)};
 	struct proxy *p = r->proxy;
 
-	(void)now;
 	if (r->done || (r->verb && !r->decided))
 		return ERR_STATE;
 	if (r->decided) {
@@ -171,6 +172,7 @@ int request_drop(struct request *r, struct str why, struct now now)
 	if (r->try_open)
 		return ERR_STATE;
 	r->verb = r->dropped = true;
+	note_step(r, STEP_WITHHELD, now);
 	trying_stop(r);
 	count(p->c.counters, CNT_SCRIPT_DROP);
 	p->c.host->log(p->c.host->ctx, &e);

@@ -61,6 +61,7 @@ static bool comes_too_late(const struct request *r, int code, struct now now)
 void response_withhold(struct request *r, struct now now)
 {
 	r->dropped = true;
+	note_step(r, STEP_WITHHELD, now);
 	count(r->proxy->c.counters, CNT_NONINVITE_TIMEOUT);
 	calls_on_final(&r->proxy->calls, &r->key, r->msg.method_id, 0, now);
 }
@@ -99,6 +100,7 @@ static void send_up(struct request *r, struct str bytes, int code,
 		r->final_sent = true;
 		r->code = code;
 	}
+	note_reply(r, code, now);
 	/* Without memory it was sent, and is only not repeated. */
 	if (server_respond(r->server, bytes, code, now) == ERR_NOMEM)
 		count(r->proxy->c.counters, CNT_NOMEM);
@@ -195,6 +197,10 @@ void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
 		attempt_await_repeat(a, now);
 		return;
 	}
+	if (late || r->answer)
+		note_late(r, a->target.member, now);
+	else
+		note_answer(a, res, now);
 	response_watch(r, a, res, now);
 	if (response_send(r, &res->msg, &res->edits, res->code, now) != 0) {
 		attempt_await_repeat(a, now);

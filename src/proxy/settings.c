@@ -12,6 +12,8 @@ enum { TIMER_C_SECONDS = 240 };
 enum { UDP_MAX = 1300 };
 /* What collectors' own examples use. */
 enum { HEP_ID = 2001 };
+/* Some ten thousand requests: a minute of a busy worker, hours of others. */
+enum { WHY_MEMORY = 4 << 20 };
 
 void settings_init(struct settings *s)
 {
@@ -26,6 +28,7 @@ void settings_init(struct settings *s)
 	dns_limits_init(&s->dns);
 	s->udp_max = UDP_MAX;
 	s->hep = (struct hep_conf){.id = HEP_ID, .share = 1, .redact = true};
+	s->why_memory = WHY_MEMORY;
 }
 
 void settings_fini(struct settings *s, struct mem *m)

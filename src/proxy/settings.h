@@ -38,6 +38,7 @@ struct settings {
 	/* A request of more bytes goes by TCP, if it can (18.1.1); 0: never */
 	size_t udp_max;
 	struct hep_conf hep;
+	size_t why_memory; /* bytes of traces per worker (why.h); 0: none */
 };
 
 /* RFC 3261's own figures: T1 500 ms, T2 4 s, T4 5 s, Timer C 181 s. */

@@ -39,6 +39,7 @@ void request_let_go(struct request *r)
 			locate_stop(&a->locate);
 		attempt_uncount(a);
 	}
+	steps_fini(&r->steps);
 }
 
 static void request_free(struct request *r, struct now now)
@@ -48,6 +49,7 @@ static void request_free(struct request *r, struct now now)
 
 	request_log(r, now);
 	drain_note_end(r);
+	note_done(r, now);
 	if (r->policy && r->policy->on_free)
 		r->policy->on_free(r->policy->ctx, r);
 	request_let_go(r);

@@ -60,6 +60,7 @@ void stateless_reply(struct proxy *p, const struct msg *m,
 		count(p->c.counters, CNT_REPLY_LIMITED);
 		return;
 	}
+	note_refused(p, m, key, from, code, reason, now);
 	send_stateless(p, m, key, from, &reply);
 }
 

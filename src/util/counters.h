@@ -181,6 +181,7 @@
 	X(CNT_LUA_ANSWER, "tandem_lua_errors_total", "hook=answer")            \
 	X(CNT_LUA_START, "tandem_lua_errors_total", "hook=start")              \
 	X(CNT_LUA_STOP, "tandem_lua_errors_total", "hook=stop")                \
+	X(CNT_WHY_LOST, "tandem_dropped_total", "reason=why")                  \
 	X(CNT_LUA_KILL_CPU, "tandem_lua_kills_total", "reason=cpu")            \
 	X(CNT_LUA_KILL_INSTR, "tandem_lua_kills_total", "reason=instructions") \
 	X(CNT_LUA_KILL_MEM, "tandem_lua_kills_total", "reason=memory")

@@ -29,8 +29,9 @@ function in_pool:is_last_resort()
   return self.cursor.last_resort
 end
 
-function in_pool:why()
-  return self.cursor:why()
+-- Why is there none?
+function in_pool:give_up(now)
+  return self.cursor:give_up(now)
 end
 
 function in_list:peek()
@@ -49,7 +50,7 @@ function in_list.is_last_resort()
   return false
 end
 
-function in_list.why()
+function in_list.give_up()
   return "empty"
 end
 

@@ -76,24 +76,27 @@ end
 ---@param server table
 ---@param resources { name: string, units: integer }[]
 ---@return "full"|"lacks"|nil
+---@return string? which which limit it is
 function limits.refusal(server, resources)
   local facts = server.facts
   for i = 1, #resources do
     local need = resources[i]
     local capacity = server.resources[need.name]
     if not capacity then
-      return "lacks"
+      return "lacks", need.name
     elseif facts:used(need.name) + need.units > capacity then
-      return "full"
+      return "full", ("%s %d"):format(need.name, capacity)
     end
   end
   if server.max_calls then
     local calls, setup = facts:get("calls", "setup")
     if calls + setup >= server.max_calls then
-      return "full"
+      return "full", ("max_calls %d"):format(server.max_calls)
     end
   end
-  return server.max_cps and facts:rate() >= server.max_cps and "full" or nil
+  if server.max_cps and facts:rate() >= server.max_cps then
+    return "full", ("max_cps %s"):format(server.max_cps)
+  end
 end
 
 return limits

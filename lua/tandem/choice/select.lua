@@ -11,6 +11,7 @@ local limits = require "tandem.choice.limits"
 local pool_state = require "tandem.health.state"
 local slow_start = require "tandem.choice.slow_start"
 local tally = require "tandem.tally"
+local told = require "tandem.choice.told"
 local view = require "tandem.choice.view"
 local ipairs, setmetatable, table = ipairs, setmetatable, table
 
@@ -37,6 +38,8 @@ function select.cursor(pool, key, req, resources)
     seen = nil, -- the view in which it was found
     list = nil, -- the rest of what a policy has said
     asked_sticky = false, last_resort = false, was_full = false,
+    -- For the trace: `refused`, those it would have come to; `told`, what it knows
+    -- already; `is_over`. Not named here, or the table would be twice as large.
   }, cursor)
 end
 
@@ -56,13 +59,20 @@ local function admits(self, server, kind)
     return false
   elseif kind == "usable" and self.pool.slow_start
     and not slow_start.admits(server, self.key, self.now) then
+    self.refused = told.refuse(self.refused, server, "slow_start", "")
     return false
+  elseif not self.limited then
+    return true
   end
-  local refusal = self.limited and limits.refusal(server, self.limited)
+  local refusal, detail = limits.refusal(server, self.limited)
+  if not refusal then
+    return true
+  end
+  self.refused = told.refuse(self.refused, server, refusal, detail)
   if refusal == "full" and kind ~= "resort" then
     self.was_full = true
   end
-  return not refusal
+  return false
 end
 
 -- Makes a server the next, if it still can be.
@@ -196,14 +206,14 @@ function cursor:peek(now)
     and admits(self, head, self.kind) then
     return head
   end
-  self.head, self.seen, self.was_full = nil, seen, false
+  self.head, self.seen, self.was_full, self.refused = nil, seen, false, nil
   return find(self)
 end
 
--- The server whose turn it is; it does not come again.
+-- The same; it does not come again, and the trace hears nothing of it.
 ---@param now number
 ---@return table? server
-function cursor:next(now)
+function cursor:skip(now)
   local server = self:peek(now)
   if server then
     if self.kind == "resort" and self.step == 0 then
@@ -215,6 +225,43 @@ function cursor:next(now)
     self.head = nil
   end
   return server
+end
+
+-- Adds to the trace of the request which server was chosen, or why there was none;
+-- what that was chosen from only when it is news.
+local function note(self, server, now)
+  local pool, refused, text = self.pool, self.refused, self.seen.told
+  if not text then
+    text = told.of(pool, self.seen, now)
+  end
+  if not server then
+    core.note(self.req, "choice", pool.name, "", self:why(), pool.policy_name,
+      text == self.told and "=" or text, refused and told.refused(refused))
+  else
+    core.note(self.req, "choice", pool.name, server.name, self.kind, pool.policy_name,
+      text == self.told and "=" or text, refused and told.refused(refused))
+  end
+  self.told, self.refused = text, nil
+end
+
+-- The server whose turn it is; it does not come again.
+---@param now number
+---@return table? server
+function cursor:next(now)
+  local server = self:skip(now)
+  if self.req and not self.is_over then
+    self.is_over = not server or nil
+    note(self, server, now)
+  end
+  return server
+end
+
+-- For who has only looked, and goes without: the trace hears why there is none.
+---@param now number
+---@return "empty"|"full"|"down"
+function cursor:give_up(now)
+  self:next(now)
+  return self:why()
 end
 
 -- Why there was no server at all.

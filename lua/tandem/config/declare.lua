@@ -82,6 +82,7 @@ local function flat(settings)
     late_answer = settings.late_answer,
     tcp = settings.tcp,
     udp_max = settings.udp_max == false and 0 or settings.udp_max,
+    why_memory = settings.why_memory == false and 0 or settings.why_memory,
     domains = settings.domains,
     trust = settings.trust,
     dns = settings.dns,

@@ -485,6 +485,7 @@ options.settings = record {
   udp_max = schema.off_or(integer { min = 512, max = 65535 }),
   trace = options.trace,
   notify = notify_or_path,
+  why_memory = schema.off_or(integer { min = 262144, max = 1073741824 }),
   lua = record {
     memory = schema.number { min = 1e6 },
     burst = seconds { min = 0.001, max = 10 },

@@ -47,6 +47,7 @@ function sip.settings(opts) end
 ---@field udp_max integer|false|nil requests of more bytes go by TCP; 1300; false: never
 ---@field notify string|{ program: string, per_minute: integer?, timeout: number? }|nil
 ---@field trace tandem.TraceSettings? mirrors messages to a collector
+---@field why_memory integer|false|nil bytes of decision traces per worker; 4194304; false: none
 ---@field lua { memory: number?, burst: number? }? limits of the script: bytes, seconds
 
 ---@class tandem.TraceSettings

@@ -1,5 +1,6 @@
 -- req:fork(targets[, opts]): several at once. The first 2xx wins, otherwise the best
 -- final when all have ended.
+local core = require "tandem.core"
 local misuse = require "tandem.config.misuse"
 local options = require "tandem.config.options"
 local try = require "tandem.verbs.try"
@@ -46,11 +47,15 @@ return function(req, targets, opts)
   opts = try.options("req:fork", options.try, opts)
   check(targets)
   local raws, servers, contacts = resolve(req, targets)
+  if #raws < #targets then
+    core.note(req, "fork", "forbidden", #targets - #raws)
+  end
   if #raws == 0 then
     return nil, "forbidden"
   elseif contacts > 0 then
     local depth = (req._state.depth or 0) + 1
     if depth > max_depth then
+      core.note(req, "fork", "depth", contacts)
       return nil, "depth"
     end
     req._state.depth = depth

@@ -90,11 +90,16 @@ end
 --- nobody has answered
 ---@return true
 function relay.run(req, walk, pool, opts)
-  local plan, best, err = settle(req, opts, pool), nil, nil
+  local plan, best, err, stopped = settle(req, opts, pool), nil, nil, "attempts"
   for attempt = 1, plan.attempts do
     local now, rest = core.now(), plan.budget - req:age()
+    if rest <= 0 then
+      stopped = "budget"
+      break
+    end
     local raw, server = walk:take(now)
-    if not raw or rest <= 0 then
+    if not raw then
+      stopped = "candidates"
       break
     end
     local is_last = attempt == plan.attempts or not walk:peek(now)
@@ -106,8 +111,12 @@ function relay.run(req, walk, pool, opts)
     best = res and best and core.better(best, res) or res or best
     if is_final(res, err, plan) then
       best = res or best
+      stopped = best and best.code >= 300 and "final"
       break
     end
+  end
+  if stopped then
+    core.note(req, "relay", stopped, best and best.code or err or "")
   end
   if best then
     best:forward()
@@ -125,8 +134,9 @@ end
 function relay.method(req, target, opts)
   opts = try.options("req:relay", options.relay, opts)
   local walk, pool = candidates(target, req, opts)
-  if not walk:peek(core.now()) then
-    return nil, walk:why()
+  local now = core.now()
+  if not walk:peek(now) then
+    return nil, walk:give_up(now)
   end
   return relay.run(req, walk, pool, opts)
 end

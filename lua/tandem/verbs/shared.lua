@@ -43,7 +43,7 @@ local function sibling(self, now)
   end
   local found = self.cursor:peek(now)
   while found == self.server do
-    self.cursor:next(now)
+    self.cursor:skip(now)
     found = self.cursor:peek(now)
   end
   return found

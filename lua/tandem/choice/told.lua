@@ -1,0 +1,186 @@
+-- What the decision trace says of a choice: which servers there were, and which of
+-- them nobody could have, by which rule. What depends on their state only is one text
+-- for all choices that see it (view.lua); it is made when the first of them asks.
+-- tandem/why.lua reads these texts again.
+local core = require "tandem.core"
+local pool_state = require "tandem.health.state"
+local record = require "tandem.health.record"
+local slow_start = require "tandem.choice.slow_start"
+local ipairs, math, pairs, string, table = ipairs, math, pairs, string, table
+local tostring = tostring
+
+local _ENV = nil
+
+local told = {}
+
+local most = 12 -- servers in a text; of the others only how many they are
+local rest_least = 4 -- of them, if there are any, who is in order
+local text_most = 480 -- bytes: what a step has room for
+local detail_most = 60
+
+-- Wall time of a time as core.now() counts, to a tenth of a second.
+local function wall(time, now)
+  return string.format("%.1f", core.wall() + time - now)
+end
+
+local function plain(text)
+  return (tostring(text or ""):sub(1, detail_most):gsub("%c", " "))
+end
+
+local function ordered(server, now)
+  local admin = record.load(server).admin
+  local detail = plain(("%s (%s)"):format(admin.why or "", admin.who or ""))
+  return detail, admin.ends and wall(admin.ends, now) or nil
+end
+
+-- The hold that ends last, and when that is.
+local function longest_hold(server, now)
+  local ends, why = now, ""
+  for reason, finish in pairs(record.load(server).holds) do
+    if finish > ends then
+      ends, why = finish, reason
+    end
+  end
+  return plain(why), wall(ends, now)
+end
+
+local function failback(server, now)
+  if pool_state.is_endless(server) then
+    return "until it is released"
+  end
+  local _, ends = pool_state.held_until(server)
+  return nil, wall(ends, now)
+end
+
+local function down(server, now)
+  local health = record.load(server).health
+  local since = core.seconds(server.facts:get "since")
+  local coming = pool_state.health(server) == "rising" and "coming up, " or ""
+  return coming .. plain(health.why), wall(since, now)
+end
+
+-- Who could be had, if it was its turn: what there is to say.
+local function usable(server, now)
+  local ends = slow_start.ends(server, now)
+  if #server.places == 0 then
+    return "nowhere"
+  elseif ends then
+    local share = slow_start.share(server, now)
+    return "slow_start", ("takes %d %%"):format(math.floor(share * 100 + 0.5)), wall(ends, now)
+  elseif server.weight == 0 then
+    return "spare"
+  elseif server.check and server.check.when == "always"
+    and pool_state.health(server) == "unknown" then
+    return "unknown"
+  end
+  return "up"
+end
+
+-- The rule, a detail and a time: since when it is down, else until when it lasts.
+local function rule(server, now)
+  local status, failback_only, on_trial = pool_state.status(server, now)
+  if pool_state.left(server) and pool_state.admin(server) == "ready" then
+    return "left", nil, wall(pool_state.left(server), now)
+  elseif status == "maint" or status == "drain" then
+    return status, ordered(server, now)
+  elseif status == "down" then
+    return "down", down(server, now)
+  elseif on_trial then
+    return "trial"
+  elseif status == "held" and failback_only then
+    return "failback", failback(server, now)
+  elseif status == "held" then
+    return "held", longest_hold(server, now)
+  end
+  return usable(server, now)
+end
+
+local function line(server, now)
+  local word, detail, time = rule(server, now)
+  return ("%s\t%d\t%s\t%s\t%s"):format(server.name, server.tier, word, detail or "", time or ""),
+    word
+end
+
+-- Which servers are told of when there are too many: those that are out of the order
+-- first, then the others, in the order of their tiers.
+local function pick(pool, now)
+  local odd, rest = {}, {}
+  for _, tier in ipairs(pool.tiers) do
+    for _, server in ipairs(tier) do
+      local is_up = #server.places > 0 and pool_state.usable(server, now)
+      local list = is_up and rest or odd
+      if #list < most then
+        list[#list + 1] = server
+      end
+    end
+  end
+  local n_odd = math.min(#odd, math.max(most - rest_least, most - #rest))
+  local list = table.move(odd, 1, n_odd, 1, {})
+  return table.move(rest, 1, math.min(#rest, most - n_odd), n_odd + 1, list)
+end
+
+local function text_of(pool, now)
+  local list, size, n = {}, 0, 0
+  local servers = #pool.servers <= most and pool.servers or pick(pool, now)
+  for _, server in ipairs(servers) do
+    local text = line(server, now)
+    size = size + #text + 1
+    if size > text_most then
+      break
+    end
+    n = n + 1
+    list[n] = text
+  end
+  if n < #pool.servers then
+    list[#list + 1] = ("+%d"):format(#pool.servers - n)
+  end
+  return table.concat(list, "\n")
+end
+
+-- The text for a view of a pool.
+---@param pool table
+---@param seen table of view.lua
+---@param now number
+---@return string
+function told.of(pool, seen, now)
+  local text = seen.told
+  if not text then
+    text = text_of(pool, now)
+    seen.told = text
+  end
+  return text
+end
+
+-- ---- what of it is about one request ----
+
+local refused_most = 8
+
+-- A server that cannot take this request, for a list that is the request's.
+---@param list table? nil: the first
+---@param server table
+---@param word "full"|"lacks"|"slow_start"
+---@param detail string
+---@return table list
+function told.refuse(list, server, word, detail)
+  list = list or { n = 0, known = {} }
+  if list.known[server] then
+    return list
+  end
+  list.known[server], list.n = true, list.n + 1
+  if list.n <= refused_most then
+    list[list.n] = ("%s\t%d\t%s\t%s\t"):format(server.name, server.tier, word, detail)
+  end
+  return list
+end
+
+---@param list table?
+---@return string?
+function told.refused(list)
+  if not list then
+    return nil
+  end
+  local text = table.concat(list, "\n")
+  return list.n > refused_most and ("%s\n+%d"):format(text, list.n - refused_most) or text
+end
+
+return told
