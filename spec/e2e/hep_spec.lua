@@ -1,6 +1,7 @@
 -- Mirrored messages at real collectors: sngrep reads them, and writes what it has
 -- understood as a capture, which tshark reads; a bare socket shows the packets.
 local hep = require "support.hep"
+local http = require "support.http"
 local process = require "support.process"
 local proxy = require "support.proxy"
 local sh = require "support.sh"
@@ -27,8 +28,10 @@ describe("mirroring", function()
   after_each(process.clean)
 
   local function start(options)
-    tandem = proxy.start { source = source, level = "info", values = {
-      port = port, server = server, collector = collector, options = options or "" } }
+    tandem = proxy.start {
+      source = source, level = "info", args = { "--ctl", process.path "ctl.sock" },
+      values = { port = port, server = server, collector = collector, options = options or "" },
+    }
     sipp.server("answer", { name = "a", port = server, values = { ring = 0 } })
   end
 
@@ -139,6 +142,10 @@ describe("mirroring", function()
     assert.equal(1, #tandem:logged "hep.down")
     assert.equal("127.0.0.1:" .. collector, tandem:logged("hep.down")[1].collector)
     assert.equal(50, #tandem:logged("request", { method = "INVITE", code = 200 }))
+    local _, text = http.ask(process.path "ctl.sock", "/metrics")
+    local lost = tonumber(text:match 'tandem_hep_dropped_total{reason="refused"} (%d+)')
+    local sent = tonumber(text:match "tandem_hep_packets_total (%d+)")
+    assert(lost > 100 and sent >= 50 * 15, text)
   end)
 
   it("goes on when the collector is back", function()

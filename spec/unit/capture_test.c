@@ -11,15 +11,16 @@ struct world {
 	struct core *core;
 	struct now now;
 	struct host host;
+	int sends;
 	char log[8192];       /* "LEVEL EVENT dir line|" of each */
 	char collected[8192]; /* "COLLECTOR type|" of each */
 };
 
 static void fake_send(void *ctx, const struct hop *to, struct str bytes)
 {
-	(void)ctx;
 	(void)to;
 	(void)bytes;
+	((struct world *)ctx)->sends++;
 }
 
 static bool fake_source(void *ctx, unsigned listener, const struct addr *to,
@@ -239,14 +240,34 @@ TEST(a_collector_gets_it_once)
 	world_close(&w);
 }
 
+/* What nobody can be shown costs no message. */
 TEST(a_collector_without_memory)
 {
+	struct hop hop = {.transport = TRANSPORT_UDP};
+	static char text[30000];
 	struct world w;
+	struct mem *m;
+	int n;
 
 	world_open(&w);
 	addr_parse(STR("192.0.2.9:9060"), &w.node->settings.hep.collector);
 	capture_on_settings(w.node);
-	give(&w, "c1", "sip:a@h", "sip:b@h");
-	CHECK(w.collected[0] != '\0');
+	addr_parse(STR("192.0.2.7:5060"), &hop.addr);
+	addr_parse(STR("10.0.0.100:5060"), &hop.local);
+	n = snprintf(text, sizeof(text),
+		     "OPTIONS sip:bob@example.com SIP/2.0\r\n"
+		     "Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bKx\r\n"
+		     "From: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\n"
+		     "Call-ID: x\r\nCSeq: 1 OPTIONS\r\n"
+		     "Content-Length: 20000\r\n\r\n");
+	memset(text + n, 'x', 20000);
+	m = core_mem(w.core);
+	m->fail_at = m->calls + 1; /* its packet does not fit in 4 kB */
+	m->fail_for = 1;
+	core_receive(w.core, w.now, &hop,
+		     (struct str){text, (size_t)n + 20000});
+	CHECK_INT(core_counters(w.core)->v[CNT_HEP_NOMEM], 1);
+	CHECK_INT(w.sends, 1);
+	CHECK_STR(str_from(w.collected), "192.0.2.9:9060 HEP3 |");
 	world_close(&w);
 }
