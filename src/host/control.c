@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host/review.h"
@@ -226,6 +227,7 @@ int control_run(const struct control_conf *conf)
 	if (!c)
 		return EXIT_FAILED;
 	service_open(&c->service);
+	umask(S_IWGRP | S_IRWXO); /* what we write is no stranger's business */
 	return control_end(c, serve(c));
 }
 

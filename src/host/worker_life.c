@@ -85,6 +85,7 @@ void worker_answer(struct worker *w)
 	if (question == atomic_load(&l->answered))
 		return;
 	atomic_store(&l->lag, worker_now(w).mono.us - at);
+	histogram_add(&core_counters(w->core)->hist[HIST_LOOP_LAG], l->lag);
 	worker_publish(w);
 	atomic_store(&l->answered, question);
 }
