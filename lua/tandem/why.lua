@@ -299,7 +299,7 @@ function why.calls(args)
     return nil, "calls: last: a number from 1 to 1000 expected"
   end
   local list, total = core.requests(last)
-  return { open = list, total = total, servers = busy(), worker = core.worker() }
+  return { requests = list, total = total, servers = busy(), worker = core.worker() }
 end
 
 answers.on("calls", why.calls)

@@ -226,7 +226,7 @@ sim.for_workers("why", function(workers)
         for worker = 1, workers do
           local answer = net.nodes[1]:ask("calls", nil, worker)
           if answer.total > 0 then
-            return answer.open[1], answer
+            return answer.requests[1], answer
           end
         end
       end
@@ -259,7 +259,7 @@ sim.for_workers("why", function(workers)
       local shown, total = 0, 0
       for worker = 1, workers do
         local answer = net.nodes[1]:ask("calls", { last = 1 }, worker)
-        shown, total = shown + #answer.open, total + answer.total
+        shown, total = shown + #answer.requests, total + answer.total
       end
       assert.is_true(shown <= workers)
       assert.equal(5, total)
@@ -346,9 +346,8 @@ sim.for_workers("why", function(workers)
   describe("keeps", function()
     it("the last ones, and those that failed", function()
       open {}
-      local good = {}
-      for i = 1, 3 do
-        good[i] = w.alice:ask("MESSAGE", uri).id
+      for _ = 1, 3 do
+        w.alice:ask("MESSAGE", uri)
       end
       w.a:answer("MESSAGE", 404)
       local bad = w.alice:ask("MESSAGE", uri).id

@@ -9,6 +9,7 @@ json.encode_number_precision(14)
 
 local modules = {
   "status", "pools", "metrics", "drain", "page", "events", "observe", "reload", "admin",
+  "why",
 }
 
 local loaders = {}
