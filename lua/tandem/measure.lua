@@ -34,7 +34,7 @@ local function show_pools(now)
   local list = {}
   for i, pool in ipairs(registry.pools) do
     local _, tier = pool_state.pool(pool, now)
-    local _, usable = pool_state.find(pool, pool_state.available, now)
+    local usable = pool_state.summary(pool, now).left
     list[i] = {
       pool = pool.name, tier = tier or 0, servers = #pool.servers, usable = usable,
       failovers = tally.get(pool, "failovers"), retries = tally.get(pool, "retries"),

@@ -436,14 +436,6 @@ sip.route(function(req) a:add(2) b:add() req:reply(404) end)
 
   -- ---- all of them ----
 
-  local of_the_process = { tandem_build_info = true, tandem_workers = true,
-    tandem_worker_answers = true, tandem_log_dropped_total = true }
-  for _, entry in ipairs(catalog.list) do
-    if entry.name:find "^process_" or entry.name:find "^tandem_config_" then
-      of_the_process[entry.name] = true
-    end
-  end
-
   it("are all in the catalog, with their labels, and all of that are there", function()
     open()
     w.a:once("INVITE", 503)
@@ -464,7 +456,8 @@ sip.route(function(req) a:add(2) b:add() req:reply(404) end)
     end
     families.tandem_server_rate_limit = families.tandem_server_call_limit -- nobody has one
     for _, entry in ipairs(catalog.list) do
-      assert(families[entry.name] or of_the_process[entry.name], entry.name)
+      assert.same({ entry.name, not entry.of_host },
+        { entry.name, families[entry.name] ~= nil })
     end
   end)
 

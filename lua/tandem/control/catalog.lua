@@ -7,16 +7,27 @@ local _ENV = nil
 
 local catalog = { list = {}, by_name = {} }
 
-local function add(kind, rows)
+local function put(kind, rows, of_host)
   for _, row in ipairs(rows) do
-    local entry = { name = row[1], type = kind, labels = row[2], help = row[3] }
+    local entry = {
+      name = row[1], type = kind, labels = row[2], help = row[3], of_host = of_host,
+    }
     catalog.list[#catalog.list + 1] = entry
     catalog.by_name[entry.name] = entry
   end
 end
 
+local function add(kind, rows)
+  put(kind, rows, false)
+end
+
+-- The same of what the process counts beside its workers, and no simulation has.
+local function add_of_host(kind, rows)
+  put(kind, rows, true)
+end
+
 -- What runs, and how well.
-add("gauge", {
+add_of_host("gauge", {
   { "tandem_build_info", { "version", "lua" }, "Always 1; what runs." },
   { "tandem_workers", {}, "Worker threads." },
   { "tandem_worker_answers", { "worker" }, "Whether the worker has answered this time." },
@@ -40,11 +51,16 @@ add("gauge", {
     "Memory of requests, transactions, calls and connections." },
 })
 add("counter", {
-  { "tandem_log_dropped_total", {}, "Log lines that were dropped: nobody read them in time." },
   { "tandem_state_write_errors_total", {}, "Snapshots of the calls that could not be written." },
   { "tandem_worker_messages_lost_total", {}, "Messages between workers that found no room." },
   { "tandem_verbs_after_decision_total", {},
     "Verbs of the script that came when the request was decided." },
+})
+
+add_of_host("counter", {
+  { "tandem_log_dropped_total", {}, "Log lines that were dropped: nobody read them in time." },
+  { "tandem_notify_total", { "result" },
+    "Transitions that a program was to tell somebody of, and what became of that." },
 })
 
 -- Messages.
@@ -151,16 +167,14 @@ add("counter", {
   { "tandem_hep_packets_total", {}, "Packets sent to a collector of captures." },
   { "tandem_hep_cut_total", {}, "Packets to it with less than the whole message." },
   { "tandem_hep_dropped_total", { "reason" }, "Packets to it that were not sent." },
-  { "tandem_notify_total", { "result" },
-    "Transitions that a program was to tell somebody of, and what became of that." },
   { "tandem_pongs_total", {}, "Answers to keep-alives on connections." },
 })
 
 -- The process.
-add("counter", {
+add_of_host("counter", {
   { "process_cpu_seconds_total", {}, "Processor time, of user and system." },
 })
-add("gauge", {
+add_of_host("gauge", {
   { "process_resident_memory_bytes", {}, "Memory that is resident." },
   { "process_virtual_memory_bytes", {}, "Memory that is mapped." },
   { "process_open_fds", {}, "Descriptors that are open." },
