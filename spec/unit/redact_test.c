@@ -118,6 +118,11 @@ TEST(a_folded_credential_and_one_that_is_cut)
 		  "Authorization:\r\n Bearer***");
 	CHECK_STR(masked("Authorization: Digest response=\"01", out),
 		  "Authorization: Digest response=\"**");
+	CHECK_STR(
+	    masked("Authorization: Digest response=\"01\r\n 2\r\nTo: x", out),
+	    "Authorization: Digest response=\"**\r\n**\r\nTo: x");
+	CHECK_STR(masked("Authorization: Digest response=0\xc3\xa4,nc=1", out),
+		  "Authorization: Digest response=***,nc=1");
 	CHECK_STR(masked("Authorization", out), "Authorization");
 	CHECK_STR(masked("Authorization:", out), "Authorization:");
 	/* bare line feeds are no way around it */

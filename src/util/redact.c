@@ -50,6 +50,14 @@ static bool find_password(struct str s, size_t at, size_t *begin_r,
 	return false;
 }
 
+/* Is this the end of a header field? A line goes on in the next one that begins
+ * with white space (RFC 3261 7.3.1). */
+static bool ends_line(struct str s, size_t at)
+{
+	return s.p[at] == '\n' &&
+	       !(at + 1 < s.n && (s.p[at + 1] == ' ' || s.p[at + 1] == '\t'));
+}
+
 /* After the '=' of a digest's parameter: its value without quotes. */
 static bool find_value(struct str s, size_t at, size_t *begin_r, size_t *end_r)
 {
@@ -61,7 +69,8 @@ static bool find_value(struct str s, size_t at, size_t *begin_r, size_t *end_r)
 	quoted = at < s.n && s.p[at] == '"';
 	at += quoted;
 	for (i = at; i < s.n; i++)
-		if (quoted ? s.p[i] == '"' : s.p[i] == ',' || s.p[i] <= ' ')
+		if (quoted ? s.p[i] == '"' || ends_line(s, i)
+			   : s.p[i] == ',' || (unsigned char)s.p[i] <= ' ')
 			break;
 	*begin_r = at;
 	*end_r = i;
@@ -110,14 +119,11 @@ static void mask(char *bytes, size_t begin, size_t end)
 			bytes[i] = '*';
 }
 
-/* The end of the line at `at`, with what it is continued by (RFC 3261 7.3.1)
- * in the header. */
+/* The end of the line at `at`; in the header with what it is continued by. */
 static size_t line_end(struct str s, size_t at, bool folds)
 {
 	for (; at < s.n; at++)
-		if (s.p[at] == '\n' &&
-		    !(folds && at + 1 < s.n &&
-		      (s.p[at + 1] == ' ' || s.p[at + 1] == '\t')))
+		if (folds ? ends_line(s, at) : s.p[at] == '\n')
 			return at + 1;
 	return s.n;
 }
