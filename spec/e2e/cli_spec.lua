@@ -161,6 +161,14 @@ describe("servers on the command line", function()
     assert.matches(("servers/127.0.0.1%%-%d:200:[^,]*$"):format(b), tried "after")
   end)
 
+  it("are read again by a reload", function()
+    local port, a = process.ports(2)
+    local p = proxy.start { args = { "-l", "udp:127.0.0.1:" .. port },
+      servers = { "sip:127.0.0.1:" .. a } }
+    p:signal "HUP"
+    assert.equal(2, p:wait_logged "reload".generation)
+  end)
+
   it("are checked, and shown by --dump", function()
     assert.same({ 0, "OK\n", "" }, { tandem "check --strict --lua-dir lua sip:10.0.0.1" })
     local status, dump = tandem "check --dump --lua-dir lua sip:10.0.0.1 sip:10.0.0.1:5080"
@@ -183,6 +191,9 @@ describe("servers on the command line", function()
       .. "did you mean sip:10.0.0.1:5070?")
     refuses("check pbx.example.com", 2, "did you mean sip:pbx.example.com?")
     refuses("sip:10.0.0.1 sip:", 2, "server 'sip:' is no SIP URI, such as sip:10.0.0.1")
+    refuses("check tel:123", 2, "server 'tel:123' is no SIP URI, such as sip:10.0.0.1")
+    refuses("check --lua-dir lua 'sip:a.example;transport=ws'", 2,
+      "server 'sip:a.example;transport=ws': ")
     refuses("sip:10.0.0.1 sip:10.0.0.1", 2, "server 'sip:10.0.0.1' is there twice")
     refuses("'sip:a.example;transport=tls'", 2, "TLS needs a listener with a certificate")
     refuses("check --lua-dir lua -l udp:127.0.0.1:5060 'sip:10.0.0.1;transport=tcp'", 2,

@@ -129,6 +129,12 @@ describe("tandem ping", function()
       assert.same({ arguments, 3, "" }, { arguments, status, out })
       assert.truthy(err:find(words, 1, true), err)
     end
+    for uri, words in pairs {
+      ["'sip:127.0.0.1;transport=ws'"] = "'sip:127.0.0.1;transport=ws' is no SIP URI: ",
+      ["sip:0.0.0.0"] = "no address of ours to reach sip:0.0.0.0 from",
+    } do
+      expect(3, "^SIP UNKNOWN %- " .. words:gsub("%p", "%%%0"), uri)
+    end
     local status, out = ping "--ca /nowhere.pem sips:127.0.0.1"
     assert.equal(3, status)
     assert.matches("^SIP UNKNOWN %- .*/nowhere.pem", out)

@@ -11,6 +11,7 @@
 #include <linux/errqueue.h> /* needs <time.h> before it */
 
 #include "host/args.h"
+#include "host/builtin.h"
 #include "host/files.h"
 #include "host/icmp.h"
 #include "host/keyfile.h"
@@ -213,6 +214,76 @@ static bool find(struct files *f, const char *name, const char *want)
 	CHECK_INT(strcmp(shown + strlen(f->dir) + 1, want), 0);
 	free(bytes);
 	return true;
+}
+
+TEST(a_script_may_be_a_text)
+{
+	struct box p;
+	struct files f;
+	struct loader l;
+	char why[256], shown[64], *bytes = NULL;
+	size_t n = 0;
+
+	make_place(&p);
+	CHECK(mkdir(in(&p, "tandem"), 0700) == 0);
+	put(&p, "tandem/init.lua", "", 0600);
+	CHECK_INT(files_init_text(&f, "command line", "return 1", p.dir,
+				  "/nowhere", why, sizeof(why)),
+		  0);
+	l = files_loader(&f);
+	CHECK(l.load(l.ctx, "command line", false, &bytes, &n, shown,
+		     sizeof(shown)));
+	CHECK_INT(n, 8);
+	CHECK_INT(strcmp(bytes, "return 1"), 0);
+	CHECK_INT(strcmp(shown, "command line"), 0);
+	free(bytes);
+	CHECK(!l.load(l.ctx, "other", false, &bytes, &n, shown, sizeof(shown)));
+	clear(&p);
+}
+
+/* ---- scripts of the command line ---- */
+
+TEST(words_of_the_command_line_are_data_in_a_script)
+{
+	static const char *const words[] = {"a\"]]\\ \n", "\xc3\xa4"};
+	struct builtin b;
+	char *text;
+
+	builtin_begin(&b, "x");
+	builtin_str(&b, "none", NULL);
+	builtin_str(&b, "s", "--[[");
+	builtin_number(&b, "t", 0.5);
+	builtin_list(&b, "l", words, 2);
+	text = builtin_end(&b);
+	CHECK(text && strcmp(text, "require \"tandem.built_in.x\" "
+				   "{s=\"--[[\",t=0.5,l={"
+				   "\"a\\034]]\\092 \\010\","
+				   "\"\\195\\164\",},}\n") == 0);
+	free(text);
+}
+
+static void refuse_servers(const char *a, const char *b, const char *want)
+{
+	const char *const servers[] = {a, b};
+	char why[256] = "";
+	char *text = builtin_servers(servers, 2, NULL, 0, why, sizeof(why));
+
+	CHECK(!text);
+	CHECK_INT(strcmp(why, want), 0);
+	free(text);
+}
+
+TEST(servers_of_the_command_line_are_refused_by_name)
+{
+	refuse_servers("sip:a", "sip:a", "server 'sip:a' is there twice");
+	refuse_servers("sip:a", "b.example",
+		       "server 'b.example' is no SIP URI; did you mean "
+		       "sip:b.example?");
+	refuse_servers("tel:1", "sip:a",
+		       "server 'tel:1' is no SIP URI, such as sip:10.0.0.1");
+	refuse_servers("sip:a", "sips:b",
+		       "server 'sips:b': TLS needs a listener with a "
+		       "certificate: write a script, see sip.listen");
 }
 
 TEST(modules_are_found_in_their_places_only)

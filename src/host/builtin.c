@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/cli.h"
 #include "message/scan.h"
 #include "util/err.h"
 
@@ -88,22 +89,6 @@ say(char *why, size_t n, const char *fmt, ...)
 	return false;
 }
 
-static bool is_sip_uri(const char *text, struct uri *out_r)
-{
-	return scan_uri(str_from(text), out_r) && out_r->is_sip;
-}
-
-/* "10.0.0.1:5060" is what people write first. */
-static bool would_be_one(const char *text)
-{
-	char longer[512];
-	struct uri u;
-
-	return snprintf(longer, sizeof(longer), "sip:%s", text) <
-		   (int)sizeof(longer) &&
-	       is_sip_uri(longer, &u);
-}
-
 static bool needs_tls(const struct uri *u)
 {
 	struct str name;
@@ -116,17 +101,12 @@ static bool check_server(const char *text, char *why, size_t n)
 {
 	struct uri u;
 
-	if (is_sip_uri(text, &u))
-		return !needs_tls(&u) ||
-		       say(why, n,
-			   "server '%s': TLS needs a listener with a "
-			   "certificate: write a script, see sip.listen",
-			   text);
-	if (would_be_one(text))
-		return say(why, n,
-			   "server '%s' is no SIP URI; did you mean sip:%s?",
-			   text, text);
-	return say(why, n, "server '%s' is no SIP URI, such as sip:10.0.0.1",
+	if (!cli_uri("server ", text, &u, why, n))
+		return false;
+	return !needs_tls(&u) ||
+	       say(why, n,
+		   "server '%s': TLS needs a listener with a certificate: "
+		   "write a script, see sip.listen",
 		   text);
 }
 

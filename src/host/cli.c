@@ -80,6 +80,29 @@ const size_t cli_check_options_n = ARRAY_LEN(cli_check_options);
 
 /* ---- their values ---- */
 
+static bool is_sip(const char *text, struct uri *out_r)
+{
+	return scan_uri(str_from(text), out_r) && out_r->is_sip;
+}
+
+bool cli_uri(const char *what, const char *text, struct uri *out_r, char *why,
+	     size_t n)
+{
+	char longer[512];
+
+	if (is_sip(text, out_r))
+		return true;
+	/* "10.0.0.1:5060" is what people write first. */
+	snprintf(longer, sizeof(longer), "sip:%s", text);
+	if (is_sip(longer, out_r) && !str_starts(str_from(text), STR("tel:")))
+		snprintf(why, n, "%s'%s' is no SIP URI; did you mean %s?", what,
+			 text, longer);
+	else
+		snprintf(why, n, "%s'%s' is no SIP URI, such as sip:10.0.0.1",
+			 what, text);
+	return false;
+}
+
 bool cli_seconds(const char *option, const char *value, double *out_r,
 		 char *why, size_t n)
 {

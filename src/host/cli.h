@@ -36,6 +36,10 @@ bool cli_parse(struct cli *c, const struct args_option *options,
 	       size_t n);
 void cli_fini(struct cli *c);
 
+/* A SIP URI. False with the reason, a suggestion in it, in which the argument
+ * is called what[0..]: "server ". */
+bool cli_uri(const char *what, const char *text, struct uri *out_r, char *why,
+	     size_t n);
 /* Seconds, more than 0. False with the reason. */
 bool cli_seconds(const char *option, const char *value, double *out_r,
 		 char *why, size_t n);

@@ -259,6 +259,7 @@ int files_init(struct files *f, const char *script, const char *lua_dir,
 		snprintf(why, n, "the name of the script is too long");
 		return ENAMETOOLONG;
 	}
+	f->text = NULL;
 	strcpy(f->script, script);
 	strcpy(f->dir, script);
 	cut_name(f->dir);

@@ -229,22 +229,6 @@ static const char *find_wrong(const struct ping *p)
 	return NULL;
 }
 
-static bool check_uri(const char *option, const char *text, char *why, size_t n)
-{
-	char longer[512];
-	struct uri u;
-
-	if (!text || (scan_uri(str_from(text), &u) && u.is_sip))
-		return true;
-	snprintf(longer, sizeof(longer), "sip:%s", text);
-	if (scan_uri(str_from(longer), &u) && u.is_sip)
-		snprintf(why, n, "%s'%s' is no SIP URI; did you mean %s?",
-			 option, text, longer);
-	else
-		snprintf(why, n, "%s'%s' is no SIP URI", option, text);
-	return false;
-}
-
 static bool check(struct ping *p, char *why, size_t n)
 {
 	const char *wrong = find_wrong(p);
@@ -252,12 +236,11 @@ static bool check(struct ping *p, char *why, size_t n)
 
 	if (wrong)
 		snprintf(why, n, "%s", wrong);
-	if (wrong || !check_uri("", p->uri, why, n) ||
-	    !check_uri("--from ", p->from, why, n) || !read_password(p, why, n))
+	if (wrong || (p->from && !cli_uri("--from ", p->from, &u, why, n)) ||
+	    !cli_uri("", p->uri, &u, why, n) || !read_password(p, why, n))
 		return false;
 	if (!p->method)
 		p->method = "OPTIONS";
-	scan_uri(str_from(p->uri), &u);
 	if (strcmp(p->method, "REGISTER") != 0 || u.user.n || p->user)
 		return true;
 	snprintf(why, n, "--register needs a user: sip:1000@%.*s",

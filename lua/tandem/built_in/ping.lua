@@ -3,7 +3,7 @@
 local sip = require "tandem"
 local core = require "tandem.core"
 local probe = require "tandem.health.probe"
-local ipairs, math, tostring = ipairs, math, tostring
+local error, ipairs, math, pcall, tostring = error, ipairs, math, pcall, tostring
 
 local _ENV = nil
 
@@ -154,12 +154,18 @@ end
 
 ---@param opts tandem.built_in.Ping
 return function(opts)
-  local uri = core.parse_uri(opts.uri)
+  local uri, why = core.parse_uri(opts.uri)
+  if not uri then
+    error(("'%s' is no SIP URI: %s"):format(opts.uri, why), 0)
+  end
   sip.settings { dns = opts.dns and { servers = { opts.dns } } or nil }
   sip.route(function(req) -- nobody has anything to ask of us
     return req:reply(403)
   end)
   sip.on("start", function()
-    ask(opts, uri)
+    local fine, trace = pcall(ask, opts, uri)
+    if not fine then
+      core.quit(unknown, "SIP UNKNOWN - " .. plain(trace))
+    end
   end)
 end

@@ -2,7 +2,7 @@
 -- back to an earlier one when it has proved itself. All else is as the defaults say.
 local sip = require "tandem"
 local core = require "tandem.core"
-local ipairs = ipairs
+local error, ipairs = error, ipairs
 
 local _ENV = nil
 
@@ -39,7 +39,11 @@ end
 return function(opts)
   local uris, servers, taken = {}, {}, {}
   for i, text in ipairs(opts.servers) do
-    uris[i] = core.parse_uri(text)
+    local uri, why = core.parse_uri(text)
+    if not uri then
+      error(("server '%s': %s"):format(text, why), 0)
+    end
+    uris[i] = uri
     servers[i] = { name = name_of(uris[i], taken), uri = text, tier = i }
   end
   sip.listen(#opts.listen > 0 and opts.listen or default_listeners(uris))
