@@ -48,11 +48,15 @@ function hep.to(net, address)
   return list
 end
 
--- "INVITE 100 180": what was mirrored, in order; a decision is "decided".
+-- What a line of the log is that came in a packet, by its event.
+local lines = { request = "decided", ["request.why"] = "why" }
+
+-- "INVITE 100 180": what was mirrored, in order; a decision is "decided", its trace "why".
 function hep.names(list)
   local words = {}
   for i, packet in ipairs(list) do
-    words[i] = packet.type == 100 and "decided"
+    words[i] = packet.type == 100
+      and lines[string.match(packet.payload, '"event":"([%l.]+)"')]
       or string.match(packet.payload, "^SIP/2.0 (%d+)")
       or string.match(packet.payload, "^(%u+) ") or "?"
   end
