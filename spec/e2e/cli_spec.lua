@@ -119,6 +119,10 @@ describe("tandem check", function()
       assert.truthy(err:find(file .. ": warning: " .. words, 1, true), err)
     end
     refuses("check --strict --lua-dir lua -c " .. file, 2, "4 warnings, and --strict")
+    file = script "sip.route(function(req) return req:reply(480) end)"
+    refuses("check --strict --lua-dir lua -c " .. file, 2, "no sip.listen: it runs with --listen")
+    status = tandem("check --strict --lua-dir lua -l udp:127.0.0.1 -c " .. file)
+    assert.equal(0, status)
   end)
 
   it("warns of secrets that everybody may read", function()
@@ -161,10 +165,12 @@ describe("servers on the command line", function()
     assert.matches(("servers/127.0.0.1%%-%d:200:[^,]*$"):format(b), tried "after")
   end)
 
-  it("are read again by a reload", function()
+  it("may be given more workers than there are, and are read again by a reload", function()
     local port, a = process.ports(2)
-    local p = proxy.start { args = { "-l", "udp:127.0.0.1:" .. port },
+    local p = proxy.start { args = { "-l", "udp:127.0.0.1:" .. port, "--workers", "4" },
       servers = { "sip:127.0.0.1:" .. a } }
+    assert.equal(4, p:wait_logged "workers.limited".asked)
+    assert.equal("command line", p:wait_logged "start".script)
     p:signal "HUP"
     assert.equal(2, p:wait_logged "reload".generation)
   end)

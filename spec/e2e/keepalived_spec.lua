@@ -14,7 +14,7 @@ local other = { a = "b", b = "a" }
 
 local source = [[
 local sip = require "tandem"
-sip.listen { "udp:10.9.0.100:5060", "udp:%{own}:5060" }
+sip.listen { "udp:10.9.0.100:5060", "udp:10.9.0.200:5060", "udp:%{own}:5060" }
 sip.settings { key_file = "key" }
 local pool = sip.pool("pbx", { check = false, servers = {
   { name = "a", uri = "sip:10.9.0.8:5080" } } })
@@ -54,37 +54,40 @@ describe("the shipped keepalived configuration", function()
   end
 
   -- As it is shipped, but for addresses, paths and the user of the scripts.
-  local function configuration(name)
-    local text = process.read "dist/keepalived/active-standby.conf"
+  local function configuration(name, which)
+    local text = process.read("dist/keepalived/" .. which .. ".conf")
     text = text:gsub("192%.0%.2%.", "10.9.0."):gsub("script_user tandem", "script_user root")
-      :gsub("enable_script_security\n", "\n")
-      :gsub("/usr/share/tandem/", here .. "/dist/")
+      :gsub("enable_script_security\n", "\n"):gsub("/usr/share/tandem/", here .. "/dist/")
+      :gsub("rise 10", "rise 1") -- nobody waits here
     if name == "b" then
+      text = text:gsub("priority (1%d0) ", { ["150"] = "priority 100 ", ["100"] = "priority 150 " })
       text = text:gsub("10%.9%.0%.11", "<own>"):gsub("10%.9%.0%.12", own.a):gsub("<own>", own.b)
     end
     return process.write(name .. ".conf", text)
   end
 
-  local function start_keepalived(name)
+  local function start_keepalived(name, which)
     sh.run("mkdir -p " .. process.path(name .. ".state"))
     keepalived[name] = process.start {
       name = "keepalived-" .. name, inside = lan[name],
       env = ("TANDEM=%s/build/tandem TANDEM_VRRP_DIR=%s/%s"):format(here, here,
         process.path(name .. ".state")),
-      argv = { "keepalived", "-n", "-l", "-G", "-P", "-f", configuration(name),
+      argv = { "keepalived", "-n", "-l", "-G", "-P", "-f",
+        configuration(name, which or "active-standby"),
         "-p", here .. "/" .. process.path(name .. ".ka"),
         "-r", here .. "/" .. process.path(name .. ".vrrp") },
     }
   end
 
-  local function holds(name)
-    return lan[name]:ip "-br addr show dev eth0":find(vip .. "/", 1, true) ~= nil
+  local function holds(name, address)
+    return lan[name]:ip "-br addr show dev eth0":find(address .. "/", 1, true) ~= nil
   end
 
   -- Waits until this machine alone has the address.
-  local function await(name, seconds)
-    assert(process.eventually(seconds or 10, function()
-      return holds(name) and not holds(other[name])
+  local function await(name, address)
+    address = address or vip
+    assert(process.eventually(10, function()
+      return holds(name, address) and not holds(other[name], address)
     end), name .. " does not get the address")
   end
 
@@ -120,6 +123,24 @@ describe("the shipped keepalived configuration", function()
     await "a"
     call_by("a", "fourth")
     assert.equal("MASTER 100\n", process.read(process.path "a.state/vrrp.sip"))
+  end)
+
+  it("serves two addresses on two machines, and on one when the other drains", function()
+    if not open() then
+      return
+    end
+    for _, name in ipairs { "a", "b" } do
+      start_proxy(name)
+      start_keepalived(name, "two-vips")
+    end
+    await("a", "10.9.0.100")
+    await("b", "10.9.0.200")
+    assert.equal(200, (http.ask(process.path "a.sock", "/v1/drain", { method = "POST" })))
+    await("b", "10.9.0.100")
+    await("b", "10.9.0.200")
+    call_by("b", "drained")
+    assert.equal(200, (http.ask(process.path "a.sock", "/v1/drain", { method = "DELETE" })))
+    await("a", "10.9.0.100")
   end)
 
   it("gives it to no proxy whose script did not load, nor to one that died", function()

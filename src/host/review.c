@@ -97,6 +97,8 @@ unsigned long review_print(const struct control *c)
 	if (p->workers > CONTROL_WORKERS)
 		warn(&r, "workers = %u: this version runs %d", p->workers,
 		     CONTROL_WORKERS);
+	if (!p->listeners && !c->conf->listens)
+		warn(&r, "no sip.listen: it runs with --listen only");
 	if (p->findings)
 		say_findings(&r, str_from(p->findings));
 	if (p->secrets)
