@@ -4,6 +4,7 @@ local args = require "tandem.command.ctl.args"
 local client = require "tandem.command.ctl.client"
 local suggest = require "tandem.config.suggest"
 local terminal = require "tandem.command.terminal"
+local text = require "tandem.command.text"
 local verbs = require "tandem.command.ctl.verbs"
 local debug, io, ipairs, os = debug, io, ipairs, os
 local table, type, xpcall = table, type, xpcall
@@ -142,41 +143,61 @@ local function token_of(file)
   return (line:gsub("\r$", ""))
 end
 
+-- "drain pbx/a": that one is about the whole proxy, but there is another of the name.
+local function meant(verb, rest)
+  local other = verbs.find("server " .. verb.name)
+  return other and rest[1]:find "/" and
+    ("; did you mean '%s %s'?"):format(other.name, rest[1]) or ""
+end
+
+local function check_count(verb, rest)
+  local least = verb.least or 0
+  if #rest < least then
+    args.wrong("%s needs %s", verb.name, verb.args)
+  elseif #rest > (verb.most or least) then
+    args.wrong("%s takes %s%s", verb.name, verb.args and "no more than " .. verb.args
+      or "no arguments", meant(verb, rest))
+  end
+end
+
 local function run(list)
   local words, options = args.parse(list, options_of)
   local out = terminal.new()
-  if options.help or not words[1] or words[1] == "help" then
-    if words[1] == "help" then
-      table.remove(words, 1)
-    end
+  local is_help = words[1] == "help"
+  if is_help then
+    table.remove(words, 1)
+  end
+  if options.help or is_help or not words[1] then
     out:write(help(words))
-    return not options.help and #list == 0 and client.usage or 0
+    return (options.help or is_help) and 0 or client.usage
   end
   local verb, n = find(words)
   if not verb then
     unknown(words)
   end
   local rest = table.move(words, n + 1, #words, 1, {})
-  if #rest < (verb.least or 0) or #rest > (verb.most or verb.least or 0) then
-    args.wrong(#rest < (verb.least or 0) and "%s needs %s" or "%s takes %s",
-      verb.name, verb.args or "no arguments")
-  end
+  check_count(verb, rest)
   local ctx = {
     out = out, is_json = options.output == "json", escape = client.escape,
     api = client.new(options.socket or os.getenv "TANDEM_CTL" or client.default,
-      options["token-file"] and token_of(options["token-file"])),
+      options["token-file"] and token_of(options["token-file"]), options.timeout),
   }
   return verb.run(ctx, rest, options) or 0
 end
 
-local function report(problem)
+-- What went wrong may quote what came from elsewhere.
+local function report(problem, list)
   if type(problem) ~= "table" then
     io.stderr:write("tandem ctl: ", problem, "\n")
     return client.failed
   elseif problem.text then
-    io.stderr:write("tandem ctl: ", problem.text, "\n")
+    for line in problem.text:gmatch "[^\n]+" do
+      io.stderr:write(line == problem.text:match "^[^\n]+" and "tandem ctl: " or "  ",
+        text.clean(line), "\n")
+    end
     if problem.code == client.usage then
-      io.stderr:write "Try 'tandem ctl --help'.\n"
+      local verb = find(list)
+      io.stderr:write("Try 'tandem ctl ", verb and verb.name .. " " or "", "--help'.\n")
     end
   end
   return problem.code
@@ -190,7 +211,7 @@ return function(...)
     return type(problem) == "table" and problem or debug.traceback(problem, 2)
   end, list)
   if not ok then
-    result = report(result)
+    result = report(result, list)
   end
   return result
 end

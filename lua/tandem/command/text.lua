@@ -211,6 +211,13 @@ function text.table(heads, rows, options)
   return table.concat(lines, "\n") .. "\n"
 end
 
+-- "a, b, c"
+---@param list string[]
+---@return string
+function text.join(list)
+  return table.concat(list, ", ")
+end
+
 -- "1 server", "3 servers".
 ---@param n integer
 ---@param word string

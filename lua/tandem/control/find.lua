@@ -37,7 +37,12 @@ function find.pools()
   return pools
 end
 
-local function named(list, name)
+-- The one of that name; or nil and the names there are.
+---@param list table[]
+---@param name string
+---@return table?
+---@return string[]? names
+function find.named(list, name)
   local names = {}
   for i, item in ipairs(list) do
     if item.name == name then
@@ -65,7 +70,7 @@ function find.pool(name)
   if not pools then
     return nil, why
   end
-  local pool, names = named(pools, name)
+  local pool, names = find.named(pools, name)
   if not pool then
     return nil, {
       status = 404, error = ("there is no pool '%s'%s"):format(name, hint(name, names)),
@@ -83,7 +88,7 @@ function find.server(pool_name, name)
   if not pool then
     return nil, problem
   end
-  local server, names = named(pool.servers, name)
+  local server, names = find.named(pool.servers, name)
   if not server then
     return nil, {
       status = 404,

@@ -1,5 +1,6 @@
 -- The command line of `tandem ctl`: options by a table, verbs of one word or two.
 local client = require "tandem.command.ctl.client"
+local duration = require "tandem.command.duration"
 local suggest = require "tandem.config.suggest"
 local ipairs, table = ipairs, table
 
@@ -30,6 +31,10 @@ args.common = {
       end
       return nil, ("text or json, not '%s'"):format(text)
     end,
+  },
+  {
+    name = "timeout", value = "DURATION", parse = duration.parse,
+    help = "wait so long for an answer (10s)",
   },
   { name = "token-file", value = "FILE", help = "its first line proves who you are, by TCP" },
   { name = "help", letter = "h", help = "this text" },
@@ -185,8 +190,9 @@ function args.assignment(word, allowed)
       return name, value
     end
   end
-  wrong("there is no '%s'%s: %s can be set", name, suggest.hint(name, allowed),
-    table.concat(allowed, " and "))
+  local hint = suggest.hint(name, allowed)
+  wrong("there is no '%s'%s", name,
+    hint ~= "" and hint or "; there is " .. table.concat(allowed, ", "))
 end
 
 args.wrong = wrong

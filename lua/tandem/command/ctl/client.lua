@@ -38,14 +38,16 @@ end
 -- `where`: the path of a socket, or http://HOST:PORT.
 ---@param where string
 ---@param token? string
-function client.new(where, token)
+---@param seconds? number for any answer, instead of what is usual
+function client.new(where, token, seconds)
   local url = where:match "^http://[^/?#]+"
   if where:find "^%a[%w+.-]*://" and not (url and where:find("^/?$", #url + 1)) then
     fail(client.usage, "-s is the path of a socket or http://HOST:PORT, not '%s'", where)
   end
   return setmetatable({
     where = where, url = url or "http://tandem", path = not url and where or nil,
-    token = token, http = library "socket.http", wire = library "tandem.command.ctl.wire",
+    token = token, seconds = seconds,
+    http = library "socket.http", wire = library "tandem.command.ctl.wire",
   }, Client)
 end
 
@@ -96,7 +98,7 @@ function Client:lost(conn, why)
     fail(client.unreachable, "cannot reach the proxy at %s: %s", self.where,
       more and more(self.where) or why)
   elseif why == "timeout" then
-    fail(client.failed, "the proxy at %s does not answer within %d s: it is stopped or "
+    fail(client.failed, "the proxy at %s does not answer within %g s: it is stopped or "
       .. "stuck", self.where, self.patience)
   end
   fail(client.failed, "the proxy at %s broke off: %s", self.where, why)
@@ -130,7 +132,7 @@ end
 ---@return string content_type
 function Client:ask(method, path, options)
   options = options or {}
-  self.patience = options.patience or patience
+  self.patience = self.seconds or options.patience or patience
   local body = options.body and cjson.encode(options.body)
   local parts, sent = {}, false
   local conn, problem
@@ -196,7 +198,7 @@ function Client:order(method, path, body, query, seconds)
   })
   if status >= 300 then
     error({ code = client.failed, text = explain(status, text), status = status,
-      answer = decode(text) }, 0)
+      answer = decode(text), raw = text }, 0)
   end
   if not kind:find "^application/json" then
     return text, text

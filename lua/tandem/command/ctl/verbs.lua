@@ -11,7 +11,7 @@ local ipairs, require, table = ipairs, require, table
 ---@field options? tandem.Option[]
 ---@field run fun(ctx: table, words: string[], options: table): integer? exit code
 
-local modules = { "look", "why" }
+local modules = { "look", "why", "server", "proxy", "watch" }
 
 ---@type tandem.Verb[]
 local list = {}

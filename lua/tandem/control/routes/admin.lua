@@ -1,9 +1,9 @@
 -- What operators change: orders, which worker 0 carries out at once, and overrides, which
 -- a reload puts in force in all workers or none.
 local cjson = require "cjson"
+local find = require "tandem.control.find"
 local host = require "tandem.control.host"
 local schema = require "tandem.config.schema"
-local suggest = require "tandem.config.suggest"
 local ipairs, math, next, os, pairs, table = ipairs, math, next, os, pairs, table
 
 local _ENV = nil
@@ -60,43 +60,13 @@ end
 
 -- ---- who is meant ----
 
-local function named(list, name)
-  local names = {}
-  for i, item in ipairs(list) do
-    if item.name == name then
-      return item
-    end
-    names[i] = item.name
-  end
-  return nil, suggest.hint(name, names)
-end
-
 local function find_pool(params)
-  local pools, why = host.ask "pools"
-  if not pools then
-    return nil, why
-  end
-  local pool, hint = named(pools, params.pool)
-  if not pool then
-    return nil, { status = 404, error = ("there is no pool '%s'%s"):format(params.pool, hint) }
-  end
-  return pool
+  return find.pool(params.pool)
 end
 
 -- The server as /v1/pools/{pool}/servers/{server} shows it.
-local function find(params)
-  local pool, problem = find_pool(params)
-  if not pool then
-    return nil, problem
-  end
-  local server, hint = named(pool.servers, params.server)
-  if not server then
-    return nil, {
-      status = 404,
-      error = ("pool '%s' has no server '%s'%s"):format(params.pool, params.server, hint),
-    }
-  end
-  return server
+local function find_server(params)
+  return find.server(params.pool, params.server)
 end
 
 local function who(request)
@@ -145,7 +115,7 @@ local function change(request, params)
     return nil, problem
   end
   local server, ok
-  server, problem = find(params)
+  server, problem = find_server(params)
   if not server then
     return nil, problem
   end
@@ -159,14 +129,14 @@ local function change(request, params)
   if not ok then
     return nil, problem
   end
-  server, problem = find(params)
+  server, problem = find_server(params)
   return server and kept(server), problem
 end
 
 local function failback(request, params)
   local ok, problem
   if params.server then
-    ok, problem = find(params)
+    ok, problem = find_server(params)
   else
     ok, problem = find_pool(params)
   end
@@ -191,7 +161,7 @@ local function add(request, params)
   end
   if not body then
     return nil, problem
-  elseif named(pool.servers, body.name) then
+  elseif find.named(pool.servers, body.name) then
     return nil, { status = 409, error = ("pool '%s' has a server '%s' already")
       :format(params.pool, body.name) }
   end
@@ -209,7 +179,7 @@ local function add(request, params)
     return nil, problem
   end
   local server
-  server, problem = find(params)
+  server, problem = find_server(params)
   return server and kept(server), problem
 end
 
@@ -226,7 +196,7 @@ local function remove(request, params)
   local body, problem = read(only_reason, request.body)
   local server, ok
   if body then
-    server, problem = find(params)
+    server, problem = find_server(params)
   end
   if not server then
     return nil, problem

@@ -38,6 +38,12 @@ local function show_server(ctx, words)
   put(ctx, raw, not ctx.is_json and servers.show(server, ctx.api:get(path), ctx.out))
 end
 
+-- The same in both formats: it is one of its own.
+local function show_metrics(ctx)
+  local _, raw = ctx.api:get "/metrics"
+  ctx.out:write(raw)
+end
+
 return {
   {
     name = "status", summary = "version, uptime, configuration, calls, what is wrong",
@@ -51,5 +57,8 @@ return {
   {
     name = "server show", args = "POOL/NAME", least = 1,
     summary = "all that is known of a server, and its last changes", run = show_server,
+  },
+  {
+    name = "metrics", summary = "all that is counted, as Prometheus reads it", run = show_metrics,
   },
 }

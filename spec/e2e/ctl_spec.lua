@@ -1,0 +1,242 @@
+-- `tandem ctl` and the running proxy: what it shows, how it ends, and who may.
+local cjson = require "cjson"
+local ctl_of = require "support.ctl"
+local http = require "support.http"
+local process = require "support.process"
+local proxy = require "support.proxy"
+local sh = require "support.sh"
+local sipp = require "support.sipp"
+
+local source = [[
+local sip = require "tandem"
+sip.listen { "udp:127.0.0.1:%{port}" }
+local pbx = sip.pool("pbx", { check = false, servers = {
+  { name = "a", uri = "sip:127.0.0.1:%{a}", max_calls = 480 },
+  { name = "b", uri = "sip:127.0.0.1:%{b}", tier = 2, weight = 50 } } })
+sip.pool("empty", { check = false, servers = {
+  { name = "x", uri = "sip:127.0.0.1:%{a}" } } })
+sip.on("start", function()
+  pbx:server "a":mark_down "the spec"
+end)
+sip.route(function(req)
+  if not req:relay(pbx, { timeout = 60 }) then return req:reply(500) end
+end)
+]]
+
+local token = ("0123456789abcdef"):rep(2)
+
+describe("tandem ctl", function()
+  local tandem, ctl, sock, tcp, port, b
+
+  before_each(function()
+    local a, web
+    port, a, b, web = process.ports(4)
+    sock, tcp = process.path "ctl.sock", "127.0.0.1:" .. web
+    ctl = ctl_of.new(sock)
+    tandem = proxy.start {
+      source = source, values = { port = port, a = a, b = b },
+      args = {
+        "--ctl", sock, "--http", tcp, "--http-token", process.write("token", token .. "\n"),
+      },
+    }
+  end)
+  after_each(process.clean)
+
+  -- The output of what must succeed.
+  local function good(words, options)
+    local code, output, errors = ctl(words, options)
+    assert.same({ 0, "" }, { code, errors })
+    return output
+  end
+
+  -- The error of what must end with this code.
+  local function bad(code, words, options)
+    local got, output, errors = ctl(words, options)
+    assert.same({ code, "" }, { got, output })
+    return errors
+  end
+
+  it("shows the status, pools and servers", function()
+    assert.matches("^tandem [%w.-]+, up for %d+ s, since %d%d:%d%d:%d%d, process "
+      .. tandem:pid() .. "\n", good "status")
+    assert.matches("config   generation 1\n", good "status", 1, true)
+    assert.matches("calls do not survive a restart", good "status", 1, true)
+    assert.matches("\npbx/a   down   %d+ s  the spec %(script ", good "status")
+    assert.equal([[
+POOL   STATE   TIER  USABLE  CALLS
+pbx    backup     2     1/2      0
+empty  up         1     1/1      0
+]], good "pools")
+    local shown = good "servers pbx":gsub("%d+ s ", "0 s "):gsub("%(script.*%.lua:", "(")
+    assert.equal([[
+pbx: backup, tier 2 takes calls, 1 of 2 servers usable
+   SERVER  TIER  STATE      FOR  CALLS  OPEN  WEIGHT  WHY
+   a          1  down       0 s  0/480     0       1  the spec (9)
+*  b          2  unchecked           0     0      50
+]], shown)
+    assert.matches("^pbx: .*\n\nempty: ", good "servers")
+    assert.matches("^pbx/a  down for %d+ s, since .*\n  why        the spec ",
+      good "server show pbx/a")
+  end)
+
+  it("gives what the API gave", function()
+    for words, path in pairs {
+      status = "/v1/status", pools = "/v1/pools", servers = "/v1/servers",
+      ["servers pbx"] = "/v1/pools/pbx/servers", ["server show pbx/b"] = "/v1/pools/pbx/servers/b",
+    } do
+      local mine, its = cjson.decode(good("-o json " .. words)), select(2, http.ask(sock, path))
+      for _, value in ipairs { mine, its } do
+        value.now, value.uptime, value.descriptors = nil, nil, nil
+        for _, server in ipairs(value) do
+          server.status_for = nil
+          for _, one in ipairs(server.servers or {}) do
+            one.status_for = nil
+          end
+        end
+      end
+      assert.same(its, mine)
+    end
+    assert.matches("^# HELP tandem_build_info ", good "metrics")
+  end)
+
+  it("has help for all of it", function()
+    local code, help = ctl "--help"
+    assert.equal(0, code)
+    local verbs = require "tandem.command.ctl.verbs".list
+    for _, verb in ipairs(verbs) do
+      assert.matches("\n  " .. verb.name, help, 1, true)
+      local own = good(verb.name .. " --help")
+      assert.matches("^Usage: tandem ctl " .. verb.name:gsub("%-", "%%-"), own)
+      for _, option in ipairs(verb.options or {}) do
+        assert.matches("--" .. option.name, own, 1, true)
+      end
+    end
+    assert.equal(help, good "help")
+    assert.equal(good "drain -h", good "help drain")
+    assert.matches("Usage: tandem ctl server show", good "server --help", 1, true)
+    assert.equal(2, (ctl ""))
+  end)
+
+  it("says what was meant", function()
+    for words, text in pairs {
+      ["statsu"] = "unknown verb 'statsu'; did you mean 'status'?",
+      ["server"] = "server what? ",
+      ["server drian pbx/a"] = "unknown verb 'server drian'; did you mean 'server drain'?",
+      ["server pbx/a drain"] = "the order comes first: server drain pbx/a",
+      ["drain pbx/a"] = "drain takes no arguments; did you mean 'server drain pbx/a'?",
+      ["server drain a"] = "a server is POOL/NAME, not 'a'",
+      ["server drain"] = "server drain needs POOL/NAME",
+      ["server drain pbx/a --fro 2h"] = "unknown option '--fro'; did you mean '--for'?",
+      ["server drain pbx/a --for 2w"] = "--for: a duration is 30s, 5m, 2h, 1d or 1h30m, not '2w'",
+      ["server set pbx/a wieght=5"] = "there is no 'wieght'; did you mean 'weight'?",
+      ["server set pbx/a weight=x"] = "weight is a number, not 'x'",
+      ["-o xml status"] = "--output: text or json, not 'xml'",
+      ["-s ftp://x status"] = "-s is the path of a socket or http://HOST:PORT, not 'ftp://x'",
+      ["--token-file /nope status"] = "--token-file: /nope: No such file or directory",
+      ["log-level"] = "log-level needs a level: error, warn, info or debug",
+      ["trace"] = "trace needs --call-id or --from: whose messages?",
+    } do
+      assert.matches("tandem ctl: " .. text, bad(2, words), 1, true)
+    end
+    for words, text in pairs {
+      ["servers pbxx"] = "there is no pool 'pbxx'; did you mean 'pbx'?",
+      ["server show pbx/aa"] = "pool 'pbx' has no server 'aa'; did you mean 'pbx/a'?",
+      ["server show 'pbx/a b%'"] = "pool 'pbx' has no server 'a b%'; there is a, b",
+    } do
+      assert.equal("tandem ctl: " .. text .. "\n", bad(1, words))
+    end
+  end)
+
+  it("finds the proxy by -s, then by TANDEM_CTL", function()
+    local _, _, errors = ctl_of.new "/nope"("status", { env = "TANDEM_CTL=" .. sock })
+    assert.matches("cannot reach the proxy at /nope", errors, 1, true)
+    local ok = sh.run("env TANDEM_CTL=" .. sock .. " build/san/tandem ctl pools")
+    assert.is_true(ok)
+    local by_tcp = ctl_of.new("http://" .. tcp)
+    assert.equal(good "pools", select(2, by_tcp "pools"))
+  end)
+
+  it("changes things by TCP with a token only", function()
+    local by_tcp = ctl_of.new("http://" .. tcp)
+    local code, _, errors = by_tcp "drain"
+    assert.equal(1, code)
+    assert.matches("^tandem ctl: changes go over the control socket, or with the token", errors)
+    local wrong = process.write("wrong", ("x"):rep(32) .. "\n")
+    assert.equal(1, (by_tcp("--token-file " .. wrong .. " drain")))
+    assert.is_false(select(2, http.ask(sock, "/v1/drain")).draining)
+    assert.equal(0, (by_tcp("--token-file " .. process.path "token" .. " drain")))
+    assert.is_true(select(2, http.ask(sock, "/v1/drain")).draining)
+  end)
+
+  it("ends with 3 when there is no proxy", function()
+    assert.matches("^tandem ctl: cannot reach the proxy at /nope/x: there is no such socket%. "
+      .. "Is the proxy running", select(3, ctl_of.new "/nope/x" "status"))
+    assert.equal(3, (ctl_of.new "/nope/x" "status"))
+    assert.equal(3, (ctl_of.new "http://127.0.0.1:1" "status"))
+    assert.equal(3, (ctl_of.new "http://no.such.host.invalid:1" "status"))
+    assert.equal(3, (ctl_of.new(("x"):rep(200)) "status"))
+    sh.run("chmod 0 " .. sock)
+    local nobody = sh.run "test $(id -u) = 0"
+      and "setpriv --reuid=65534 --regid=65534 --clear-groups" or ""
+    assert.matches("^tandem ctl: cannot reach the proxy at .*: it is for root",
+      bad(3, "status", { prefix = nobody }))
+    tandem:signal "KILL"
+    tandem.expected = 137
+    tandem:wait()
+    assert.matches("the socket is there, but the proxy that made it has ended",
+      bad(3, "status", { prefix = "" }), 1, true)
+  end)
+
+  it("does not wait for a proxy that is stopped", function()
+    tandem:signal "STOP"
+    local code, _, errors = ctl "--timeout 0.5s status"
+    tandem:signal "CONT"
+    assert.equal(1, code)
+    assert.matches("does not answer within 0.5 s: it is stopped or stuck", errors, 1, true)
+    assert.equal(0, (ctl "status"))
+  end)
+
+  it("does not say that it has written what it has not", function()
+    local code, _, errors = ctl "servers >/dev/full"
+    assert.equal(1, code)
+    assert.matches("cannot write: No space left on device", errors, 1, true)
+  end)
+
+  it("is fitted to a terminal, and coloured there only", function()
+    local function on_terminal(words, env)
+      local line = "stty cols 50; " .. ctl:line(words, { env = "TERM=xterm " .. (env or "") })
+      return select(2, sh.run("script -qec " .. sh.quote(line) .. " /dev/null")):gsub("\r", "")
+    end
+    local shown = on_terminal "servers pbx"
+    assert.matches("\27%[31mdown +\27%[0m", shown)
+    for line in shown:gsub("\27%[%d*m", ""):gmatch "[^\n]+" do
+      assert(utf8.len(line) <= 60, line)
+    end
+    assert.not_matches("\27", on_terminal("servers pbx", "NO_COLOR=1"))
+    assert.not_matches("\27", good "servers pbx")
+  end)
+
+  it("drains the proxy, and waits for the last call", function()
+    sipp.server("answer", { port = b, values = { ring = 0 } })
+    local up = sipp.start("call", { proxy = "127.0.0.1:" .. port, values = { hold = 2000 } })
+    assert.truthy(process.eventually(5, function()
+      return select(2, http.ask(sock, "/v1/drain")).calls == 1
+    end))
+    assert.equal("draining: nothing new is taken; 1 call\n", good "drain")
+    assert.matches("draining: new requests are answered 503", good "status", 1, true)
+    local code, output, errors = ctl "drain --wait=0.1s"
+    assert.same({ 1, "draining: nothing new is taken; 1 call\n" }, { code, output })
+    assert.equal("tandem ctl: the proxy still has 1 call after 0.1 s\n", errors)
+    assert.equal("draining: nothing new is taken; 1 call\nno call is left\n",
+      good "drain --wait=20s")
+    up:succeed()
+    assert.equal("takes new calls again\n", good "drain --off")
+    assert.is_false(cjson.decode(good "-o json drain --off").draining)
+  end)
+
+  it("ends the proxy, and waits for that", function()
+    assert.equal("ending; nothing is open\nit has ended\n", good "stop --wait=20s")
+    assert.equal(0, tandem:wait())
+    assert.equal(3, (ctl "status"))
+  end)
+end)
