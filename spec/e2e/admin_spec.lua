@@ -105,7 +105,7 @@ describe("operators", function()
       { "PATCH", pbx .. "/a", { admin = "ready", ["for"] = 5 }, 400,
         "'for' says how long admin = \"drain\" or \"maint\" lasts" },
       { "PATCH", pbx .. "/aa", { weight = 1 }, 404, "pool 'pbx' has no server 'aa'; did you mean "
-        .. "'a'?" },
+        .. "'pbx/a'?" },
       { "PATCH", "/v1/pools/pbz/servers/a", { weight = 1 }, 404,
         "there is no pool 'pbz'; did you mean 'pbx'?" },
       { "POST", pbx, { name = "c" }, 400, "'uri' is missing" },

@@ -59,7 +59,7 @@ describe("tandem ctl", function()
   it("shows the status, pools and servers", function()
     assert.matches("^tandem [%w.-]+, up for %d+ s, since %d%d:%d%d:%d%d, process "
       .. tandem:pid() .. "\n", good "status")
-    assert.matches("config   generation 1\n", good "status", 1, true)
+    assert.matches("\n  config   generation 1, loaded %d+ s ago %(at the start%)\n", good "status")
     assert.matches("calls do not survive a restart", good "status", 1, true)
     assert.matches("\npbx/a   down   %d+ s  the spec %(script ", good "status")
     assert.equal([[
@@ -238,5 +238,191 @@ pbx: backup, tier 2 takes calls, 1 of 2 servers usable
     assert.equal("ending; nothing is open\nit has ended\n", good "stop --wait=20s")
     assert.equal(0, tandem:wait())
     assert.equal(3, (ctl "status"))
+  end)
+end)
+
+describe("orders of tandem ctl", function()
+  local tandem, ctl, sock
+
+  before_each(function()
+    local port, a, b = process.ports(3)
+    sock = process.path "ctl.sock"
+    ctl = ctl_of.new(sock)
+    tandem = proxy.start {
+      source = [[
+local sip = require "tandem"
+sip.listen { "udp:127.0.0.1:%{port}" }
+local pbx = sip.pool("pbx", { check = false, failback = { hold = 600 }, servers = {
+  { name = "a", uri = "sip:127.0.0.1:%{a}" },
+  { name = "b", uri = "sip:127.0.0.1:%{b}", tier = 2 } } })
+sip.route(function(req) return req:relay(pbx) end)
+]], values = { port = port, a = a, b = b }, args = { "--ctl", sock },
+    }
+  end)
+  after_each(process.clean)
+
+  local function good(words)
+    local code, output, errors = ctl(words)
+    assert.same({ 0, "" }, { code, errors })
+    return output
+  end
+
+  local function server(name)
+    return select(2, http.ask(sock, "/v1/pools/pbx/servers/" .. name))
+  end
+
+  it("take a server out and back, with who and why", function()
+    assert.matches("^pbx/a: drain, new kernel %(ctl %w.*%), 2 h left\n",
+      good "server drain pbx/a --reason 'new kernel' --for 2h")
+    local a = server "a"
+    assert.same({ "drain", "drain", "new kernel" }, { a.status, a.admin, a.admin_why })
+    assert.matches("^ctl ", a.admin_who)
+    assert.matches("a +1  drain +%d s +0 +0  new kernel %(ctl ", good "servers pbx")
+    assert.matches("\npbx/a +admin +drain +ready ", good "overrides")
+    assert.matches("pbx/b: maint, .*\n  .*pool pbx has no usable server now\n$",
+      good "server maint pbx/b")
+    assert.matches("^pbx/a: unchecked\n", good "server ready pbx/a")
+    assert.equal("ready", server "a".admin)
+    assert.equal("maint", cjson.decode(good "-o json server maint pbx/b --reason x").admin)
+    assert.matches("pbx/a: drain, .*pbx/a: no call is left\n$",
+      (good "server drain pbx/a --wait=9s":gsub("\n", " ") .. "\n"):gsub(" \n$", "\n"))
+  end)
+
+  it("say that a server is down, up, and what the checks say", function()
+    assert.matches("^pbx/a: down, it smells %(ctl ", good "server down pbx/a --reason 'it smells'")
+    assert.equal("down", server "a".status)
+    assert.matches("^pbx/a: unchecked\n", good "server auto pbx/a")
+    assert.matches("^pbx/a: up\n", good "server up pbx/a")
+    assert.equal("up", server "a".health)
+  end)
+
+  it("end a failback hold", function()
+    local port, server_port, b = process.ports(3)
+    sock = process.path "back.sock"
+    ctl = ctl_of.new(sock)
+    local function answering(name)
+      return proxy.start {
+        name = name, source = [[
+local sip = require "tandem"
+sip.listen { "udp:127.0.0.1:%{port}" }
+sip.route(function(req) return req:reply(200) end)
+]], values = { port = server_port }, args = { "--ctl", "none" },
+      }
+    end
+    local first = answering "first"
+    proxy.start {
+      name = "back", source = [[
+local sip = require "tandem"
+sip.listen { "udp:127.0.0.1:%{port}" }
+sip.pool("back", { failback = { hold = 600 },
+  check = { interval = 0.2, fast_interval = 0.2, timeout = 0.15, fall = 1, rise = 1 },
+  servers = { { name = "a", uri = "sip:127.0.0.1:%{a}" },
+    { name = "b", uri = "sip:127.0.0.1:%{b}", tier = 2, check = false } } })
+]], values = { port = port, a = server_port, b = b }, args = { "--ctl", sock },
+    }
+    local function wait_for(status)
+      assert.truthy(process.eventually(10, function()
+        local one = select(2, http.ask(sock, "/v1/pools/back/servers/a"))
+        return one.status == status and one.health ~= "unknown"
+      end), status)
+    end
+    wait_for "up"
+    first:stop()
+    wait_for "down"
+    answering "second"
+    wait_for "held"
+    assert.matches("\n +a +1 +held .*failback, 10 min left", good "servers back")
+    assert.matches("^back: up, tier 1 takes calls, 2 of 2 servers usable\n",
+      good "pool failback back")
+    assert.equal(1, (ctl "pool failback back/x"))
+    assert.equal(0, (ctl "pool failback back/a"))
+  end)
+
+  it("change values and servers, and take that back", function()
+    assert.matches("^pbx/a: weight 50, max_calls 10\n",
+      good "server set pbx/a weight=50 max_calls=10 --reason half")
+    assert.same({ 50, 10 }, { server "a".weight, server "a".max_calls })
+    assert.matches("^pbx/c: added, tier 3, sip:127.0.0.1:5999\n",
+      good "server add pbx/c sip:127.0.0.1:5999 tier=3")
+    assert.equal(1, (ctl "server add pbx/c sip:127.0.0.1:5999"))
+    assert.matches("^pbx/b: removed\n", good "server remove pbx/b")
+    local shown = good "overrides"
+    for _, line in ipairs {
+      "pbx/a +max_calls +10 .*half", "pbx/a +weight +50 +1 ", "pbx/b +removed +sip:127",
+      "pbx/c +server +sip:127.0.0.1:5999",
+    } do
+      assert.matches("\n" .. line, shown)
+    end
+    assert.equal(4, #cjson.decode(good "-o json overrides").overrides)
+    assert.equal("1 override cleared: as the script says\n", good "overrides clear pbx/b")
+    assert.equal(1, (ctl "overrides clear pbx/b"))
+    assert.equal("3 overrides cleared: as the script says\n", good "overrides clear")
+    assert.matches("^There are none: all is as the script says%.\n", good "overrides")
+    assert.equal(1, server "a".weight)
+  end)
+
+  it("say what of them is not kept", function()
+    assert.matches("\n  not kept: there is no state_dir", good "server drain pbx/a", 1, true)
+  end)
+
+  it("load the script again, or say where it is wrong", function()
+    assert.matches("^generation 2 runs\n  nothing is different\n", good "reload")
+    local path = process.path "proxy.lua"
+    local text = process.read(path)
+    process.write("other.lua", (text:gsub("tier = 2", "tier = 3")))
+    local other = process.path "other.lua"
+    assert.equal("it loads; beside generation 2:\n  changed  pbx/b.tier\n", good("check " .. other))
+    process.write("proxy.lua", text .. "\nx(\n")
+    local code, output, errors = ctl "reload"
+    assert.same({ 1, "" }, { code, output })
+    assert.matches("^tandem ctl: .*proxy%.lua:%d+: .*\n  Generation 2 goes on, nothing has "
+      .. "changed%.\n$", errors)
+    assert.matches("generation 3 rejected %d s ago: .*proxy.lua:%d+:", good "status")
+    code, output = ctl "-o json check"
+    assert.equal(1, code)
+    assert.equal(2, cjson.decode(output).generation)
+    process.write("proxy.lua", (text:gsub("tier = 2", "tier = 3")))
+    assert.matches("runs\n  changed  pbx/b.tier\n$", good "reload")
+    assert.not_matches("rejected", good "status", 1, true)
+  end)
+
+  it("are events", function()
+    good "server down pbx/a --reason broken"
+    assert.matches("  pbx/a  unknown %-> down  broken %(ctl [^\n]*, 1/2 left\n", good "events")
+    assert.is_table(cjson.decode(good "-o json events").events)
+  end)
+
+  it("are seen as they happen", function()
+    local follower = process.start {
+      name = "follower", argv = { "sh", "-c", ctl:line "-o json events --follow" },
+    }
+    local function seen(event, to)
+      return process.eventually(10, function()
+        for line in follower:output():gmatch "[^\n]+" do
+          local one = cjson.decode(line)
+          if one.event == event and one.to == to then
+            return one
+          end
+        end
+      end)
+    end
+    assert.truthy(seen("server.health", "unknown"))
+    good "server down pbx/a --reason broken"
+    assert.equal("broken", seen("server.health", "down").reason)
+    assert.equal("pbx", seen("pool.state", "backup").pool)
+    tandem:stop()
+    assert.equal(3, follower:wait())
+    assert.matches("cannot reach the proxy", follower:output(), 1, true)
+  end)
+
+  it("look closer for a while", function()
+    assert.equal("log level: warn for 60 s\n", good "log-level warn --for 1m")
+    assert.equal("log level: as configured\n", good "log-level --off")
+    assert.equal(1, (ctl "log-level loud"))
+    assert.equal("traced for 5 min, to the log, as sip.message\n", good "trace --call-id x@y")
+    assert.equal("traced for 30 s, to udp:127.0.0.1:9060\n",
+      good "trace --from alice --hep udp:127.0.0.1:9060 --for 30s")
+    assert.equal("nothing is traced any more\n", good "trace --off")
+    assert.equal(1, (ctl "trace --call-id x --hep nonsense"))
   end)
 end)

@@ -251,10 +251,11 @@ end)
 describe("overrides", function()
   it("stand beside what the script says", function()
     assert.equal([[
-SERVER  WHAT    VALUE         SCRIPT  LEFT  SINCE                WHO           REASON
-pbx/a   weight  50            100           2026-03-01 12:34:56  ctl root      half of it
-pbx/a   admin   drain         ready    2 h  2026-03-01 12:34:56  ctl uid 1000
-pbx/c   server  sip:10.0.0.3                2026-03-01 12:34:56  ctl root
+SERVER  WHAT     VALUE         SCRIPT        LEFT  SINCE                WHO           REASON
+pbx/a   weight   50            100                 2026-03-01 12:34:56  ctl root      half of it
+pbx/a   admin    drain         ready          2 h  2026-03-01 12:34:56  ctl uid 1000
+pbx/c   server   sip:10.0.0.3                      2026-03-01 12:34:56  ctl root
+pbx/d   removed                sip:10.0.0.4        2026-03-01 12:34:56  ctl root
 ]], overrides.text({
       { pool = "pbx", server = "a", what = "weight", value = 50, configured = 100,
         who = "ctl root", when = down.status_when, reason = "half of it" },
@@ -262,6 +263,9 @@ pbx/c   server  sip:10.0.0.3                2026-03-01 12:34:56  ctl root
         who = "ctl uid 1000", when = down.status_when, ends = os.time() + 7200 },
       { pool = "pbx", server = "c", what = "server", value = { uri = "sip:10.0.0.3" },
         who = "ctl root", when = down.status_when },
+      { pool = "pbx", server = "d", what = "removed", value = true,
+        configured = '{"name":"d","uri":"sip:10.0.0.4"}', who = "ctl root",
+        when = down.status_when },
     }, plain))
   end)
 
@@ -300,8 +304,10 @@ describe("an event", function()
       "pbx  up -> backup  timeout" },
     { { event = "pool.tier", pool = "pbx", from = 1, to = 0, reason = "timeout" },
       "pbx  tier 1 -> none  timeout" },
-    { { event = "reload", generation = 3, added = "pbx/c", changed = "pbx/a.weight" },
-      "reload  generation 3 runs: added pbx/c, changed pbx/a.weight" },
+    { { event = "pool.tier", pool = "pbx", from = "none", to = 2.0, reason = "start" },
+      "pbx  tier none -> 2  start" },
+    { { event = "reload", generation = 3.0, added = "pbx/c", changed = "pbx/a.weight,pbx/b.tier" },
+      "reload  generation 3 runs: added pbx/c, changed pbx/a.weight, pbx/b.tier" },
     { { event = "reload", generation = 3 }, "reload  generation 3 runs" },
     { { event = "config.rejected", generation = 3, reason = "r.lua:3: \27]0;x" },
       "config.rejected  rejected: r.lua:3: \\x1B]0;x" },

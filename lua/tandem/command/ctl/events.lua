@@ -31,7 +31,8 @@ local colours = {
 
 -- 0: none takes calls.
 local function tier(number)
-  return tonumber(number) == 0 and "none" or text.clean(("%s"):format(number))
+  local n = tonumber(number)
+  return n and (n == 0 and "none" or ("%g"):format(n)) or text.clean(number or "none")
 end
 
 local function change(event, paint)
@@ -51,7 +52,7 @@ local function list_of(event)
   local parts = {}
   for _, name in ipairs { "added", "removed", "changed" } do
     if event[name] then
-      parts[#parts + 1] = name .. " " .. event[name]
+      parts[#parts + 1] = name .. " " .. event[name]:gsub(",", ", ")
     end
   end
   return text.join(parts)
@@ -60,7 +61,7 @@ end
 local say = {
   reload = function(event)
     local list = list_of(event)
-    return ("generation %s runs%s"):format(event.generation, list ~= "" and ": " .. list or "")
+    return ("generation %d runs%s"):format(event.generation, list ~= "" and ": " .. list or "")
   end,
   ["config.rejected"] = function(event)
     return event.reason or ""

@@ -1,15 +1,20 @@
 -- What operators want otherwise than the script, as text.
+local cjson = require "cjson"
 local duration = require "tandem.command.duration"
 local servers = require "tandem.command.ctl.servers"
 local text = require "tandem.command.text"
-local ipairs, os, type = ipairs, os, type
+local ipairs, os, pcall, type = ipairs, os, pcall, type
 
 local _ENV = nil
 
 local overrides = {}
 
--- A number, a word, a server that was added, or nothing.
+-- A number, a word, a server that was added or taken out, or nothing.
 local function value(item)
+  if type(item) == "string" and item:find "^{" then
+    local ok, decoded = pcall(cjson.decode, item)
+    item = ok and decoded or item
+  end
   if type(item) == "table" then
     return item.uri or ""
   elseif type(item) == "number" then
