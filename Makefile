@@ -239,7 +239,11 @@ put = install -Dm$(1) $(2) '$(DESTDIR)$(3)'
 # $(1): mode, $(2): folder, $(3): what find is to take of it, $(4): where that goes
 put_tree = cd $(2) && find . $(3) -type f -exec install -Dm$(1) '{}' '$(DESTDIR)$(4)/{}' ';'
 
-install: all ## PREFIX=/usr/local, DESTDIR, BINDIR, LUADIR, LIBDIR, UNITDIR, ...
+build/man/tandem-ctl.8: dist/man/tandem-ctl.8.in dist/man/verbs build/tandem \
+		$(wildcard lua/tandem/command/ctl/*.lua lua/tandem/command/ctl/verbs/*.lua)
+	@mkdir -p $(@D)
+	$(Q)dist/man/verbs build/tandem <$< >$@
+install: all build/man/tandem-ctl.8 ## PREFIX=/usr/local, DESTDIR, BINDIR, LUADIR, LIBDIR, UNITDIR, ...
 	$(call put,755,build/tandem,$(BINDIR)/tandem)
 	$(call put,755,build/lua/tandem/simcore.so,$(LIBDIR)/tandem/simcore.so)
 	$(call put_tree,644,lua,\( -name '*.lua' -o -name '*.html' \),$(LUADIR))
@@ -249,6 +253,7 @@ install: all ## PREFIX=/usr/local, DESTDIR, BINDIR, LUADIR, LIBDIR, UNITDIR, ...
 	$(call put_tree,644,.,-maxdepth 1 \( -name '*.md' -o -name LICENSE \),$(DOCDIR))
 	$(call put_tree,644,dist/man,-name '*.1',$(MANDIR)/man1)
 	$(call put_tree,644,dist/man,-name '*.8',$(MANDIR)/man8)
+	$(call put,644,build/man/tandem-ctl.8,$(MANDIR)/man8/tandem-ctl.8)
 	$(call put_tree,755,dist,! -path './man/*' ! -path './systemd/*' -perm -u+x,$(SHAREDIR))
 	$(call put_tree,644,dist,! -path './man/*' ! -path './systemd/*' ! -perm -u+x,$(SHAREDIR))
 	$(call put,644,docs/prometheus/alerts.yml,$(SHAREDIR)/prometheus/alerts.yml)

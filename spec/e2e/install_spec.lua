@@ -58,6 +58,7 @@ local function wanted(prefix)
   add("doc/tandem/", "644", { "README.md", "CHANGELOG.md", "LICENSE" })
   add("man/man1/", "644", listed "dist/man -name '*.1'")
   add("man/man8/", "644", listed "dist/man -name '*.8'")
+  add("man/man8/", "644", { "tandem-ctl.8" })
   return want
 end
 
