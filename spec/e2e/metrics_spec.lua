@@ -22,15 +22,16 @@ end)
 ]]
 
 describe("the metrics of the running program", function()
-  local tandem, ctl, port, a, b
+  local tandem, ctl, tcp, port, a, b
 
   local function start(options)
-    port, a, b = process.ports(3)
-    ctl = process.path "ctl.sock"
+    local web
+    port, a, b, web = process.ports(4)
+    ctl, tcp = process.path "ctl.sock", "127.0.0.1:" .. web
     options = options or {}
     tandem = proxy.start {
       source = options.source or source, values = { port = port, a = a, b = b },
-      args = { "--ctl", ctl }, binary = options.binary, env = options.env,
+      args = { "--ctl", ctl, "--http", tcp }, binary = options.binary, env = options.env,
     }
   end
   after_each(process.clean)
@@ -60,6 +61,7 @@ describe("the metrics of the running program", function()
     start()
     sipp.server("answer", { name = "a", port = a, quiet = true, values = { ring = 100 } })
     tandem:wait_logged("server.health", { server = "b", to = "down" }, 10)
+    tandem:wait_logged("server.health", { server = "a", to = "up" }, 10)
     local load = sipp.start("call", {
       proxy = "127.0.0.1:" .. port, calls = 20, rate = 50, quiet = true,
       values = { hold = 100 },
@@ -182,8 +184,10 @@ sip.route(function(req) return req:reply(480) end)
     tandem:signal "KILL"
   end)
 
-  it("are read, and by nobody changed", function()
+  it("are read, over TCP too, and changed by nobody", function()
     start()
+    local _, text = http.ask(tcp, "/metrics")
+    assert(text:find("\ntandem_workers 1\n", 1, true))
     assert.equal(405, (http.ask(ctl, "/metrics", { method = "POST" })))
     assert.equal(200, (http.ask(ctl, "/metrics", { method = "HEAD" })))
   end)
