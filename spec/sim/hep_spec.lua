@@ -37,8 +37,8 @@ sim.for_workers("mirroring to a collector", function(workers)
     alice:bye(call)
     net:run(1)
     local list = hep.to(net, homer)
-    assert.equal("INVITE INVITE 180 100 180 200 200 decided why ACK ACK BYE BYE 200 200 decided why",
-      hep.names(list))
+    assert.equal("INVITE INVITE 180 100 180 200 200 decided why ACK ACK "
+      .. "BYE BYE 200 200 decided why", hep.names(list))
     for _, packet in ipairs(list) do
       assert.equal(2, packet.family)
       assert.equal(17, packet.protocol)
