@@ -119,6 +119,20 @@ describe("the live page", function()
     write("seconds", ("%.3f s from the line in the log to the page\n"):format(seconds))
   end)
 
+  it("says which reload was rejected, and where the script is wrong", function()
+    local name = process.path "proxy.lua"
+    local script = process.read(name)
+    process.write("proxy.lua", script .. "x = = 1\n")
+    tandem:signal "HUP"
+    page:wait(has("#problems", "Generation 2"))
+    assert.matches("proxy.lua:14: unexpected symbol near '='", page:run(text "#problems"), 1, true)
+    assert.matches("the last reload was rejected", page:run(text "#headline"), 1, true)
+    process.write("proxy.lua", script)
+    tandem:signal "HUP"
+    page:wait "return document.querySelector('#figures > :last-child dd').innerText === '2'"
+    assert.not_matches("rejected", page:run(text "#problems"), 1, true)
+  end)
+
   it("fits screens of all sizes, in light and dark", function()
     for _, screen in ipairs { { 1280, 900, "light" }, { 1280, 900, "dark" }, { 360, 740, "light" },
       { 360, 740, "dark" } } do

@@ -92,11 +92,16 @@ local function transitions()
   return events
 end
 
+local function reload()
+  local text, why = host.call "reloads"
+  return text and cjson.decode(text), why
+end
+
 local function look()
   local shown = host.info()
   shown.host = machine
   for _, part in ipairs { { "pools", pools }, { "load", sum }, { "totals", sum },
-    { "events", transitions } } do
+    { "events", transitions }, { "reload", reload } } do
     local name, ask = part[1], part[2]
     local value, why = ask(name)
     if not value then
