@@ -56,6 +56,13 @@ describe("the control API", function()
     end
   end)
 
+  it("has names with escapes in them, whatever they are", function()
+    local _, value = http.ask(ctl, "/v1/pools/a%2Fb%2541")
+    assert.matches("there is no pool 'a/b%41'", value.error, 1, true)
+    local status, text = http.ask(ctl, "/readyz?pool=p%62x")
+    assert.equal(200, status, text)
+  end)
+
   it("says which methods there are", function()
     local status, value = http.ask(ctl, "/v1/status", { method = "DELETE" })
     assert.equal(405, status)

@@ -16,7 +16,9 @@ local pbx = sip.pool("pbx", { check = check, failback = { hold = 0 }, servers = 
 local carrier = sip.pool("carrier", { check = false, servers = {
   { name = "gw1", uri = "sip:127.0.0.1:%{b}", weight = 100 },
   { name = "gw2", uri = "sip:127.0.0.1:%{b}", weight = 50 } } })
-sip.route(function(req) return req:relay(pbx) end)
+sip.route(function(req)
+  return req.ruri.user == "nobody" and req:reply(500, "<b>no</b>") or req:relay(pbx)
+end)
 sip.after(0, function()
   carrier:server("gw2"):drain("<img src=x onerror=window.hacked=1>", 3600)
 end)
@@ -95,6 +97,21 @@ describe("the live page", function()
     assert.is_false(page:run "return 'hacked' in window")
   end)
 
+  it("shows requests that failed, and their whole story when it is asked for", function()
+    local call_id = "<script>hacked(1)</script>" -- a legal one
+    process.send(ports[1], table.concat({
+      "INVITE sip:nobody@127.0.0.1 SIP/2.0", "Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bK1",
+      "From: <sip:alice@127.0.0.1>;tag=1", "To: <sip:nobody@127.0.0.1>", "Call-ID: " .. call_id,
+      "CSeq: 1 INVITE", "Max-Forwards: 70", "Content-Length: 0", "", "" }, "\r\n"))
+    page:wait(has("#failed", call_id))
+    assert.matches("INVITE 500 after", page:run(text "#failed"), 1, true)
+    assert.matches("decided at proxy.lua:", page:run(text "#failed"), 1, true)
+    assert.equal(0, page:run "return document.querySelectorAll('#failed script, b b').length")
+    page:run "document.querySelector('#failed summary').click()"
+    page:wait(has("#failed pre", "Call-ID " .. call_id))
+    assert.matches("<-------500--------", page:run(text "#failed pre"), 1, true)
+  end)
+
   it("shows a server that goes down, and that the backup has the calls", function()
     page:run [[
       const badge = document.querySelector("#pool-pbx-a .state");
@@ -125,7 +142,7 @@ describe("the live page", function()
     process.write("proxy.lua", script .. "x = = 1\n")
     tandem:signal "HUP"
     page:wait(has("#problems", "Generation 2"))
-    assert.matches("proxy.lua:14: unexpected symbol near '='", page:run(text "#problems"), 1, true)
+    assert.matches("proxy.lua:16: unexpected symbol near '='", page:run(text "#problems"), 1, true)
     assert.matches("the last reload was rejected", page:run(text "#headline"), 1, true)
     process.write("proxy.lua", script)
     tandem:signal "HUP"

@@ -311,6 +311,15 @@ struct http *http_new(struct ev_loop *loop, struct console *console)
 	return h;
 }
 
+/* A part of a path may have an escaped '/' in it, as Call-IDs do: the router
+ * splits first, and then unescapes. */
+static size_t keep_escapes(void *ctx, struct MHD_Connection *conn, char *s)
+{
+	(void)ctx;
+	(void)conn;
+	return strlen(s);
+}
+
 /* The socket is the daemon's when this succeeds. */
 static int open_door(struct http *h, int fd, bool is_unix, char *why, size_t n)
 {
@@ -323,6 +332,7 @@ static int open_door(struct http *h, int fd, bool is_unix, char *why, size_t n)
 	    MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request,
 	    d, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED,
 	    on_completed, d, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SILENCE_S,
+	    MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CLIENT_MEMORY,
 	    MHD_OPTION_CONNECTION_LIMIT,
 	    (unsigned)(is_unix ? CLIENTS_UNIX : CLIENTS_TCP),

@@ -56,6 +56,14 @@ local function unescape(text)
   end))
 end
 
+local function unescaped(query)
+  local plain = {}
+  for name, value in pairs(query) do
+    plain[unescape(name)] = unescape(value)
+  end
+  return plain
+end
+
 local function match(route, parts)
   if #route.parts ~= #parts then
     return nil
@@ -163,7 +171,7 @@ function api.handle(request)
   if not body then
     return refuse(400, why)
   end
-  request.body = body
+  request.body, request.query = body, unescaped(request.query)
   return reply(route.fn(request, params))
 end
 

@@ -281,6 +281,15 @@ function explain.line(record)
     record.method or "late", result, record.total, record.call_id, explain.tried(record))
 end
 
+-- A step in words.
+---@param step table
+---@param record? table of which it is one
+---@return string
+function explain.step(step, record)
+  local say = says[step.what]
+  return say and say(step, record) or step.what
+end
+
 ---@param record table
 ---@return string
 function explain.text(record)
@@ -299,8 +308,7 @@ function explain.text(record)
   add(explain.result(record))
   add ""
   for _, step in ipairs(record.steps) do
-    local say = says[step.what]
-    add(("%10.3f  %s"):format(step.t, say and say(step, record) or step.what))
+    add(("%10.3f  %s"):format(step.t, explain.step(step, record)))
     add_candidates(lines, step)
   end
   if record.cut then

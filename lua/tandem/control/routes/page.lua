@@ -1,12 +1,15 @@
 -- The live page at / and what it asks for every second. Any number of people may look:
 -- the workers are asked twice a second at most.
 local cjson = require "cjson"
+local failure = require "tandem.control.failure"
 local host = require "tandem.control.host"
 local assert, io, ipairs, package, pairs, table = assert, io, ipairs, package, pairs, table
 
 local _ENV = nil
 
 local most_events = 50 -- transitions that are shown
+local most_failed = 10 -- requests
+local failed_every = 2 -- seconds: workers go through all their traces for it
 local fresh = 0.5 -- seconds: this old may be what another reader was told
 local tolerable = 1 -- and this old while the next is being made
 
@@ -92,18 +95,47 @@ local function transitions()
   return events
 end
 
+local failed, failed_at = {}, 0
+
+-- Requests that failed, newest first.
+local function failures(now)
+  if now - failed_at < failed_every and now >= failed_at then
+    return failed
+  end
+  local answers, why = host.ask_all("why", { last = most_failed, failed = true })
+  if not answers then
+    return nil, why
+  end
+  local list = {}
+  for _, answer in ipairs(answers) do
+    for _, record in ipairs(answer) do
+      list[#list + 1] = failure(record)
+    end
+  end
+  table.sort(list, function(a, b)
+    return a.time + a.total > b.time + b.total
+  end)
+  failed, failed_at = table.move(list, 1, most_failed, 1, {}), now
+  return failed
+end
+
 local function reload()
   local text, why = host.call "reloads"
   return text and cjson.decode(text), why
 end
 
+-- What the page shows beside what the process says of itself, and who knows it.
+local parts = {
+  pools = pools, events = transitions, reload = reload, failed = failures,
+  load = function() return sum "load" end,
+  totals = function() return sum "totals" end,
+}
+
 local function look()
   local shown = host.info()
   shown.host = machine
-  for _, part in ipairs { { "pools", pools }, { "load", sum }, { "totals", sum },
-    { "events", transitions }, { "reload", reload } } do
-    local name, ask = part[1], part[2]
-    local value, why = ask(name)
+  for name, ask in pairs(parts) do
+    local value, why = ask(shown.now)
     if not value then
       return nil, why
     end
