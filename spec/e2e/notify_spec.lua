@@ -210,6 +210,31 @@ describe("notify", function()
     assert(#told() >= 3, #told())
   end)
 
+  it("may be the mail that is shipped", function()
+    program [[
+#!/bin/sh
+cat >"$(dirname "$0")/mail"
+echo "$*" >"$(dirname "$0")/options"
+]]
+    local function mail(event, to, server)
+      os.remove(process.path "mail")
+      local ok, output = sh.run((
+        "printf '{\"event\":\"%s\"}\\n' | env TANDEM_EVENT=%s TANDEM_TO=%s TANDEM_POOL=pbx "
+        .. "TANDEM_SERVER=%s TANDEM_MAIL=noc@example.com SENDMAIL=%s dist/notify/mail"
+      ):format(event, event, to, server or "", process.path "page"))
+      assert(ok, output)
+      assert.equal("", output)
+      return process.read(process.path "mail")
+    end
+    local down = mail("server.health", "down", "a")
+    assert.matches("^To: noc@example.com\nSubject: tandem on %S+: pbx/a is down\n\n", down)
+    assert.matches('{"event":"server.health"}\n$', down)
+    assert.equal("-t\n", process.read(process.path "options"))
+    assert.matches("Subject: tandem on %S+: pbx is backup\n", mail("pool.state", "backup"))
+    assert.matches("a new script was not taken\n", mail("config.rejected", ""))
+    assert.is_nil(mail("server.hold", "", "a"))
+  end)
+
   it("has to be a program, for check, run and a reload", function()
     for path, wrong in pairs {
       ["nothing"] = "nothing: No such file or directory",
