@@ -154,34 +154,64 @@ sip.route(function(req) return req:reply(404) end)
     end
   end)
 
-  -- The watchdog's library, in which a worker can hang.
-  it("are there when a worker hangs, and say so", function()
-    local _, here = sh.run "pwd"
-    start { env = ("LD_PRELOAD=%s/build/hang.so"):format(here:gsub("\n", "")),
-      binary = "build/tandem", source = [[
+  -- With a library in which the worker hangs in a call of C.
+  describe("while a worker hangs", function()
+    local function hang(seconds)
+      process.send(port, table.concat({
+        "OPTIONS sip:127.0.0.1:" .. port .. " SIP/2.0",
+        "Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKhang", "Max-Forwards: 70",
+        "From: <sip:x@example.net>;tag=1", "To: <sip:127.0.0.1>", "Call-ID: hang",
+        "CSeq: 1 OPTIONS", "X-Hang: " .. seconds, "Content-Length: 0", "", "",
+      }, "\r\n"))
+    end
+
+    before_each(function()
+      local _, here = sh.run "pwd"
+      start { env = ("LD_PRELOAD=%s/build/hang.so"):format(here:gsub("\n", "")),
+        binary = "build/tandem", source = [[
 local sip = require "tandem"
 sip.listen { "udp:127.0.0.1:%{port}" }
 sip.settings { watchdog = false }
+sip.every(0.05, function() end)
 sip.route(function(req) return req:reply(480) end)
 ]] }
-    process.send(port, table.concat({
-      "OPTIONS sip:127.0.0.1:" .. port .. " SIP/2.0",
-      "Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKhang", "Max-Forwards: 70",
-      "From: <sip:x@example.net>;tag=1", "To: <sip:127.0.0.1>", "Call-ID: hang",
-      "CSeq: 1 OPTIONS", "X-Hang: 1000", "Content-Length: 0", "", "",
-    }, "\r\n"))
-    local text, is
-    process.eventually(20, function()
-      text, is = page()
-      return is['tandem_worker_answers{worker="0"}'] == 0
     end)
-    assert.equal(0, is['tandem_worker_answers{worker="0"}'])
-    assert.equal(1, is.tandem_workers)
-    assert.is_true(is.process_open_fds > 0)
-    assert.is_nil(text:find "tandem_messages_total")
-    check(text)
-    tandem.expected = 128 + 9
-    tandem:signal "KILL"
+
+    it("are there and say so", function()
+      hang(1000)
+      local text, is
+      process.eventually(20, function()
+        text, is = page()
+        return is['tandem_worker_answers{worker="0"}'] == 0
+      end)
+      assert.equal(0, is['tandem_worker_answers{worker="0"}'])
+      assert.equal(1, is.tandem_workers)
+      assert.is_true(is.process_open_fds > 0)
+      assert.is_nil(text:find "tandem_messages_total")
+      check(text)
+      tandem.expected = 128 + 9
+      tandem:signal "KILL"
+    end)
+
+    it("say afterwards how late it was, and what was lost", function()
+      hang(2)
+      local ok, output = sh.run(("bash -c 'dd if=/dev/zero bs=60000 count=1000 status=none "
+        .. ">/dev/udp/127.0.0.1/%d'"):format(port))
+      assert(ok, output)
+      -- The kernel says with the next datagram how many there would have been before.
+      local lost = process.eventually(20, function()
+        process.send(port, "\r\n")
+        process.sleep(0.2)
+        return tandem:logged("udp.lost")[1]
+      end)
+      assert.is_true(lost.receive_buffer > 0)
+      local _, is = page()
+      assert.equal(lost.receive_buffer, is['tandem_udp_lost_total{reason="receive_buffer"}'])
+      assert.equal(0, is['tandem_udp_lost_total{reason="truncated"}'])
+      local lag = "tandem_event_loop_lag_seconds_"
+      assert.is_true(is[lag .. "count"] > is[lag .. 'bucket{le="1"}'])
+      assert.is_true(is[lag .. "sum"] > 1)
+    end)
   end)
 
   it("are read, over TCP too, and changed by nobody", function()
