@@ -50,7 +50,7 @@ local function verdict(candidate, choice, refused, tried)
   if tried[candidate.name] then
     return "excluded", "tried"
   elseif limit then
-    return "excluded", limit.rule, limit.detail
+    return "excluded", limit.rule, limit.detail or candidate.detail
   elseif not is_open[candidate.rule] then
     return "excluded", candidate.rule, candidate.detail
   elseif candidate.rule ~= "up" then

@@ -202,36 +202,12 @@ static void keep(struct proxy *p, const struct why_record *w)
 		count(p->c.counters, CNT_WHY_LOST);
 }
 
-/* As one line, for who wants to see all of it in the log. */
-static void log_steps(struct request *r)
-{
-	struct proxy *p = r->proxy;
-	struct buf text;
-
-	if (!p->c.watched || atomic_load(p->c.watched) == 0)
-		return;
-	buf_arena(&text, p->c.scratch, 512);
-	steps_write((struct str){r->steps.p, r->steps.n}, &text);
-	{
-		struct log_field f[] = {LOGF_STR("method", r->msg.method),
-					LOGF_STR("call_id", r->key.call_id),
-					LOGF_STR("steps", buf_str(&text))};
-		struct log_event e = {LOG_DEBUG, "request.why", f,
-				      ARRAY_LEN(f)};
-
-		if (p->c.on_end)
-			p->c.on_end(p->c.on_end_ctx, r, &e);
-		p->c.host->log(p->c.host->ctx, &e);
-	}
-}
-
 void note_done(struct request *r, struct now now)
 {
 	struct why_record w = record_of(r, now);
 
 	if (!r->steps.mem)
 		return;
-	log_steps(r);
 	if (w.steps.n)
 		keep(r->proxy, &w);
 	else

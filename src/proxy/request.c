@@ -125,14 +125,43 @@ bool request_is_initial(const struct request *r)
 	return r->key.to_tag.n == 0;
 }
 
+static void tell(struct request *r, struct log_event *e)
+{
+	struct proxy *p = r->proxy;
+
+	if (p->c.on_end)
+		p->c.on_end(p->c.on_end_ctx, r, e);
+	p->c.host->log(p->c.host->ctx, e);
+}
+
+/* The trace of a request, for who watches. */
+static void log_steps(struct request *r)
+{
+	struct proxy *p = r->proxy;
+	struct buf text;
+
+	if (!p->c.watched || atomic_load(p->c.watched) == 0 || !r->steps.n)
+		return;
+	buf_arena(&text, p->c.scratch, 512);
+	steps_write((struct str){r->steps.p, r->steps.n}, &text);
+	{
+		struct log_field f[] = {LOGF_STR("method", r->msg.method),
+					LOGF_STR("call_id", r->key.call_id),
+					LOGF_STR("steps", buf_str(&text))};
+		struct log_event e = {LOG_DEBUG, "request.why", f,
+				      ARRAY_LEN(f)};
+
+		tell(r, &e);
+	}
+}
+
 /* One line per request; those of routine only for debugging. */
 void request_log(struct request *r, struct now now)
 {
-	struct proxy *p = r->proxy;
 	int64_t took = r->final_sent ? r->took : request_age(r, now);
 	struct buf tried;
 
-	buf_arena(&tried, p->c.scratch, 128);
+	buf_arena(&tried, r->proxy->c.scratch, 128);
 	request_write_tried(r, &tried);
 	{
 		struct log_field f[] = {
@@ -148,10 +177,9 @@ void request_log(struct request *r, struct now now)
 				      "request", f,
 				      ARRAY_LEN(f) - (r->at[0] ? 0 : 1)};
 
-		if (p->c.on_end)
-			p->c.on_end(p->c.on_end_ctx, r, &e);
-		p->c.host->log(p->c.host->ctx, &e);
+		tell(r, &e);
 	}
+	log_steps(r);
 }
 
 int request_drop(struct request *r, struct str why, struct now now)

@@ -277,8 +277,9 @@ end
 ---@return string
 function explain.line(record)
   local result = record.open and "open" or record.code == 0 and "-" or record.code
-  return ("%s  %-8s %4s %8.3f  %s  %s"):format(explain.time(record.time),
+  local line = ("%s  %-8s %4s %8.3f  %s  %s"):format(explain.time(record.time),
     record.method or "late", result, record.total, record.call_id, explain.tried(record))
+  return (line:gsub(" +$", ""))
 end
 
 -- A step in words.
