@@ -1,4 +1,5 @@
 -- The decision trace: what an operator is told of a call, and why it went there.
+local cjson = require "cjson"
 local sim = require "support.sim"
 local policy = require "support.policy"
 local why = require "support.why"
@@ -43,6 +44,26 @@ sim.for_workers("why", function(workers)
       assert.same({
         "choice pbx a", "attempt pbx/a 1", "answer 1 200", "reply 200", "verb forward",
       }, words(call))
+    end)
+
+    it("has no secrets", function()
+      open { handler = [=[
+        if req.method == "MESSAGE" then error(req:header "Authorization") end
+        return req:relay(pbx)
+      ]=] }
+      local secret = "sip:bob:geheim@example.com"
+      local call = w.alice:call(secret)
+      local message = w.alice:request("MESSAGE", secret, { headers = {
+        { "Authorization", 'Digest username="a", response="0123456789abcdef"' } } })
+      net:run(1)
+      local record = why.of(net, call.id)
+      assert.equal("sip:bob:******@example.com", record.uri)
+      for _, one in ipairs { record, why.of(net, message.id, "MESSAGE") } do
+        local text = cjson.encode(one)
+        assert.is_nil(text:find("geheim", 1, true))
+        assert.is_nil(text:find("0123456789abcdef", 1, true))
+      end
+      net:finish { errors = 1 }
     end)
 
     it("names each attempt, its cause and its time", function()

@@ -2,6 +2,7 @@
 
 #include <string.h>
 #include "util/list.h"
+#include "util/redact.h"
 
 /*
  * An item is its kind in one byte and
@@ -119,19 +120,29 @@ void steps_int(struct steps *s, int64_t v)
 	wrote(s, put_varint(p, (uint64_t)v << 1 ^ (uint64_t)(v >> 63)));
 }
 
+/* The first n bytes of a text, without its secrets. */
+static void copy_text(char *p, struct str v, size_t n)
+{
+	size_t begin, end;
+
+	if (n)
+		memcpy(p, v.p, n);
+	for (size_t at = 0; redact_find(v, at, &begin, &end) && begin < n;
+	     at = end)
+		memset(p + begin, '*', (end < n ? end : n) - begin);
+}
+
 void steps_str(struct steps *s, struct str v)
 {
-	char *p;
+	size_t n = v.n < STEPS_TEXT ? v.n : STEPS_TEXT;
+	char *p = reserve(s, 1 + VARINT + n);
 
-	v = str_sub(v, 0, STEPS_TEXT);
-	p = reserve(s, 1 + VARINT + v.n);
 	if (!p)
 		return;
 	*p++ = STEPS_STR;
-	p = put_varint(p, v.n);
-	if (v.n)
-		memcpy(p, v.p, v.n);
-	wrote(s, p + v.n);
+	p = put_varint(p, n);
+	copy_text(p, v, n);
+	wrote(s, p + n);
 }
 
 static size_t ip_size(uint8_t family)

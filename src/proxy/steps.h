@@ -66,6 +66,8 @@ void steps_fini(struct steps *s);
 /* Begins a step; its fields follow. False when steps are not noted. */
 bool steps_add(struct steps *s, enum step what, tick_t now);
 void steps_int(struct steps *s, int64_t v);
+/* Its beginning; passwords and responses of digests (util/redact.h) become
+ * '*'. */
 void steps_str(struct steps *s, struct str v);
 /* Transport and address of a peer, or of our end. */
 void steps_peer(struct steps *s, const struct hop *hop);
