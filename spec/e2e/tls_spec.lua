@@ -291,7 +291,8 @@ describe("a script with certificates", function()
 
   local function check(item)
     local script = process.write("route.lua", process.fill(
-      'local sip = require "tandem"\nsip.listen {\n  { "%{address}", %{more} },\n}\n', item))
+      'local sip = require "tandem"\nsip.listen {\n  { "%{address}", %{more} },\n}\n'
+        .. "sip.route(function(req) return req:reply(480) end)\n", item))
     local _, output = sh.run((os.getenv "BUILD" or "build/san")
       .. "/tandem check --lua-dir lua -c " .. script)
     return output

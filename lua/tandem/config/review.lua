@@ -69,7 +69,7 @@ function review.findings(declared)
     judge_pool(name, declared.pools[name], say)
   end
   if #declared.routes == 0 then
-    say "no sip.route: every request is answered with an error"
+    say "no sip.route: every call is answered with 405"
   end
   return list
 end

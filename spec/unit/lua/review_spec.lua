@@ -54,7 +54,7 @@ describe("the review of a script", function()
     sip.pool("seeing", { check = false, servers = { server { check = { interval = 5 } } } })
     sip.pool("found", { discover = { "sip:pbx.example.com" } })
     assert.equal("pool 'blind' has no checks: a dead server is found by the calls that fail on it\n"
-      .. "no sip.route: every request is answered with an error\n", findings())
+      .. "no sip.route: every call is answered with 405\n", findings())
   end)
 
   it("finds a tier in which nobody takes anything", function()
