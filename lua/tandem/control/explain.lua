@@ -266,7 +266,8 @@ function explain.tried(record)
       list[#list + 1] = (step.server or step.address or step.uri or "?") .. ":-"
     elseif (step.what == "answer" or step.what == "failed") and at[step.number] then
       local i = at[step.number]
-      list[i] = list[i]:sub(1, -2) .. (step.code or step.cause)
+      -- out of JSON a code may be 200.0
+      list[i] = list[i]:sub(1, -2) .. (step.cause or ("%d"):format(step.code))
     end
   end
   return table.concat(list, ", ")
@@ -276,7 +277,8 @@ end
 ---@param record table
 ---@return string
 function explain.line(record)
-  local result = record.open and "open" or record.code == 0 and "-" or record.code
+  local result = record.open and "open" or record.code == 0 and "-"
+    or ("%d"):format(record.code)
   local line = ("%s  %-8s %4s %8.3f  %s  %s"):format(explain.time(record.time),
     record.method or "late", result, record.total, record.call_id, explain.tried(record))
   return (line:gsub(" +$", ""))

@@ -83,6 +83,14 @@ caller sip:alice@example.com
     })
   end)
 
+  it("is the same when it comes out of JSON", function()
+    local cjson = require "cjson"
+    local again = cjson.decode(cjson.encode(failover()))
+    assert.equal(explain.text(failover()), explain.text(again))
+    assert.equal(explain.line(failover()), explain.line(again))
+    assert.equal(ladder.text(failover()), ladder.text(again))
+  end)
+
   it("says how it ended, or that it has not", function()
     for text, record in pairs {
       ["open for 12.0 s"] = { open = true, total = 12 },
