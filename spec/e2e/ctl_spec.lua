@@ -234,6 +234,25 @@ pbx: backup, tier 2 takes calls, 1 of 2 servers usable
     assert.is_false(cjson.decode(good "-o json drain --off").draining)
   end)
 
+  it("shows calls, and why they went where they went", function()
+    sipp.server("ring", { port = b })
+    local open = sipp.start("call", { proxy = "127.0.0.1:" .. port, values = { hold = 0 } })
+    assert.truthy(process.eventually(5, function() return open:message "180 INVITE" end))
+    local call_id = cjson.decode(good "-o json calls").requests[1].call_id
+    local shown = good "calls"
+    assert.matches("^1 open request\n", shown)
+    assert.matches("\n" .. call_id:gsub("%p", "%%%0") .. " +INVITE +%w", shown)
+    assert.matches("\npbx/b +0 +1\n", shown)
+    assert.matches("pbx/b", good("why " .. call_id), 1, true)
+    assert.matches("INVITE", good("why --ladder " .. call_id), 1, true)
+    assert.matches(call_id, good "why --last 5", 1, true)
+    assert.not_matches(call_id, good "why --failed", 1, true)
+    assert.equal(call_id, cjson.decode(good("-o json why " .. call_id))[1].call_id)
+    assert.equal("tandem ctl: nothing is known of Call-ID 'nope'\n", bad(1, "why nope"))
+    bad(2, "why --ladder")
+    bad(2, "calls --last 0")
+  end)
+
   it("ends the proxy, and waits for that", function()
     assert.equal("ending; nothing is open\nit has ended\n", good "stop --wait=20s")
     assert.equal(0, tandem:wait())

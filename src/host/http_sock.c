@@ -10,7 +10,11 @@
 
 #include "util/buf.h"
 
-enum { BACKLOG = 128, FLAGS = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC };
+enum {
+	/* A UNIX socket whose queue is full refuses at once. */
+	BACKLOG = 512,
+	FLAGS = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC
+};
 
 static int failed(int fd, const char *where, const char *more, char *why,
 		  size_t n)

@@ -2,7 +2,8 @@
 -- thread, answers over HTTP, and asks workers for what only they know. The paths are in
 -- control/routes; `tandem ctl`, the live page and Prometheus are its users.
 local cjson = require "cjson"
-local error, ipairs, pairs, pcall, table, type = error, ipairs, pairs, pcall, table, type
+local error, ipairs, pairs, pcall = error, ipairs, pairs, pcall
+local table, type, utf8 = table, type, utf8
 
 local json = cjson.new()
 json.encode_number_precision(14)
@@ -108,11 +109,16 @@ function api.list(list)
   return #list > 0 and list or api.text("application/json", "[]\n")
 end
 
+-- JSON is UTF-8, but what was sent to us need not be.
+local function utf8_only(text)
+  return utf8.len(text) and text or (text:gsub("[\x80-\xFF]", "\u{FFFD}"))
+end
+
 local function encode(status, value)
   local text = json.encode(value):gsub('"([%w_]+)":{}', function(name)
     return lists[name] and ('"%s":[]'):format(name)
   end):gsub("\\(.)", { ["/"] = "/" }) -- cjson escapes what need not be
-  return status, "application/json", text .. "\n"
+  return status, "application/json", utf8_only(text) .. "\n"
 end
 
 local function refuse(status, text)
@@ -155,7 +161,7 @@ end
 
 -- The entry: C calls it for every request, in a coroutine.
 ---@param request { method: string, path: string, body: string, who: string,
----  may_write: boolean, query: table }
+---  may_write: boolean, query: table } path and query as they were sent
 ---@return integer status
 ---@return string content_type
 ---@return string body
