@@ -169,7 +169,6 @@ static int serve(struct control *c)
 	    (code = startup_run_workers(c)) != EXIT_FINE)
 		return code;
 	watch_signals(c);
-	control_set_notify(c);
 	c->started = control_now().wall;
 	startup_log(c);
 	service_say(&c->service, "READY=1");

@@ -292,6 +292,7 @@ void control_stop_workers(struct control *c, unsigned n)
 
 int startup_run_workers(struct control *c)
 {
+	control_set_notify(c); /* what a script does at once is told, too */
 	for (unsigned i = 0; i < c->workers; i++) {
 		int err = worker_start(c->worker[i]);
 
