@@ -74,9 +74,9 @@ describe("draining", function()
     assert.equal(409, status)
     assert.equal("the process is stopping", value.error)
     assert.is_true(ask("/v1/stop", "POST").stopping) -- which is no second TERM
-    assert.equal(1, #tandem:logged "stop")
     tandem:signal "TERM"
     assert.equal(0, tandem:wait())
+    assert.equal(2, #tandem:logged "stop") -- the first, and TERM
   end)
 
   it("is one thing, a pool that is down another", function()
