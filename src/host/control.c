@@ -153,6 +153,9 @@ static int serve(struct control *c)
 	int code;
 
 	signal(SIGPIPE, SIG_IGN);
+	/* Whoever started us may ignore it: then nobody could be told how a
+	 * program ended that we have started. */
+	signal(SIGCHLD, SIG_DFL);
 	mask(SIG_BLOCK, SIGHUP);
 	mask(SIG_BLOCK, SIGUSR1);
 	if ((code = startup_load(c)) != EXIT_FINE)

@@ -1,0 +1,160 @@
+#include "host/hep.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "support/unit.h"
+
+struct world {
+	struct heps heps;
+	struct counters counters;
+	struct logsink *log;
+	int out[2]; /* what is logged */
+};
+
+static void world_open(struct world *w)
+{
+	memset(w, 0, sizeof(*w));
+	CHECK(pipe2(w->out, O_CLOEXEC) == 0);
+	w->log = logsink_new(w->out[1], false, LOG_INFO);
+	heps_init(&w->heps, w->log);
+}
+
+/* Closes it; how many lines with this text were logged. */
+static int world_close(struct world *w, const char *text)
+{
+	static char log[65536];
+	int n = 0;
+	ssize_t got;
+
+	heps_close(&w->heps);
+	logsink_free(&w->log);
+	close(w->out[1]);
+	got = read(w->out[0], log, sizeof(log) - 1);
+	log[got > 0 ? got : 0] = '\0';
+	for (const char *p = log; (p = strstr(p, text)); p++)
+		n++;
+	close(w->out[0]);
+	return n;
+}
+
+/* A collector on the loopback interface. */
+static int collector(struct addr *at_r)
+{
+	struct sockaddr_storage ss = {0};
+	socklen_t n = sizeof(ss);
+	struct addr any;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+
+	addr_parse(STR("127.0.0.1:1"), &any);
+	any.port = 0;
+	CHECK(bind(fd, (struct sockaddr *)&ss,
+		   addr_to_sockaddr(&any, (struct sockaddr *)&ss)) == 0);
+	CHECK(getsockname(fd, (struct sockaddr *)&ss, &n) == 0);
+	addr_from_sockaddr(at_r, (struct sockaddr *)&ss);
+	return fd;
+}
+
+static void send_one(struct world *w, const struct addr *to, struct str packet)
+{
+	heps_send(&w->heps, &w->counters, to, packet);
+}
+
+static int received(int fd)
+{
+	char bytes[64];
+	int n = 0;
+
+	while (recv(fd, bytes, sizeof(bytes), 0) > 0)
+		n++;
+	return n;
+}
+
+TEST(packets_arrive)
+{
+	struct world w;
+	struct addr a;
+	int fd = collector(&a);
+
+	world_open(&w);
+	for (int i = 0; i < 3; i++)
+		send_one(&w, &a, STR("HEP3"));
+	CHECK_INT(received(fd), 3);
+	CHECK_INT(w.counters.v[CNT_HEP_SENT], 3);
+	CHECK_INT(world_close(&w, "hep."), 0);
+	close(fd);
+}
+
+TEST(nobody_listens_and_then_somebody_does)
+{
+	static const struct timespec moment = {.tv_nsec = 20000000};
+	struct world w;
+	struct addr a;
+
+	close(collector(&a));
+	world_open(&w);
+	for (int i = 0; i < 10; i++) {
+		send_one(&w, &a, STR("HEP3"));
+		nanosleep(&moment, NULL);
+	}
+	/* of each but the last it is known by now */
+	CHECK_INT(w.counters.v[CNT_HEP_REFUSED], 9);
+	CHECK_INT(w.counters.v[CNT_HEP_SENT], 10);
+	CHECK_INT(world_close(&w, "event=hep.down"), 1);
+}
+
+TEST(more_collectors_than_are_kept)
+{
+	struct world w;
+	struct addr a[HEP_COLLECTORS + 1];
+	int fd[HEP_COLLECTORS + 1];
+
+	world_open(&w);
+	for (int i = 0; i <= HEP_COLLECTORS; i++)
+		fd[i] = collector(&a[i]);
+	for (int round = 0; round < 3; round++)
+		for (int i = 0; i <= HEP_COLLECTORS; i++)
+			send_one(&w, &a[i], STR("HEP3"));
+	for (int i = 0; i <= HEP_COLLECTORS; i++) {
+		CHECK_INT(received(fd[i]), 3);
+		close(fd[i]);
+	}
+	CHECK_INT(w.counters.v[CNT_HEP_SENT], 3 * (HEP_COLLECTORS + 1));
+	CHECK_INT(world_close(&w, "hep."), 0);
+}
+
+TEST(what_no_datagram_takes)
+{
+	static char big[70000];
+	struct world w;
+	struct addr a;
+	int fd = collector(&a);
+
+	world_open(&w);
+	send_one(&w, &a, (struct str){big, sizeof(big)});
+	CHECK_INT(w.counters.v[CNT_HEP_OTHER], 1);
+	CHECK_INT(received(fd), 0);
+	send_one(&w, &a, STR("HEP3"));
+	CHECK_INT(received(fd), 1);
+	CHECK_INT(world_close(&w, "reason=other"), 1);
+	close(fd);
+}
+
+/* A network that is not there; or none for this family at all. */
+TEST(no_way_to_it)
+{
+	struct world w;
+	struct addr a;
+
+	world_open(&w);
+	addr_parse(STR("[2001:db8::9]:9060"), &a);
+	send_one(&w, &a, STR("HEP3"));
+	send_one(&w, &a, STR("HEP3"));
+	CHECK_INT(w.counters.v[CNT_HEP_SENT] + w.counters.v[CNT_HEP_OTHER] +
+		      w.counters.v[CNT_HEP_UNREACHABLE],
+		  2);
+	CHECK(world_close(&w, "hep.down") <= 1);
+}
