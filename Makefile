@@ -23,7 +23,7 @@ SRC_lua         := base box env error_rate limit load order oslib sched small st
 SRC_host        := args builtin cli version ping tester files keyfile logsink mailbox sock source \
 		   notifier observe program transitions \
 		   control startup reload review service stop watch watchdog certs verbs ask http http_sock \
-		   worker worker_life worker_listen upkeep statefile \
+		   worker worker_life worker_listen upkeep statefile disk kept \
 		   process \
 		   udp dgram hep icmp dns \
 		   acceptor stream stream_io \

@@ -18,6 +18,7 @@ local places = require "tandem.dns.places"
 local record = require "tandem.health.record"
 local registry = require "tandem.registry"
 local report = require "tandem.health.report"
+local warm = require "tandem.health.warm"
 local watch = require "tandem.health.watch"
 local ipairs, table = ipairs, table
 
@@ -68,6 +69,7 @@ local function take_charge(now)
     ahead.start(server)
   end)
   discover.start()
+  warm.start()
   tending = core.every(tend_interval, tend)
   if core.generation() > 1 then
     events.emit { event = "config.reload" }
@@ -101,6 +103,9 @@ end
 -- When it fails, the generation before stays: so what cannot be taken back comes last.
 function life.start()
   local is_first = core.worker() == 0
+  if is_first then
+    warm.load()
+  end
   discover.load()
   if is_first then
     record.begin()
@@ -114,6 +119,7 @@ function life.start()
     record.commit()
     tell_changes()
     overrides.tell()
+    orders.save(core.now())
   end
   core.spawn(function() -- when there is no way back any more
     each_server(places.start)
@@ -128,6 +134,7 @@ answers.on("changes", function()
 end)
 
 function life.stop()
+  warm.stop()
   link.stop()
   discover.stop()
   if tending then

@@ -2,6 +2,7 @@
 local http = require "support.http"
 local process = require "support.process"
 local proxy = require "support.proxy"
+local sh = require "support.sh"
 
 local source = [[
 local sip = require "tandem"
@@ -14,7 +15,7 @@ sip.route(function(req) return req:relay(pbx) end)
 ]]
 
 describe("operators", function()
-  local ctl
+  local tandem, ctl
 
   local function start(settings, values)
     values = values or {}
@@ -23,7 +24,9 @@ describe("operators", function()
     end
     values.weight, values.settings = values.weight or 10, settings or ""
     ctl = process.path "ctl.sock"
-    proxy.start { source = source, values = values, args = { "--ctl", ctl } }
+    tandem = proxy.start {
+      name = values.name, source = source, values = values, args = { "--ctl", ctl },
+    }
     return values
   end
 
@@ -159,5 +162,63 @@ describe("operators", function()
     status, text = ask("GET", "/readyz?pool=pbx")
     assert.same({ 503, "pool 'pbx' is down\n" }, { status, text })
     assert.equal(404, (ask("GET", "/readyz?pool=nope")))
+  end)
+
+  it("are obeyed by the next process too", function()
+    local dir = process.path "state"
+    local settings = ('state_dir = "%s"'):format(dir)
+    local values = start(settings)
+    local _, value = patch("a", { admin = "drain", reason = "kernel", ["for"] = 7200 })
+    assert.is_true(value.kept)
+    assert.is_nil(value.not_kept)
+    assert.is_true(select(2, patch("b", { weight = 7 })).kept)
+    tandem:signal "KILL"
+    tandem.expected = 137
+    tandem:wait()
+    values.name = "again"
+    start(settings, values)
+    assert.same({ "drain", "kernel" }, { server("a").admin, server("a").admin_why })
+    assert.is_true(server("a").admin_left > 7000)
+    assert.equal(7, server("b").weight)
+    assert.equal(2, select(2, ask("DELETE", "/v1/overrides")).cleared)
+    assert.is_nil(process.read(dir .. "/overrides.json"))
+    tandem:stop()
+  end)
+
+  it("are obeyed when the disk fails, and told so", function()
+    local dir = process.path "state"
+    start(('state_dir = "%s"'):format(dir))
+    sh.run(("mv %s %s.away && touch %s"):format(dir, dir, dir))
+    local _, value = patch("a", { admin = "drain" })
+    assert.same({ "drain", false, "Not a directory" }, { value.admin, value.kept, value.not_kept })
+    assert.truthy(tandem:wait_logged("state.unwritable", { file = "overrides.json" }))
+    sh.run(("rm %s && mv %s.away %s"):format(dir, dir, dir))
+    assert.truthy(process.eventually(5, function()
+      return select(2, ask("GET", "/v1/overrides")).kept
+    end))
+  end)
+
+  it("find a damaged file set aside", function()
+    local dir = process.path "state"
+    sh.run(("mkdir %s && echo '{\"values\":[7]}' > %s/overrides.json"):format(dir, dir))
+    start(('state_dir = "%s"'):format(dir))
+    local told = tandem:wait_logged("state.damaged", { file = "overrides.json" })
+    assert.equal("overrides: values[1]: a table of options expected, got number", told.why)
+    assert.truthy(process.read(dir .. "/overrides.json.damaged"))
+    assert.equal(10, server("a").weight)
+  end)
+
+  it("find the servers as they were before a restart", function()
+    local settings = ('state_dir = "%s"'):format(process.path "state")
+    local values = start(settings)
+    patch("a", { health = "down", reason = "seen" })
+    tandem:signal "TERM"
+    assert.equal(0, tandem:wait())
+    values.name = "again"
+    start(settings, values)
+    assert.equal("down", server("a").health)
+    assert.equal("seen", server("a").health_why)
+    assert.equal("as before the restart",
+      tandem:wait_logged("server.health", { server = "a" }).reason)
   end)
 end)

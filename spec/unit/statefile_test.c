@@ -1,9 +1,12 @@
 /* The file with the calls, on a real disk. */
 #include "support/unit.h"
+#include "host/disk.h"
 #include "host/statefile.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,4 +197,111 @@ TEST(what_cannot_be_read_is_told_and_replaced)
 	statefile_close(&sf);
 	end_place(&p, log, sizeof(log));
 	CHECK_INT(times(log, "event=state.unreadable"), 1);
+}
+
+/* ---- texts by name ---- */
+
+#define TEXT "overrides.json"
+
+static void keep(struct statefile *sf, const char *text)
+{
+	statefile_keep(sf, STR(TEXT), str_from(text));
+}
+
+static bool was_tried(void *sf)
+{
+	int err;
+
+	return statefile_is_kept(sf, STR(TEXT), &err);
+}
+
+static int result(struct statefile *sf)
+{
+	int err = -1;
+
+	CHECK(soon(was_tried, sf));
+	CHECK(statefile_is_kept(sf, STR(TEXT), &err));
+	return err;
+}
+
+static void check_text(const struct place *p, const char *text)
+{
+	char *bytes;
+	size_t n;
+	int err = disk_read(p->dir, TEXT, &bytes, &n);
+
+	CHECK_INT(err, text ? 0 : ENOENT);
+	CHECK(!text || (n == strlen(text) && strcmp(bytes, text) == 0));
+	free(bytes);
+}
+
+static void count_round(void *ctx)
+{
+	atomic_fetch_add((atomic_int *)ctx, 1);
+}
+
+TEST(a_text_is_kept_under_its_name_and_taken_away)
+{
+	struct place p;
+	struct statefile *sf;
+	atomic_int rounds = 0;
+	char log[2000], path[128];
+	struct stat st;
+
+	make_place(&p);
+	sf = statefile_open(p.dir, 2, p.log);
+	statefile_on_round(sf, count_round, &rounds);
+	CHECK_INT(result(sf), 0); /* nothing was to be kept */
+	keep(sf, "{}");
+	CHECK_INT(result(sf), 0);
+	check_text(&p, "{}");
+	snprintf(path, sizeof(path), "%s/%s", p.dir, TEXT);
+	CHECK_INT(stat(path, &st), 0);
+	CHECK_INT(st.st_mode & 0777, 0600);
+	keep(sf, "old");
+	keep(sf, "new");
+	CHECK_INT(result(sf), 0);
+	check_text(&p, "new");
+	keep(sf, "");
+	CHECK_INT(result(sf), 0);
+	check_text(&p, NULL);
+	statefile_on_round(sf, NULL, NULL);
+	CHECK(atomic_load(&rounds) >= 3);
+	CHECK(!is_there(p.file)); /* the calls are another matter */
+	keep(sf, "last");
+	statefile_close(&sf); /* waits for that */
+	check_text(&p, "last");
+	CHECK_INT(disk_set_aside(p.dir, TEXT), 0);
+	check_text(&p, NULL);
+	strcat(path, ".damaged");
+	CHECK_INT(unlink(path), 0);
+	end_place(&p, log, sizeof(log));
+	CHECK(strcmp(log, "") == 0);
+}
+
+TEST(a_text_that_cannot_be_kept_is_tried_again_and_says_why)
+{
+	struct place p;
+	struct statefile *sf;
+	char log[2000];
+
+	make_place(&p);
+	sf = statefile_open(p.dir, 1, p.log);
+	CHECK_INT(rmdir(p.dir), 0);
+	keep(sf, "one");
+	CHECK_INT(result(sf), ENOENT);
+	keep(sf, "two");
+	CHECK_INT(result(sf), ENOENT);
+	CHECK(statefile_failures(sf) >= 2);
+	CHECK_INT(mkdir(p.dir, 0700), 0);
+	put(sf, 0, "calls");
+	while (result(sf) != 0)
+		sched_yield();
+	check_text(&p, "two");
+	statefile_close(&sf);
+	CHECK_INT(disk_remove(p.dir, TEXT), 0);
+	CHECK_INT(disk_remove(p.dir, TEXT), 0); /* there is none */
+	end_place(&p, log, sizeof(log));
+	CHECK_INT(times(log, "event=state.unwritable file=overrides.json"), 1);
+	CHECK_INT(times(log, "event=state.writable file=overrides.json"), 1);
 }

@@ -30,6 +30,9 @@ struct node {
 	bool key_is_temporary; /* no key file and no state directory */
 	struct shared *shared;
 	unsigned generation;
+	/* What the process before knew of the servers
+	 * (lua/tandem/health/warm.lua); borrowed. */
+	struct str kept;
 	/* It takes nothing that begins something (core_is_quiet); by any
 	 * thread. */
 	atomic_bool draining;

@@ -126,8 +126,9 @@ static int open_api(struct control *c)
 	if (!c->console)
 		return EXIT_CONFIG;
 	c->asks = asks_new(c->loop);
+	c->kept = kept_new(c->loop, c->state);
 	c->http = http_new(c->loop, c->console);
-	if (!c->asks || !c->http) {
+	if (!c->asks || !c->kept || !c->http) {
 		snprintf(c->why, CONTROL_WHY, "%s", err_text(ERR_NOMEM));
 		return EXIT_FAILED;
 	}
@@ -145,6 +146,7 @@ static void close_api(struct control *c)
 		console_end(c->console);
 	http_free(&c->http);
 	asks_free(&c->asks);
+	kept_free(&c->kept);
 	console_free(&c->console);
 }
 
@@ -163,7 +165,8 @@ static int serve(struct control *c)
 	/* Not earlier: a script that loads for ever can be interrupted. */
 	mask(SIG_BLOCK, SIGTERM);
 	mask(SIG_BLOCK, SIGINT);
-	if ((code = startup_load_others(c)) != EXIT_FINE ||
+	if ((code = startup_take_up(c)) != EXIT_FINE ||
+	    (code = startup_load_others(c)) != EXIT_FINE ||
 	    (code = startup_make_node(c)) != EXIT_FINE ||
 	    (code = startup_read_certs(c)) != EXIT_FINE ||
 	    (code = startup_make_workers(c)) != EXIT_FINE ||
@@ -198,6 +201,8 @@ int control_end(struct control *c, int code)
 	statefile_close(&c->state); /* writes what the workers saved last */
 	generation_free(&c->loaded);
 	node_free(&c->node);
+	free(c->overrides);
+	free(c->known);
 	if (c->loop)
 		ev_loop_destroy(c->loop);
 	notifier_free(&c->notifier); /* what has just changed is told yet */

@@ -12,6 +12,7 @@
 #include "host/control.h"
 #include "host/files.h"
 #include "host/http.h"
+#include "host/kept.h"
 #include "host/notifier.h"
 #include "host/observe.h"
 #include "host/reload.h"
@@ -27,6 +28,10 @@ enum {
 	CONTROL_WHY = 4096,
 };
 
+/* In the state directory, both written by the Lua half. */
+#define OVERRIDES_FILE "overrides.json"
+#define HEALTH_FILE    "health.json"
+
 struct control {
 	const struct control_conf *conf;
 	struct files files;
@@ -38,8 +43,10 @@ struct control {
 	unsigned workers;
 	struct generation loaded; /* until it is the workers' */
 	struct statefile *state;  /* NULL: no state directory */
-	struct tls_set *tls;      /* that the workers use */
-	long long descriptors;    /* how many may be open */
+	char *overrides, *known;  /* read from there; or NULL */
+	struct kept *kept;
+	struct tls_set *tls;   /* that the workers use */
+	long long descriptors; /* how many may be open */
 	struct worker *worker[CONTROL_WORKERS];
 	const struct plan *plan; /* of the present script of worker 0 */
 	struct ev_loop *loop;
@@ -71,6 +78,7 @@ int control_end(struct control *c, int code);
 /* startup.c: the steps of a start, in this order; each returns an exit code
  * and, when it failed, leaves the reason in c->why. */
 int startup_load(struct control *c);
+int startup_take_up(struct control *c); /* what is in the state directory */
 int startup_load_others(struct control *c);
 int startup_make_node(struct control *c);
 int startup_read_certs(struct control *c);

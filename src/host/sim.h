@@ -161,6 +161,7 @@ struct sim_node_conf {
 	unsigned workers;     /* 0: what the script says */
 	bool own_listeners;   /* the machine has the addresses it listens on */
 	const uint8_t *key;   /* of the cluster, 16 bytes; NULL: the world's */
+	struct str edit;      /* of a reload: changes of overrides */
 };
 
 /* A machine for a proxy, with these addresses. */
@@ -188,6 +189,11 @@ void sim_node_stop(struct sim *s, unsigned node);
 void sim_node_drain(struct sim *s, unsigned node, bool on);
 bool sim_node_is_quiet(const struct sim *s, unsigned node);
 int64_t sim_node_stop_timeout(const struct sim *s, unsigned node);
+/* A text that is kept in the script's state_dir; and another one in its place,
+ * empty for none. */
+struct str sim_node_kept(const struct sim *s, unsigned node, struct str name);
+void sim_node_keep(struct sim *s, unsigned node, struct str name,
+		   struct str bytes);
 /* The snapshot in the script's state_dir, and another one in its place. */
 struct str sim_node_disk(const struct sim *s, unsigned node);
 void sim_node_set_disk(struct sim *s, unsigned node, struct str bytes);

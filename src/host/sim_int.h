@@ -103,6 +103,12 @@ struct sim_worker {
 	int64_t deadline; /* in the world's time; INT64_MAX: none */
 };
 
+/* A text that is kept in a state_dir; its memory is the world's. */
+enum { SIM_KEPT = 4 };
+struct sim_kept {
+	struct str name, bytes;
+};
+
 struct machine_node {
 	unsigned host;
 	unsigned boots; /* times it was started; 0: never */
@@ -110,10 +116,11 @@ struct machine_node {
 	int64_t skew;   /* of its wall clock */
 	struct addr ip[16];
 	unsigned ips;
-	unsigned workers; /* 0: the process does not run */
-	bool muted;       /* killed: nothing gets out any more */
-	bool has_state;   /* its script has a state_dir */
-	struct str disk;  /* owned: what is in there */
+	unsigned workers;               /* 0: the process does not run */
+	bool muted;                     /* killed: nothing gets out any more */
+	bool has_state;                 /* its script has a state_dir */
+	struct str disk;                /* owned: the calls in there */
+	struct sim_kept kept[SIM_KEPT]; /* and the texts, by name */
 	struct node *shared;
 	struct sim_worker *worker[NODE_MAX_WORKERS];
 };
@@ -228,6 +235,7 @@ void sim_tell_worker(struct sim *s, unsigned node, unsigned worker,
 void sim_bounce(struct sim *s, unsigned node, unsigned worker,
 		const struct hop *to, struct str bytes, enum cause cause);
 void sim_post_free(struct sim *s, struct post **p);
+void sim_disk_free(struct sim *s, struct machine_node *n);
 void sim_worker_touch(struct sim_worker *w); /* asks for its deadline again */
 
 void sim_trace_init(struct sim *s);

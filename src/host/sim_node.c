@@ -116,6 +116,7 @@ struct load_ctx {
 	struct sim *s;
 	unsigned id;
 	const struct sim_node_conf *conf;
+	struct str overrides;
 };
 
 static void fill_conf(void *ctx, unsigned i, struct script_conf *out_r)
@@ -128,16 +129,49 @@ static void fill_conf(void *ctx, unsigned i, struct script_conf *out_r)
 	out_r->log = w->host.log;
 	out_r->log_ctx = w->host.ctx;
 	out_r->now = sim_node_now(l->s, l->id);
+	out_r->overrides = l->overrides;
+	out_r->edit = l->conf->edit;
 	random_bytes(l->s, out_r->seed);
 }
 
 static int load(struct sim *s, unsigned id, const struct sim_node_conf *conf,
-		unsigned workers, struct generation *g,
+		struct str overrides, unsigned workers, struct generation *g,
 		const struct reason *why)
 {
-	struct load_ctx ctx = {s, id, conf};
+	struct load_ctx ctx = {s, id, conf, overrides};
 
 	return generation_load(g, workers, fill_conf, &ctx, why->text, why->n);
+}
+
+static void log_damaged(struct sim *s, unsigned id, const char *why)
+{
+	struct log_field f[] = {LOGF_STR("file", STR("overrides.json")),
+				LOGF_STR("why", str_from(why))};
+	struct log_event e = {LOG_ERROR, "state.damaged", f, ARRAY_LEN(f)};
+
+	sim_trace_log(s, id, 0, &e);
+}
+
+/* Where the overrides are is only known when the script is loaded; with them it
+ * may be another one. */
+static int load_first(struct sim *s, unsigned id,
+		      const struct sim_node_conf *conf, struct generation *g,
+		      const struct reason *why)
+{
+	struct str kept = sim_node_kept(s, id, STR("overrides.json"));
+	struct generation again = {.n = 0};
+	int err = load(s, id, conf, STR_NONE, conf->workers, g, why);
+
+	if (err || !kept.n || !script_plan(g->script[0])->state_dir)
+		return err;
+	if (load(s, id, conf, kept, g->n, &again, why) == 0) {
+		generation_free(g);
+		*g = again;
+		return 0;
+	}
+	log_damaged(s, id, why->text);
+	sim_node_keep(s, id, STR("overrides.json"), STR(""));
+	return 0;
 }
 
 /* A node without a script listens where it is told to. */
@@ -207,7 +241,7 @@ int sim_node_start(struct sim *s, unsigned id, const struct sim_node_conf *conf,
 		key[i] =
 		    (uint8_t)((i < 8 ? s->key.k0 : s->key.k1) >> i % 8 * 8);
 	if (conf->path)
-		err = load(s, id, conf, conf->workers, &g, &why);
+		err = load_first(s, id, conf, &g, &why);
 	if (err)
 		return err;
 	n->boots++;
@@ -223,6 +257,8 @@ int sim_node_start(struct sim *s, unsigned id, const struct sim_node_conf *conf,
 		err = script_apply(g.script[0], n->shared);
 	else
 		err = listen_bare(n->shared, conf, &why);
+	if (!err && g.n && script_plan(g.script[0])->state_dir)
+		n->shared->kept = sim_node_kept(s, id, STR("health.json"));
 	tell_own(n);
 	if (!err && conf->own_listeners)
 		take_listeners(s, id);
@@ -258,7 +294,10 @@ int sim_node_reload(struct sim *s, unsigned id,
 	struct reason why = {text, textlen};
 	struct succession *worker[NODE_MAX_WORKERS];
 	struct generation g = {.n = 0};
-	int err = load(s, id, conf, n->workers, &g, &why);
+	const struct script *present = sim_node_script(s, id, 0);
+	const char *kept = present ? script_plan(present)->overrides : NULL;
+	int err = load(s, id, conf, kept ? str_from(kept) : STR_NONE,
+		       n->workers, &g, &why);
 
 	for (unsigned i = 0; i < n->workers; i++)
 		worker[i] = &n->worker[i]->scripts;
@@ -344,7 +383,7 @@ void sim_nodes_fini(struct sim *s)
 		sim_node_kill(s, id);
 		for (size_t i = 0; i < ARRAY_LEN(n->worker); i++)
 			mem_free(&s->mem, n->worker[i]);
-		mem_free(&s->mem, (char *)(uintptr_t)n->disk.p);
+		sim_disk_free(s, n);
 		mem_free(&s->mem, n);
 	}
 	mem_free(&s->mem, s->node);

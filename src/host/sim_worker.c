@@ -214,6 +214,15 @@ void sim_post_free(struct sim *s, struct post **p)
 	*p = NULL;
 }
 
+static void verb_keep(void *ctx, struct str name, struct str bytes)
+{
+	struct sim_worker *w = ctx;
+	const struct script *s = w->scripts.present;
+
+	if (!node_of(w)->muted && s && script_plan(s)->state_dir)
+		sim_node_keep(w->sim, w->node, name, bytes);
+}
+
 static void verb_log(void *ctx, const struct log_event *e)
 {
 	struct sim_worker *w = ctx;
@@ -255,6 +264,7 @@ struct host sim_verbs(struct sim_worker *w)
 	    .source = verb_source,
 	    .post = verb_post,
 	    .log = verb_log,
+	    .keep = verb_keep,
 	    .mirror = verb_mirror,
 	};
 }

@@ -1,12 +1,15 @@
 #include "host/control_int.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "host/disk.h"
 #include "host/keyfile.h"
 #include "host/program.h"
 #include "util/err.h"
@@ -77,7 +80,9 @@ void control_script_conf(void *ctx, unsigned i, struct script_conf *out_r)
 	out_r->program = find_program;
 	out_r->program_ctx = c;
 	out_r->now = control_now();
-	if (c->plan && c->plan->overrides)
+	if (c->overrides)
+		out_r->overrides = str_from(c->overrides);
+	else if (c->plan && c->plan->overrides)
 		out_r->overrides = str_from(c->plan->overrides);
 	keyfile_random(out_r->seed, sizeof(out_r->seed));
 }
@@ -135,6 +140,68 @@ int startup_load(struct control *c)
 			    CONTROL_WHY) != 0)
 		return EXIT_CONFIG;
 	c->plan = script_plan(c->loaded.script[0]);
+	return EXIT_FINE;
+}
+
+/* ---- what is kept ---- */
+
+static void say_damaged(struct control *c, const char *file, const char *why)
+{
+	logsink_say(c->log, LOG_ERROR, "state.damaged",
+		    LOGF_STR("file", str_from(file)),
+		    LOGF_STR("why", str_from(why)));
+}
+
+static void say_unreadable(struct control *c, const char *file, int err)
+{
+	logsink_say(c->log, LOG_ERROR, "state.unreadable",
+		    LOGF_STR("file", str_from(file)),
+		    LOGF_STR("why", str_from(strerror(err))));
+}
+
+static char *read_kept(struct control *c, const char *name)
+{
+	char *text;
+	size_t n;
+	int err = disk_read(c->plan->state_dir, name, &text, &n);
+
+	if (err && err != ENOENT)
+		say_unreadable(c, name, err);
+	if (text && strlen(text) == n)
+		return text;
+	if (text)
+		say_damaged(c, name, "there is a NUL in it");
+	free(text);
+	return NULL;
+}
+
+/* Where the overrides are is only known when the script is loaded; with them it
+ * may be another one. */
+static void load_again(struct control *c)
+{
+	struct generation g = {.n = 0};
+
+	if (generation_load(&g, 1, control_script_conf, c, c->why,
+			    CONTROL_WHY) == 0) {
+		generation_free(&c->loaded);
+		c->loaded = g;
+		c->plan = script_plan(g.script[0]);
+	} else {
+		say_damaged(c, OVERRIDES_FILE, c->why);
+		disk_set_aside(c->plan->state_dir, OVERRIDES_FILE);
+	}
+	free(c->overrides);
+	c->overrides = NULL; /* the plan has them now */
+}
+
+int startup_take_up(struct control *c)
+{
+	if (!c->plan->state_dir)
+		return EXIT_FINE;
+	c->known = read_kept(c, HEALTH_FILE);
+	c->overrides = read_kept(c, OVERRIDES_FILE);
+	if (c->overrides)
+		load_again(c);
 	return EXIT_FINE;
 }
 
@@ -208,6 +275,8 @@ int startup_make_node(struct control *c)
 	}
 	if (!choose_listeners(c))
 		return EXIT_CONFIG;
+	if (c->known)
+		c->node->kept = str_from(c->known);
 	c->node->key_is_temporary = origin == KEY_TEMPORARY;
 	control_set_level(c);
 	if (origin == KEY_TEMPORARY)

@@ -1,26 +1,39 @@
 #include "host/statefile.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "host/disk.h"
 
 enum {
-	PATH_ROOM = 4096,
 	RETRY_S = 1,
-	FOUND_MAX = 1 << 30, /* more is no snapshot of ours */
+	STATE_WORKERS = 64,
+	STATE_NAME = 32,
+	DOCS = 4, /* more names than are used */
 };
+
+static const char calls[] = "calls";
 
 struct part {
 	char *bytes;
 	size_t n;
+};
+
+/* A text that is kept under a name. */
+struct doc {
+	char name[STATE_NAME];
+	char *bytes; /* NULL: they are on the disk, or being written */
+	size_t n;    /* 0: there is to be no file */
+	unsigned version, tried; /* of the bytes; the last that was written */
+	int err;                 /* of that */
+	bool failing;            /* the thread's: told already */
 };
 
 struct statefile {
@@ -34,136 +47,51 @@ struct statefile {
 	struct part *part; /* by worker */
 	unsigned have;     /* workers that have put one */
 	bool dirty, closing;
+	struct doc doc[DOCS];
+	unsigned docs;
+	void (*on_round)(void *ctx);
+	void *round_ctx;
 	bool failing; /* the thread's: told already */
 	_Atomic uint64_t failures;
 };
 
-/* ---- the file ---- */
-
-static bool path_of(const struct statefile *sf, const char *name,
-		    char out[PATH_ROOM])
-{
-	return snprintf(out, PATH_ROOM, "%s/%s", sf->dir, name) < PATH_ROOM;
-}
-
-static int write_all(int fd, const char *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t done = write(fd, p, n);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return errno;
-		p += done;
-		n -= (size_t)done;
-	}
-	return 0;
-}
-
-static int write_file(const char *path, const struct part *part, unsigned n)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	int err = fd < 0 ? errno : 0;
-
-	for (unsigned i = 0; i < n && !err; i++)
-		err = write_all(fd, part[i].bytes, part[i].n);
-	if (!err && fsync(fd) < 0)
-		err = errno;
-	if (fd >= 0 && close(fd) < 0 && !err)
-		err = errno;
-	return err;
-}
-
-/* The new name is on the disk, too. */
-static int sync_dir(const char *dir)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int err = fd < 0 ? errno : 0;
-
-	if (!err && fsync(fd) < 0)
-		err = errno;
-	if (fd >= 0)
-		close(fd);
-	return err;
-}
-
-/* 0 or an errno. */
-static int replace(const struct statefile *sf, const struct part *part)
-{
-	char path[PATH_ROOM], fresh[PATH_ROOM];
-	int err;
-
-	if (!path_of(sf, "calls", path) || !path_of(sf, "calls.new", fresh))
-		return ENAMETOOLONG;
-	err = write_file(fresh, part, sf->workers);
-	if (!err && rename(fresh, path) < 0)
-		err = errno;
-	if (err) {
-		unlink(fresh);
-		return err;
-	}
-	return sync_dir(sf->dir);
-}
-
-static int read_fd(int fd, struct part *out_r)
-{
-	struct stat st;
-	size_t n = 0;
-	ssize_t got = 1;
-
-	if (fstat(fd, &st) < 0)
-		return errno;
-	if (!S_ISREG(st.st_mode) || st.st_size > FOUND_MAX)
-		return EFBIG;
-	out_r->bytes = malloc((size_t)st.st_size + 1);
-	if (!out_r->bytes)
-		return ENOMEM;
-	while (n < (size_t)st.st_size && got > 0) {
-		got = read(fd, out_r->bytes + n, (size_t)st.st_size - n);
-		if (got < 0)
-			return errno;
-		n += (size_t)got;
-	}
-	out_r->n = n;
-	return 0;
-}
+/* ---- the snapshot of the calls ---- */
 
 static void find(struct statefile *sf)
 {
-	char path[PATH_ROOM];
-	int fd, err;
+	int err = disk_read(sf->dir, calls, &sf->found.bytes, &sf->found.n);
 
-	if (!path_of(sf, "calls", path))
-		return;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	err = fd < 0 ? errno : read_fd(fd, &sf->found);
-	if (fd >= 0)
-		close(fd);
 	if (err && err != ENOENT)
 		logsink_say(sf->log, LOG_ERROR, "state.unreadable",
-			    LOGF_STR("file", STR("calls")),
+			    LOGF_STR("file", str_from(calls)),
 			    LOGF_STR("why", str_from(strerror(err))));
 }
 
 /* ---- the thread ---- */
 
-static void note_failure(struct statefile *sf, int err)
+static void say_failing(struct statefile *sf, const char *name, int err)
 {
-	atomic_fetch_add(&sf->failures, 1);
-	if (!sf->failing)
-		logsink_say(sf->log, LOG_ERROR, "state.unwritable",
-			    LOGF_STR("file", STR("calls")),
-			    LOGF_STR("why", str_from(strerror(err))));
-	sf->failing = true;
+	logsink_say(sf->log, LOG_ERROR, "state.unwritable",
+		    LOGF_STR("file", str_from(name)),
+		    LOGF_STR("why", str_from(strerror(err))));
 }
 
-static void note_success(struct statefile *sf)
+static void say_working(struct statefile *sf, const char *name)
 {
-	if (sf->failing)
-		logsink_say(sf->log, LOG_INFO, "state.writable",
-			    LOGF_STR("file", STR("calls")));
-	sf->failing = false;
+	logsink_say(sf->log, LOG_INFO, "state.writable",
+		    LOGF_STR("file", str_from(name)));
+}
+
+/* Says once that a file cannot be written, and once that it can be again. */
+static void note(struct statefile *sf, const char *name, bool *failing, int err)
+{
+	if (err)
+		atomic_fetch_add(&sf->failures, 1);
+	if (err && !*failing)
+		say_failing(sf, name, err);
+	else if (!err && *failing)
+		say_working(sf, name);
+	*failing = err != 0;
 }
 
 static bool has_news(const struct statefile *sf)
@@ -194,19 +122,135 @@ static void give_back(struct statefile *sf, struct part *from)
 
 static void write_news(struct statefile *sf, struct part *work)
 {
+	struct str bytes[STATE_WORKERS];
 	int err;
 
 	take(sf, work);
 	pthread_mutex_unlock(&sf->lock);
-	err = replace(sf, work);
-	if (err)
-		note_failure(sf, err);
-	else
-		note_success(sf);
+	for (unsigned i = 0; i < sf->workers; i++)
+		bytes[i] = (struct str){work[i].bytes, work[i].n};
+	err = disk_replace(sf->dir, calls, bytes, sf->workers);
+	note(sf, calls, &sf->failing, err);
 	pthread_mutex_lock(&sf->lock);
 	give_back(sf, work);
 	sf->dirty = sf->dirty || err;
 }
+
+/* ---- what is kept by name ---- */
+
+static bool docs_have_news(const struct statefile *sf)
+{
+	for (unsigned i = 0; i < sf->docs; i++)
+		if (sf->doc[i].tried != sf->doc[i].version)
+			return true;
+	return false;
+}
+
+static bool docs_fail(const struct statefile *sf)
+{
+	for (unsigned i = 0; i < sf->docs; i++)
+		if (sf->doc[i].failing)
+			return true;
+	return false;
+}
+
+/* Tries what has not been tried, or has failed. The bytes are ours meanwhile,
+ * unless others take their place. */
+static void write_doc(struct statefile *sf, struct doc *d)
+{
+	struct str bytes = {d->bytes, d->n};
+	unsigned version = d->version;
+	int err;
+
+	d->bytes = NULL;
+	pthread_mutex_unlock(&sf->lock);
+	err = bytes.n ? disk_replace(sf->dir, d->name, &bytes, 1)
+		      : disk_remove(sf->dir, d->name);
+	note(sf, d->name, &d->failing, err);
+	pthread_mutex_lock(&sf->lock);
+	d->tried = version;
+	d->err = err;
+	if (d->version == version && err)
+		d->bytes = (char *)(uintptr_t)bytes.p;
+	else
+		free((char *)(uintptr_t)bytes.p);
+}
+
+static void write_docs(struct statefile *sf)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < sf->docs; i++) {
+		struct doc *d = &sf->doc[i];
+
+		if (d->tried == d->version && !d->failing)
+			continue;
+		write_doc(sf, d);
+		any = true;
+	}
+	if (any && sf->on_round)
+		sf->on_round(sf->round_ctx);
+}
+
+static struct doc *find_doc(struct statefile *sf, struct str name, bool make)
+{
+	struct doc *d;
+
+	for (unsigned i = 0; i < sf->docs; i++)
+		if (str_eq(name, str_from(sf->doc[i].name)))
+			return &sf->doc[i];
+	if (!make || sf->docs == DOCS || name.n >= STATE_NAME)
+		return NULL;
+	d = &sf->doc[sf->docs++];
+	memcpy(d->name, name.p, name.n);
+	return d;
+}
+
+void statefile_keep(struct statefile *sf, struct str name, struct str bytes)
+{
+	char *copy = malloc(bytes.n + 1);
+	struct doc *d;
+
+	if (!copy)
+		return; /* the next one may find room */
+	if (bytes.n)
+		memcpy(copy, bytes.p, bytes.n);
+	pthread_mutex_lock(&sf->lock);
+	d = find_doc(sf, name, true);
+	if (d) {
+		free(d->bytes);
+		d->bytes = copy;
+		d->n = bytes.n;
+		d->version++;
+		pthread_cond_signal(&sf->changed);
+	} else {
+		free(copy);
+	}
+	pthread_mutex_unlock(&sf->lock);
+}
+
+bool statefile_is_kept(struct statefile *sf, struct str name, int *err_r)
+{
+	const struct doc *d;
+	bool done;
+
+	pthread_mutex_lock(&sf->lock);
+	d = find_doc(sf, name, false);
+	done = !d || d->tried == d->version;
+	*err_r = d && done ? d->err : 0;
+	pthread_mutex_unlock(&sf->lock);
+	return done;
+}
+
+void statefile_on_round(struct statefile *sf, void (*fn)(void *ctx), void *ctx)
+{
+	pthread_mutex_lock(&sf->lock);
+	sf->on_round = fn;
+	sf->round_ctx = ctx;
+	pthread_mutex_unlock(&sf->lock);
+}
+
+/* ---- the thread itself ---- */
 
 static void pause_a_moment(struct statefile *sf)
 {
@@ -214,7 +258,7 @@ static void pause_a_moment(struct statefile *sf)
 
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += RETRY_S;
-	while (!sf->closing &&
+	while (!sf->closing && !docs_have_news(sf) &&
 	       pthread_cond_timedwait(&sf->changed, &sf->lock, &until) == 0)
 		;
 }
@@ -228,13 +272,15 @@ static void *run(void *arg)
 	while (!sf->closing) {
 		if (has_news(sf))
 			write_news(sf, work);
-		if (sf->failing)
+		write_docs(sf);
+		if (sf->failing || docs_fail(sf))
 			pause_a_moment(sf);
-		else if (!has_news(sf) && !sf->closing)
+		else if (!has_news(sf) && !docs_have_news(sf) && !sf->closing)
 			pthread_cond_wait(&sf->changed, &sf->lock);
 	}
 	if (has_news(sf))
 		write_news(sf, work);
+	write_docs(sf);
 	pthread_mutex_unlock(&sf->lock);
 	return NULL;
 }
@@ -258,6 +304,8 @@ static void discard(struct statefile *sf)
 {
 	for (unsigned i = 0; sf->part && i < sf->workers; i++)
 		free(sf->part[i].bytes);
+	for (unsigned i = 0; i < sf->docs; i++)
+		free(sf->doc[i].bytes);
 	free(sf->part);
 	free(sf->found.bytes);
 	free(sf->dir);
@@ -271,6 +319,7 @@ struct statefile *statefile_open(const char *dir, unsigned workers,
 {
 	struct statefile *sf = calloc(1, sizeof(*sf));
 
+	assert(workers <= STATE_WORKERS);
 	if (!sf)
 		return NULL;
 	sf->log = log;

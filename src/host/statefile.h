@@ -5,7 +5,9 @@
  * the first. A directory that is full or cannot be written costs no call: that
  * is logged once, counted and tried again every second.
  *
- * What is in the bytes is the core's matter (core_save_calls).
+ * What is in the bytes is the core's matter (core_save_calls). Beside them it
+ * keeps some texts of the Lua half under names of files (overrides.json,
+ * health.json), in the same way.
  */
 #ifndef HOST_STATEFILE_H
 #define HOST_STATEFILE_H
@@ -29,6 +31,13 @@ void statefile_put(struct statefile *sf, unsigned worker, char *bytes,
 		   size_t n);
 /* How often writing has failed so far. Any thread. */
 uint64_t statefile_failures(const struct statefile *sf);
+/* Keeps a text under the name of a file; empty: removes that. Copies; what
+ * comes before it was written takes its place. Any thread. */
+void statefile_keep(struct statefile *sf, struct str name, struct str bytes);
+/* Has the last text of that name been tried? With what result: an errno. */
+bool statefile_is_kept(struct statefile *sf, struct str name, int *err_r);
+/* Calls `fn` in a thread of its own whenever texts have been tried. */
+void statefile_on_round(struct statefile *sf, void (*fn)(void *ctx), void *ctx);
 /* Writes what is new, waits for it, frees it. */
 void statefile_close(struct statefile **sf);
 

@@ -47,9 +47,7 @@ static void info(struct control *c, const struct str *arg, size_t n,
 	    LOGF_BOOL("draining", atomic_load(&c->node->draining)),
 	    LOGF_BOOL("stopping", c->stop.begun),
 	    LOGF_BOOL("key_is_temporary", c->node->key_is_temporary),
-	    LOGF_STR("state_dir", c->plan->state_dir
-				      ? str_from(c->plan->state_dir)
-				      : STR("")),
+	    LOGF_STR("state_dir", str_from(c->state ? c->plan->state_dir : "")),
 	};
 	char space[8192];
 	struct buf b;
@@ -115,12 +113,7 @@ static void kept(struct control *c, const struct str *arg, size_t n,
 {
 	(void)arg;
 	(void)n;
-	if (c->state)
-		console_answer(call, true, STR_NONE);
-	else
-		console_answer(call, false,
-			       STR("there is no state_dir: it lasts until the "
-				   "process ends"));
+	kept_ask(c->kept, STR(OVERRIDES_FILE), call);
 }
 
 static double last_reload(const struct control *c)

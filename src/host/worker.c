@@ -162,6 +162,14 @@ static void verb_post(void *ctx, unsigned worker, const struct post *msg)
 		ev_async_send(to->loop, &to->async);
 }
 
+static void verb_keep(void *ctx, struct str name, struct str bytes)
+{
+	struct worker *w = ctx;
+
+	if (w->conf.state)
+		statefile_keep(w->conf.state, name, bytes);
+}
+
 static void verb_log(void *ctx, const struct log_event *e)
 {
 	struct worker *w = ctx;
@@ -364,6 +372,7 @@ struct worker *worker_new(const struct worker_conf *conf)
 	    .source = verb_source,
 	    .post = verb_post,
 	    .log = verb_log,
+	    .keep = verb_keep,
 	    .mirror = verb_mirror,
 	};
 	w->armed = TICK_NEVER;

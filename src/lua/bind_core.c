@@ -317,6 +317,31 @@ static int l_overrides(lua_State *L)
 	return 2;
 }
 
+/* core.keep(name, text): beyond the end of the process, if the host can; ""
+ * forgets it */
+static int l_keep(lua_State *L)
+{
+	const struct host *host = core_host(script_core(L));
+	struct str name = script_str(L, 1), text = script_str(L, 2);
+
+	vm_charge(L, text.n / SCRIPT_CHARGED);
+	if (host->keep)
+		host->keep(host->ctx, name, text);
+	return 0;
+}
+
+/* core.kept() -> what the process before has kept as "health.json" | nil; once
+ */
+static int l_kept(lua_State *L)
+{
+	struct node *node = script_of(L)->node;
+
+	script_push(L, node ? node->kept : STR_NONE);
+	if (node)
+		node->kept = STR_NONE;
+	return 1;
+}
+
 static int l_load_data(lua_State *L)
 {
 	struct script *s = check_loading(L, "core.load_data");
@@ -459,6 +484,8 @@ void bind_core(lua_State *L)
 					     {"server_object", l_server_object},
 					     {"load_data", l_load_data},
 					     {"overrides", l_overrides},
+					     {"keep", l_keep},
+					     {"kept", l_kept},
 					     {"generation", l_generation},
 					     {"dump_before", l_dump_before},
 					     {"event", l_event},

@@ -71,6 +71,8 @@ static struct sim_node_conf check_conf(lua_State *L)
 	lua_getfield(L, 3, "key");
 	conf.key = (const uint8_t *)lua_tolstring(L, -1, &n);
 	luaL_argcheck(L, !conf.key || n == 16, 3, "the key has 16 bytes");
+	lua_getfield(L, 3, "edit");
+	conf.edit.p = lua_tolstring(L, -1, &conf.edit.n);
 	return conf;
 }
 
@@ -503,6 +505,24 @@ static int l_disk(lua_State *L)
 	return 1;
 }
 
+/* kept(node, name[, text]) -> text: what is kept in its state_dir under that
+ * name, and what is to be */
+static int l_kept(lua_State *L)
+{
+	struct sim *s = simlib_world(L);
+	unsigned node = simlib_node(L, 2);
+	struct str name, text;
+
+	name.p = luaL_checklstring(L, 3, &name.n);
+	if (!lua_isnoneornil(L, 4)) {
+		text.p = luaL_checklstring(L, 4, &text.n);
+		sim_node_keep(s, node, name, text);
+	}
+	text = sim_node_kept(s, node, name);
+	lua_pushlstring(L, text.n ? text.p : "", text.n);
+	return 1;
+}
+
 /* ---- memory ----------------------------------------------------------- */
 
 static struct mem *check_mem(lua_State *L)
@@ -561,6 +581,7 @@ const luaL_Reg simlib_node_methods[] = {
     {"member_at", l_member_at},
     {"loads", l_loads},
     {"disk", l_disk},
+    {"kept", l_kept},
     {"fail_alloc", l_fail_alloc},
     {NULL, NULL},
 };

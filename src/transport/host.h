@@ -93,6 +93,10 @@ struct host {
 	/* Copies the message to another worker of the same node. */
 	void (*post)(void *ctx, unsigned worker, const struct post *msg);
 	void (*log)(void *ctx, const struct log_event *e);
+	/* Keeps a text beyond the end of the process, under a name like
+	 * "health.json"; empty: no more. Copies, never waits and never reports.
+	 * NULL, or nowhere to: it is not kept. */
+	void (*keep)(void *ctx, struct str name, struct str bytes);
 	/* Copies a packet and sends it to a collector of captures, outside of
 	 * SIP and from an address of its choice. Never waits and never reports:
 	 * what cannot be sent is counted. NULL: there is no way to. */

@@ -12,6 +12,7 @@ local places = require "tandem.dns.places"
 local pool_state = require "tandem.health.state"
 local record = require "tandem.health.record"
 local report = require "tandem.health.report"
+local warm = require "tandem.health.warm"
 local watch = require "tandem.health.watch"
 local ipairs, type = ipairs, type
 
@@ -263,6 +264,7 @@ end
 ---@param now number
 function health.start(server, now)
   local is_new
+  local is_restored = warm.take(server)
   server.record, is_new = record.load(server)
   local facts = server.facts
   if not server.is_found then
@@ -286,8 +288,8 @@ function health.start(server, now)
   holds.start(server, now)
   address.start(server, now)
   asking.start(server)
-  server.is_new = is_new
-  server.pool.is_new = server.pool.is_new or is_new
+  server.is_new, server.is_restored = is_new or is_restored, is_restored and not is_new
+  server.pool.is_new = server.pool.is_new or server.is_new
 end
 
 ---@param server table

@@ -12,7 +12,7 @@ local record = require "tandem.health.record"
 local registry = require "tandem.registry"
 local report = require "tandem.health.report"
 local watch = require "tandem.health.watch"
-local ipairs = ipairs
+local ipairs, pairs = ipairs, pairs
 
 local _ENV = nil
 
@@ -66,11 +66,28 @@ local function note(server, args, now)
   record.save(server)
 end
 
+-- What operators ordered outlives the process. An order whose server is not known (yet)
+-- is kept as long as its pool finds its servers by itself.
+local function keep(now)
+  local list = orders.kept(now)
+  for full, order in pairs(overrides.orders()) do
+    local pool = registry.pool(order.pool)
+    if pool and pool.discover and not registry.server(full) then
+      list[#list + 1] = order
+    end
+  end
+  overrides.save(list)
+end
+
 -- args: to, why, who, seconds, is_kept.
 function admin(server, args, now)
   local from, before = pool_state.admin(server), server.record.admin
   note(server, args, now)
   orders.start(server, now)
+  if args.is_kept or before.is_kept then
+    server.facts:set("admin", admin_code[args.to]) -- what is kept
+    keep(now)
+  end
   if from == args.to and not args.seconds and not before.ends then
     return
   end
@@ -149,6 +166,12 @@ function orders.tell(server, now)
       seconds = said.ends and said.ends - now,
     }, now)
   end
+end
+
+-- A generation has taken over: it may have dropped some.
+---@param now number
+function orders.save(now)
+  keep(now)
 end
 
 -- The orders of operators that outlive the process.

@@ -105,7 +105,10 @@ end
 ---@param is_new boolean
 ---@param now number
 function report.start(server, is_new, now)
-  local change = { to = pool_state.health(server), why = "start", who = "start" }
+  local change = {
+    to = pool_state.health(server), who = "start",
+    why = server.is_restored and "as before the restart" or "start",
+  }
   if is_new then
     core.event("info", "server.health", fields(server, change, now))
   end

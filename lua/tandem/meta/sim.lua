@@ -226,6 +226,19 @@ function node:skew(seconds) end
 ---@return string
 function node:disk(bytes) end
 
+-- What the script has kept in its state_dir beside the calls; with an argument another
+-- text takes its place, "" for none.
+---@param name "overrides.json"|"health.json"
+---@param text string?
+---@return string
+function node:kept(name, text) end
+
+-- Changes what operators want otherwise than the script says; as a reload.
+---@param edit string JSON: { set = entries, clear = entries, clear_all = true }
+---@return boolean? ok
+---@return string? why
+function node:override(edit) end
+
 ---@param what string|table|nil
 ---@return true? ok
 ---@return string? why

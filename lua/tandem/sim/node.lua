@@ -80,7 +80,7 @@ local function conf(opts)
   return {
     path = (opts.script or opts.source) and opts.path, listen = opts.listen,
     workers = opts.workers, key = opts.key, own_listeners = opts.own_listeners,
-    load = loader(opts),
+    load = loader(opts), edit = opts.edit,
   }
 end
 
@@ -183,6 +183,16 @@ function methods:disk(bytes)
   return self.net.world:disk(self.id, bytes)
 end
 
+-- What the script has kept in its state_dir beside that: "overrides.json", what operators
+-- want, and "health.json", what is known of the servers. With an argument another text
+-- takes its place, "" for none.
+---@param name string
+---@param text string?
+---@return string
+function methods:kept(name, text)
+  return self.net.world:kept(self.id, name, text)
+end
+
 -- A VIP comes or goes.
 function methods:take(ip)
   self.net.world:take(self.id, ip)
@@ -213,6 +223,17 @@ function methods:reload(what)
     self.opts = opts
   end
   return ok, why
+end
+
+-- Changes what operators want otherwise than the script says, by an edit as the control
+-- API makes it (JSON): a reload, which goes through or changes nothing.
+---@param edit string
+---@return boolean? ok
+---@return string? why
+function methods:override(edit)
+  local opts = message.copy(self.opts)
+  opts.edit = edit
+  return self.net.world:reload(self.id, conf(opts))
 end
 
 local many, pause = 8, 10 -- earlier generations; seconds until it is tried again

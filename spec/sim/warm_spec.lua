@@ -1,0 +1,203 @@
+-- What is known of the servers outlives the process.
+local cjson = require "cjson"
+local sim = require "support.sim"
+local policy = require "support.policy"
+
+local function script(more)
+  return ([[
+local sip = require "tandem"
+sip.listen { "udp:0.0.0.0:5060" }
+sip.settings { state_dir = "/var/lib/tandem" }
+local pbx = sip.pool("pbx", {
+  servers = {
+    { name = "a", uri = "sip:10.0.0.1" }, { name = "b", uri = "sip:10.0.0.2", tier = 2 } },
+  check = { interval = 2, timeout = 1, fall = 3, rise = 2 }, failback = { hold = 60 }, %s
+})
+sip.route(function(req) return req:relay(pbx) end)
+]]):format(more or "")
+end
+
+sim.for_workers("a warm start", function(workers)
+  after_each(sim.finish)
+
+  local w, node
+
+  local function world(more)
+    w = policy.world { workers = workers, source = script(more) }
+    node = w.net.nodes[1]
+    w.net:run(5)
+  end
+
+  local function restart(seconds)
+    w.net:run(seconds or 1)
+    node:start()
+  end
+
+  local function lines(event, match)
+    local list = {}
+    for _, found in ipairs(w.net.events) do
+      if found.event == event and found.server == match then
+        list[#list + 1] = found
+      end
+    end
+    return list
+  end
+
+  it("knows who was down: the first call does not try it", function()
+    world()
+    w.a:silence()
+    w.net:run(10)
+    assert.equal("down", node.pools.pbx.a.status)
+    local since = node.pools.pbx.a.since
+    node:crash()
+    restart()
+    assert.equal("down", node.pools.pbx.a.status)
+    assert.near(since, node.pools.pbx.a.since, 0.001)
+    assert.equal("up", node.pools.pbx.b.status)
+    local call = w.alice:call "sip:bob@example.com"
+    assert.same({ "b" }, call.tried)
+    local list = lines("server.health", "a")
+    assert.equal("as before the restart", list[#list].reason)
+    assert.equal("none", list[#list].from)
+  end)
+
+  it("looks at once whether it still is", function()
+    world()
+    w.a:silence()
+    w.net:run(10)
+    node:crash()
+    w.a:resume()
+    restart()
+    w.net:run(3)
+    assert.equal("up", node.pools.pbx.a.health)
+    assert.equal("held", node.pools.pbx.a.status) -- it has to prove itself, as ever
+    w.net:run(60)
+    assert.equal("up", node.pools.pbx.a.status)
+  end)
+
+  it("keeps holds with what is left of them, and falls", function()
+    world()
+    w.a:silence()
+    w.net:run(10)
+    w.a:resume()
+    w.net:run(10)
+    local held = node.pools.pbx.a.held_for
+    assert.is_true(held > 40)
+    w.net:run(2)
+    node:crash()
+    restart(3)
+    assert.near(held - 5, node.pools.pbx.a.held_for, 0.1)
+    assert.equal(1, node.pools.pbx.a.falls)
+    w.net:run(held - 4)
+    assert.equal("up", node.pools.pbx.a.status)
+  end)
+
+  it("keeps the history", function()
+    world()
+    w.a:silence()
+    w.net:run(10)
+    local before = node.pools.pbx.a.history
+    node:stop()
+    restart(3600)
+    assert.same(before, node.pools.pbx.a.history)
+  end)
+
+  it("believes nothing that is old", function()
+    world()
+    w.a:silence()
+    w.net:run(10)
+    node:crash()
+    restart(535)
+    assert.equal("down", node.pools.pbx.a.health)
+    node:stop()
+    restart(601)
+    assert.equal("unknown", node.pools.pbx.a.health)
+  end)
+
+  it("writes at least once a minute, so that nothing is old that is true", function()
+    world()
+    w.a:silence()
+    w.net:run(3600)
+    node:crash()
+    restart()
+    assert.equal("down", node.pools.pbx.a.health)
+  end)
+
+  -- The snapshot as a machine would have written it whose monotonic clock is ahead.
+  local function shifted(text, seconds)
+    local kept = cjson.decode(text)
+    kept.now = kept.now + seconds
+    for _, server in pairs(kept.servers) do
+      for i, time in ipairs(server.facts) do
+        if time > 1e8 and time < 2 ^ 60 then -- microseconds of a clock that began before
+          server.facts[i] = math.tointeger(time + seconds * 1e6)
+        end
+      end
+      local record = cjson.decode(server.server)
+      for reason, ends in pairs(record.holds) do
+        record.holds[reason] = ends + seconds
+      end
+      server.server = cjson.encode(record)
+    end
+    return cjson.encode(kept)
+  end
+
+  it("counts with the wall clock after the machine was started anew", function()
+    world()
+    w.a:silence()
+    w.net:run(10)
+    w.a:resume()
+    w.net:run(10)
+    local held, since = node.pools.pbx.a.held_for, node.pools.pbx.a.since
+    node:stop()
+    node:kept("health.json", shifted(node:kept "health.json", 5000))
+    restart(3)
+    assert.near(held - 3, node.pools.pbx.a.held_for, 0.1)
+    assert.near(since, node.pools.pbx.a.since, 0.1)
+  end)
+
+  it("does not believe a clock that was put back", function()
+    world()
+    w.a:silence()
+    w.net:run(10)
+    node:stop()
+    node:skew(-3600)
+    restart()
+    assert.equal("unknown", node.pools.pbx.a.health)
+  end)
+
+  it("goes on when the file is damaged", function()
+    world()
+    for _, text in ipairs {
+      "{", "[]", '{"version":1}', '{"version":1,"wall":0,"servers":7}', "null",
+    } do
+      node:stop()
+      node:kept("health.json", text)
+      restart()
+      assert.equal("unknown", node.pools.pbx.a.health)
+    end
+    assert.equal("state.damaged", lines("state.damaged")[1].event)
+    w.net:run(5)
+    assert.equal("up", node.pools.pbx.a.health)
+  end)
+
+  it("forgets a server that is somewhere else now", function()
+    world()
+    w.a:silence()
+    w.net:run(10)
+    node:stop()
+    node.opts.source = script():gsub("10.0.0.1", "10.0.0.3")
+    restart()
+    assert.equal("unknown", node.pools.pbx.a.health)
+  end)
+
+  it("is not there without a state_dir", function()
+    world()
+    w.a:silence()
+    w.net:run(10)
+    node:stop()
+    node.opts.source = script():gsub("sip.settings [^\n]*", "")
+    restart()
+    assert.equal("unknown", node.pools.pbx.a.health)
+  end)
+end)
