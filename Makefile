@@ -236,6 +236,7 @@ UNITDIR     ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 SHAREDIR     = $(DATADIR)/tandem
 put = install -Dm$(1) $(2) '$(DESTDIR)$(3)'
+OWN_PLACE = ! -path './man/*' ! -path './systemd/*' ! -path './bash-completion/*'
 # $(1): mode, $(2): folder, $(3): what find is to take of it, $(4): where that goes
 put_tree = cd $(2) && find . $(3) -type f -exec install -Dm$(1) '{}' '$(DESTDIR)$(4)/{}' ';'
 
@@ -254,8 +255,9 @@ install: all build/man/tandem-ctl.8 ## PREFIX=/usr/local, DESTDIR, BINDIR, LUADI
 	$(call put_tree,644,dist/man,-name '*.1',$(MANDIR)/man1)
 	$(call put_tree,644,dist/man,-name '*.8',$(MANDIR)/man8)
 	$(call put,644,build/man/tandem-ctl.8,$(MANDIR)/man8/tandem-ctl.8)
-	$(call put_tree,755,dist,! -path './man/*' ! -path './systemd/*' -perm -u+x,$(SHAREDIR))
-	$(call put_tree,644,dist,! -path './man/*' ! -path './systemd/*' ! -perm -u+x,$(SHAREDIR))
+	$(call put_tree,755,dist,$(OWN_PLACE) -perm -u+x,$(SHAREDIR))
+	$(call put_tree,644,dist,$(OWN_PLACE) ! -perm -u+x,$(SHAREDIR))
+	$(call put,644,dist/bash-completion/tandem,$(DATADIR)/bash-completion/completions/tandem)
 	$(call put,644,docs/prometheus/alerts.yml,$(SHAREDIR)/prometheus/alerts.yml)
 	$(call put,644,dist/systemd/tandem.sysusers.conf,$(SYSUSERSDIR)/tandem.conf)
 	$(call put,644,dist/systemd/tandem.service,$(UNITDIR)/tandem.service)

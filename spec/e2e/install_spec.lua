@@ -40,6 +40,7 @@ local function wanted(prefix)
     [prefix .. "lib/sysusers.d/tandem.conf"] = "644",
     [prefix .. "share/tandem/library"] = "777", -- a link
     [prefix .. "share/tandem/prometheus/alerts.yml"] = "644",
+    [prefix .. "share/bash-completion/completions/tandem"] = "644",
   }
   local function add(folder, mode, files)
     for _, path in ipairs(files) do
@@ -49,7 +50,7 @@ local function wanted(prefix)
   for _, path in ipairs(listed "lua -type f") do
     want[share .. "tandem/" .. path] = "644"
   end
-  local other = "! -path '*/man/*' ! -path '*/systemd/*'"
+  local other = "! -path '*/man/*' ! -path '*/systemd/*' ! -path '*/bash-completion/*'"
   for _, path in ipairs(listed("dist -mindepth 2 -type f " .. other)) do
     local _, mode = sh.run("stat -c %a " .. path)
     want[share .. (path:gsub("^dist", "tandem"))] = mode:find "^7" and "755" or "644"
