@@ -38,7 +38,7 @@ local function pass(now, time, tell)
       break
     end
     now.time = next_end
-    tell(now)
+    tell(false)
   end
   now.time = time
 end
