@@ -57,6 +57,16 @@ describe("a worker that hangs", function()
     assert.equal(1, #tandem:logged "worker.stuck")
   end)
 
+  it("does not keep the process from its end", function()
+    local tandem = start("false")
+    hang(1000)
+    process.sleep(0.1)
+    tandem:signal "INT"
+    tandem.expected = aborted
+    assert.equal(aborted, tandem:wait())
+    assert.equal(0, tandem:logged("watchdog")[1].worker)
+  end)
+
   it("keeps no reload and no signal waiting for ever", function()
     local tandem = start("false")
     hang(1000)

@@ -72,7 +72,8 @@ end
 
 -- Of tandem ctl: "server show", the words before the arguments.
 local verbs = {}
-for line in run(tandem .. " ctl --help"):match "\nVerbs:\n(.-)\n\n":gmatch "[^\n]+" do
+local listed = run(tandem .. " ctl --help"):match "\nVerbs:\n(.-)\n\n"
+for line in ("\n" .. listed):gmatch "\n(  %S[^\n]*)" do
   local words = {}
   for word in (line:match "^  (.-)  " or line):gmatch "%S+" do
     words[#words + 1] = word:find "^[%l-]+$" and word or nil

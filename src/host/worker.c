@@ -19,7 +19,7 @@ enum {
 	LINGER_MS = 200,
 	/* Whoever waits for a worker gives up after that. */
 	REST_S = 5,
-	JOIN_S = 10,
+	JOIN_S = 5,
 };
 
 /* ---- time ---- */
