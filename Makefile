@@ -53,7 +53,7 @@ DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \
 		 libev-dev libc-ares-dev libssl-dev libmicrohttpd-dev lua-cjson lua-socket
 DEPS_run      := sip-tester lua5.4
 DEPS_test     := curl lua5.4 lua-busted lua-check luarocks clang-format sip-tester \
-		 sipsak openssl socat baresip-core dnsmasq-base tshark sngrep iproute2 keepalived git prometheus \
+		 sipsak openssl socat baresip-core dnsmasq-base tshark sngrep procps iproute2 keepalived git prometheus \
 		 chromium chromium-driver fonts-dejavu-core mandoc man-db systemd strace
 DEPS_fuzz     := clang libclang-rt-14-dev
 DEPS_coverage := gcovr

@@ -69,7 +69,7 @@ describe("the running program", function()
     local changed = tandem:logged("log.level", { level = "debug" })[1]
     assert.equal(1.5, changed["for"])
     assert.equal("root", changed.who)
-    assert.equal("timer", tandem:wait_logged("log.level", { level = "as configured" }, 5).who)
+    assert.equal("timer", tandem:wait_logged("log.level", { state = "end", level = "info" }, 5).who)
     assert.equal(0, messages(call "second"))
   end)
 
@@ -81,7 +81,7 @@ describe("the running program", function()
     tandem:signal "HUP"
     assert.truthy(process.eventually(3, function() return #tandem:logged "reload" == 2 end))
     assert.equal(200, change("DELETE", "/v1/log-level"))
-    tandem:wait_logged("log.level", { level = "as configured", who = "root" })
+    tandem:wait_logged("log.level", { state = "end", level = "warn", who = "root" })
     tandem:signal "HUP"
     process.eventually(3, function()
       return select(2, http.ask(ctl, "/v1/status")).generation == 4

@@ -105,7 +105,7 @@ static void give(struct world *w, const char *call_id, const char *from,
 
 static struct capture_filter filter(const char *call_id, const char *user)
 {
-	struct capture_filter f = {.level = LOG_INFO, .until = {SECONDS(1010)}};
+	struct capture_filter f = {.until = {SECONDS(1010)}};
 
 	snprintf(f.call_id, sizeof(f.call_id), "%s", call_id);
 	snprintf(f.user, sizeof(f.user), "%s", user);
@@ -145,6 +145,9 @@ TEST(a_call_is_shown_by_its_call_id_until_the_time_is_over)
 	give(&w, "c1", "sip:x@h", "sip:b@h");
 	CHECK(strcmp(w.log, both) == 0);
 	capture_log(w.node, false);
+	capture_set_level(w.node, LOG_WARN);
+	give(&w, "c1", "sip:z@h", "sip:b@h");
+	CHECK_STR(str_from(w.log), "warn in OPTIONS|warn out SIP/2.0|");
 	w.now.mono.us = SECONDS(1010);
 	give(&w, "c1", "sip:y@h", "sip:b@h");
 	CHECK_STR(str_from(w.log), "");

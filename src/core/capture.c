@@ -48,8 +48,18 @@ void capture_set_filter(struct node *n, const struct capture_filter *f)
 	set(n, CAPTURE_FILTER, f != NULL);
 }
 
+void capture_set_level(struct node *n, enum log_level level)
+{
+	struct capture *t = &n->capture;
+
+	pthread_mutex_lock(&t->lock);
+	t->level = level;
+	pthread_mutex_unlock(&t->lock);
+}
+
 void capture_init(struct capture *t)
 {
+	t->level = LOG_INFO;
 	pthread_mutex_init(&t->lock, NULL);
 }
 
@@ -144,7 +154,7 @@ static struct wish wish_for(struct core *c, const struct seen *s)
 	if (fits(c, s)) {
 		w.collector = t->filter.collector;
 		w.log = w.collector.family == ADDR_NONE;
-		w.level = t->filter.level;
+		w.level = t->level;
 	}
 	pthread_mutex_unlock(&t->lock);
 	return w;

@@ -25,7 +25,6 @@ struct capture_filter {
 	char call_id[CAPTURE_TEXT];
 	char user[CAPTURE_TEXT]; /* of the From */
 	struct addr collector;   /* none: into the log */
-	enum log_level level;    /* ... as lines of this level */
 	tick_t until;
 };
 
@@ -36,6 +35,7 @@ struct capture {
 	atomic_uint on; /* CAPTURE_*; while it is 0 nothing else is looked at */
 	pthread_mutex_t lock; /* of the rest */
 	struct capture_filter filter;
+	enum log_level level;         /* of what it wants in the log */
 	uint64_t call[CAPTURE_CALLS]; /* hashes of Call-IDs */
 	unsigned calls;
 };
@@ -46,6 +46,9 @@ void capture_init(struct capture *t);
 void capture_fini(struct capture *t);
 /* Every message into the log, or not; by any thread, as the next. */
 void capture_log(struct node *n, bool on);
+/* What the filter wants in the log has this level from now on; until then it is
+ * LOG_INFO. */
+void capture_set_level(struct node *n, enum log_level level);
 /* Replaces the filter there was; NULL ends it. */
 void capture_set_filter(struct node *n, const struct capture_filter *f);
 /* The node's settings have changed. */

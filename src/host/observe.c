@@ -39,25 +39,14 @@ int observe_level(const struct control *c)
 static void say_level(struct control *c, double s, struct str who)
 {
 	int level = c->observe.level;
+	enum log_level now =
+	    level < 0 ? logsink_level(c->log) : (enum log_level)level;
 
 	/* Where everybody sees it: before it becomes quieter, or after. */
 	logsink_say(c->log, LOG_WARN, "log.level",
-		    LOGF_STR("level", level < 0 ? STR("as configured")
-						: str_from(log_level_name(
-						      (enum log_level)level))),
+		    LOGF_STR("state", level < 0 ? STR("end") : STR("begin")),
+		    LOGF_STR("level", str_from(log_level_name(now))),
 		    LOGF_NUM("for", s), LOGF_STR("who", who));
-}
-
-/* The filter's lines are to be seen whatever the level is now. */
-static void set_filter(struct control *c)
-{
-	struct observe *o = &c->observe;
-	int level = logsink_level(c->log);
-
-	if (!o->tracing)
-		return;
-	o->filter.level = level < LOG_INFO ? (enum log_level)level : LOG_INFO;
-	capture_set_filter(c->node, &o->filter);
 }
 
 static void change_level(struct control *c, int level, double s, struct str who)
@@ -70,7 +59,6 @@ static void change_level(struct control *c, int level, double s, struct str who)
 		say_level(c, s, who);
 		control_set_level(c);
 	}
-	set_filter(c);
 }
 
 static void on_level_end(struct ev_loop *loop, ev_timer *t, int events)
@@ -180,7 +168,7 @@ void observe_trace(struct control *c, const struct str *arg, size_t n,
 		f.until = tick_add(control_now().mono, (int64_t)(s * 1e6));
 		c->observe.filter = f;
 		c->observe.tracing = true;
-		set_filter(c);
+		capture_set_filter(c->node, &f);
 		begin_timer(c, &c->observe.trace_end, s);
 		say_trace(c, "begin", s, arg[4]);
 	}

@@ -215,6 +215,9 @@ void control_set_level(struct control *c)
 		level = c->plan->log_level;
 	logsink_set_level(c->log, (enum log_level)level);
 	capture_log(c->node, level >= LOG_DEBUG);
+	/* To be seen whatever the level is. */
+	capture_set_level(c->node,
+			  level < LOG_INFO ? (enum log_level)level : LOG_INFO);
 }
 
 void control_set_notify(struct control *c)
