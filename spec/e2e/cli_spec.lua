@@ -109,6 +109,13 @@ describe("tandem check", function()
     assert.same({ 0, "OK\n", "" }, { tandem("check --strict --lua-dir lua -c " .. file) })
   end)
 
+  it("ends with 1 when the result cannot be written", function()
+    local _, output, status = sh.run(("(%s check --dump --lua-dir lua -c %s >/dev/full)")
+      :format(binary, script(good)))
+    assert.equal(1, status)
+    assert.truthy(output:find("cannot write the result", 1, true), output)
+  end)
+
   it("warns of what is probably not meant; --strict makes that an error", function()
     local file = script(risky)
     local status, out, err = tandem("check --lua-dir lua -c " .. file)

@@ -123,6 +123,7 @@ describe("tandem ping", function()
       ["--user 1000 --password-file /nowhere sip:a"] = "cannot read /nowhere",
       ["--user 1000 --password-env NOWHERE sip:a"] = "no environment variable NOWHERE",
       ["--expect 20 sip:a"] = "--expect is a list of codes",
+      ["--cert x sip:a"] = "--cert and --key go together",
       ["--ca x --insecure sip:a"] = "--ca and --insecure exclude each other",
     } do
       local status, out, err = ping(arguments)
@@ -215,10 +216,11 @@ describe("tandem ping over TLS", function()
   end)
   after_each(process.clean)
 
-  local function peer(options)
+  local function peer(options, more)
     ca:issue("pbx", options)
     proxy.start { source = obliging, name = "peer", values = {
-      listen = ('{ "tls:127.0.0.1:%d", cert = "pbx.pem", key = "pbx.key" }'):format(port),
+      listen = ('{ "tls:127.0.0.1:%d", cert = "pbx.pem", key = "pbx.key"%s }')
+        :format(port, more or ""),
     } }
   end
 
@@ -235,5 +237,19 @@ describe("tandem ping over TLS", function()
       ("--ca %s sips:127.0.0.1:%d"):format(ca.cert, port))
     expect(2, "^SIP CRITICAL %- no TLS with .*: .*unknown CA", "sips:127.0.0.1:" .. port)
     expect(0, "^SIP OK ", "--insecure sips:127.0.0.1:" .. port)
+  end)
+
+  it("shows a certificate when it is asked for one", function()
+    peer({ ips = { "127.0.0.1" } }, ', verify = true, ca = "ca.pem"')
+    local own = ca:issue("ours", { names = { "monitor.example.com" } })
+    local arguments = ("--ca %s sips:127.0.0.1:%d"):format(ca.cert, port)
+    expect(2, "^SIP CRITICAL %- no TLS with .*: the peer demands a client certificate", arguments)
+    expect(0, "^SIP OK ", ("--cert %s --key %s %s"):format(own.cert, own.key, arguments))
+  end)
+
+  it("says CRITICAL to who does not speak it", function()
+    proxy.start { source = obliging, values = { listen = ('"tcp:127.0.0.1:%d"'):format(port) } }
+    expect(2, "^SIP CRITICAL %- no TLS with 127.0.0.1:" .. port .. ": the peer has closed it during "
+      .. "the handshake$", "sips:127.0.0.1:" .. port)
   end)
 end)

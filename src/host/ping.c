@@ -34,6 +34,8 @@ const struct args_option ping_options[] = {
     {0, "password-env", "NAME", "so is this environment variable"},
     {0, "from", "URI", "who calls (ourselves)"},
     {0, "ca", "FILE", "who vouches for the server (the system's CAs)"},
+    {0, "cert", "FILE", "what we show when it asks for a certificate"},
+    {0, "key", "FILE", "and its private key"},
     {0, "insecure", NULL, "believe any certificate"},
     {0, "dns", "IP[:PORT]", "the name server to ask (the system's)"},
     {'q', "quiet", NULL, "only the exit code"},
@@ -45,7 +47,8 @@ const struct args_option ping_options[] = {
 const size_t ping_options_n = ARRAY_LEN(ping_options);
 
 struct ping {
-	const char *uri, *method, *user, *from, *expect, *dns, *ca;
+	const char *uri, *method, *user, *from, *expect, *dns;
+	const char *ca, *cert, *key;
 	const char *password_file, *password_env;
 	const char *lua_dir;
 	char password[SECRET];
@@ -71,6 +74,8 @@ static bool set_text(struct ping *p, const char *name, const char *value)
 	    {"expect", &p->expect},
 	    {"dns", &p->dns},
 	    {"ca", &p->ca},
+	    {"cert", &p->cert},
+	    {"key", &p->key},
 	    {"password-file", &p->password_file},
 	    {"password-env", &p->password_env},
 	    {"lua-dir", &p->lua_dir},
@@ -224,6 +229,8 @@ static const char *find_wrong(const struct ping *p)
 		       "200,404";
 	if (p->dns && !is_address(p->dns))
 		return "--dns is an IP address, perhaps with a port";
+	if ((p->cert == NULL) != (p->key == NULL))
+		return "--cert and --key go together";
 	if (p->ca && p->insecure)
 		return "--ca and --insecure exclude each other";
 	return NULL;
@@ -385,19 +392,23 @@ static char *make_script(const struct ping *p)
 	return builtin_end(&b);
 }
 
+static bool set_path(char path[TLS_PATH], const char *name)
+{
+	if (!name)
+		return true;
+	return snprintf(path, TLS_PATH, "%s", name) < TLS_PATH;
+}
+
 /* How whoever is no server of a pool is reached by TLS. */
 static int set_tls(const struct ping *p, struct control *c)
 {
 	struct tls_conf *tls = &c->node->tls.c[0];
 
 	tls->verify = !p->insecure;
-	if (!p->ca)
+	if (set_path(tls->ca, p->ca) && set_path(tls->cert, p->cert) &&
+	    set_path(tls->key, p->key))
 		return EXIT_FINE;
-	if (strlen(p->ca) < sizeof(tls->ca)) {
-		strcpy(tls->ca, p->ca);
-		return EXIT_FINE;
-	}
-	snprintf(c->why, CONTROL_WHY, "--ca: the name is too long");
+	snprintf(c->why, CONTROL_WHY, "the name of a file is too long");
 	return EXIT_CONFIG;
 }
 
@@ -405,9 +416,10 @@ static void wait_for_end(struct ping *p)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += (time_t)p->timeout * 2 + GRACE;
-	while (sem_timedwait(&p->done, &until) < 0 && errno == EINTR)
+	while (sem_clockwait(&p->done, CLOCK_MONOTONIC, &until) < 0 &&
+	       errno == EINTR)
 		;
 }
 
