@@ -334,3 +334,29 @@ sim.for_workers("a script that misbehaves", function(workers)
     end)
   end)
 end)
+
+-- Their number is the operator's, and no handler's fault.
+describe("a script with thousands of servers", function()
+  after_each(sim.finish)
+
+  it("starts, and is reloaded", function()
+    local net = policy.world { source = [[
+local sip = require "tandem"
+sip.listen { "udp:0.0.0.0:5060" }
+local servers = { { name = "a", uri = "sip:10.0.0.1" } }
+for i = 1, 5000 do
+  servers[#servers + 1] = {
+    name = "s" .. i, uri = ("sip:10.1.%d.%d"):format(i // 250, i % 250), tier = 2,
+  }
+end
+local pbx = sip.pool("pbx", { servers = servers, check = false })
+sip.route(function(req) return req:relay(pbx) end)
+]] }.net
+    assert.is_true(net:reload())
+    local alice = net:uac "192.0.2.9"
+    local call = alice:call(uri)
+    assert.equal(200, call.code)
+    alice:bye(call)
+    net:run(1)
+  end)
+end)

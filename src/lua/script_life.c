@@ -1,5 +1,7 @@
 #include "lua/script_int.h"
 
+#include "lua/vm_int.h"
+
 /*
  * The life of a script on a core: attached, started, the core's user, retired
  * when another one takes over, ended.
@@ -14,12 +16,24 @@ static int run_hook(lua_State *L)
 	return 0;
 }
 
+/* The hooks of start and stop go through all servers that there are, and it is
+ * not the script that runs in them: what limits a handler is no measure. */
 static int call_hook(struct script *s, enum hook hook, const char *where)
 {
+	struct vm_conf *conf = &s->vm->conf, handlers = *conf;
+	int err;
+
 	if (s->hook[hook] == LUA_NOREF)
 		return 0;
-	return vm_do(s->vm, run_hook, &s->hook[hook], where,
-		     "start a task for it");
+	conf->cpu_us = SECONDS(10);
+	conf->memory_entry = 0;
+	conf->instructions = conf->load_instructions;
+	err = vm_do(s->vm, run_hook, &s->hook[hook], where,
+		    "start a task for it");
+	conf->cpu_us = handlers.cpu_us;
+	conf->memory_entry = handlers.memory_entry;
+	conf->instructions = handlers.instructions;
+	return err;
 }
 
 static void on_kick(struct timer *t, struct now now)

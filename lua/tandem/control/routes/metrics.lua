@@ -15,14 +15,18 @@ local function page()
   facts[#facts + 1] = { "tandem_build_info", { "version", info.version, "lua", lua }, 1 }
   for worker = 0, info.workers - 1 do
     local answer = host.ask("metrics", nil, worker)
+    local has_all = answer ~= nil
+    if worker == 0 and answer then
+      local shared = metrics.pages(function(args)
+        return host.ask("metrics.servers", args)
+      end)
+      if shared then
+        sources.pools, sources.servers = shared.pools, shared.servers
+      end
+      has_all = shared ~= nil
+    end
     sources.workers[#sources.workers + 1] = answer
-    facts[#facts + 1] = { "tandem_worker_answers", { "worker", worker }, answer and 1 or 0 }
-  end
-  local shared = #sources.workers > 0 and metrics.pages(function(args)
-    return host.ask("metrics.servers", args)
-  end)
-  if shared then
-    sources.pools, sources.servers = shared.pools, shared.servers
+    facts[#facts + 1] = { "tandem_worker_answers", { "worker", worker }, has_all and 1 or 0 }
   end
   return metrics.text(sources)
 end
