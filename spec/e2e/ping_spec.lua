@@ -249,7 +249,7 @@ describe("tandem ping over TLS", function()
 
   it("says CRITICAL to who does not speak it", function()
     proxy.start { source = obliging, values = { listen = ('"tcp:127.0.0.1:%d"'):format(port) } }
-    expect(2, "^SIP CRITICAL %- no TLS with 127.0.0.1:" .. port .. ": the peer has closed it during "
-      .. "the handshake$", "sips:127.0.0.1:" .. port)
+    expect(2, "^SIP CRITICAL %- no TLS with 127.0.0.1:" .. port
+      .. ": the peer has closed it during the handshake$", "sips:127.0.0.1:" .. port)
   end)
 end)
