@@ -702,6 +702,13 @@ local function add_loading(world, core)
   function core.overrides()
     return world.overrides, world.edit
   end
+  function core.keep(name, text)
+    world.node.files[name] = text ~= "" and text or nil
+  end
+  function core.kept()
+    local text = world.node.files["health.json"]
+    return world.generation == 1 and text or nil
+  end
   function core.workers()
     return 2
   end
