@@ -30,7 +30,7 @@ local function new_node()
   return setmetatable({
     now = 0, queue = {}, serial = 0, facts = {}, shared = {}, sticky = {}, servers = {},
     worlds = {}, checks = {}, dumps = {}, homes = {}, changes = 0,
-    observed = {},
+    observed = {}, files = {},
   }, Node)
 end
 
