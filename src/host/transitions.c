@@ -52,7 +52,11 @@ static void keep(struct transitions *t, struct str json)
 	char **slot = &t->json[++t->last % TRANSITIONS_KEPT];
 
 	free(*slot);
-	*slot = strndup(json.p, json.n);
+	*slot = malloc(json.n + 1);
+	if (*slot) {
+		memcpy(*slot, json.p, json.n);
+		(*slot)[json.n] = '\0';
+	}
 }
 
 static void write_event(struct buf *b, char space[JSON_MAX],
