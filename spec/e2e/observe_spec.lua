@@ -63,12 +63,13 @@ describe("the running program", function()
   it("has another log level for a while", function()
     start()
     answering()
-    assert.equal(200, change("PUT", "/v1/log-level", { level = "debug", ["for"] = 1.5 }))
+    assert.equal(200, change("PUT", "/v1/log-level", { level = "debug", ["for"] = 60 }))
     local seen = call "first"
     assert.truthy(process.eventually(3, function() return messages(seen) >= 11 end))
     local changed = tandem:logged("log.level", { level = "debug" })[1]
-    assert.equal(1.5, changed["for"])
+    assert.equal(60, changed["for"])
     assert.equal("root", changed.who)
+    assert.equal(200, change("PUT", "/v1/log-level", { level = "debug", ["for"] = 0.2 }))
     assert.equal("timer", tandem:wait_logged("log.level", { state = "end", level = "info" }, 5).who)
     assert.equal(0, messages(call "second"))
   end)
@@ -136,9 +137,14 @@ describe("the running program", function()
       ("UDP-RECV:%d,bind=127.0.0.1"):format(collector), "CREATE:" .. file } }
       :wait_bound(collector)
     assert.equal(200, change("PUT", "/v1/trace",
-      { from = "carol", hep = "udp:127.0.0.1:" .. collector, ["for"] = 2 }))
+      { from = "carol", hep = "udp:127.0.0.1:" .. collector, ["for"] = 60 }))
     call("alice", "sip:alice@example.net")
     local carol = call("carol", "sip:carol@example.net")
+    assert.truthy(process.eventually(3, function()
+      return select(2, (process.read(file) or ""):gsub("request%.why", "")) == 2
+    end))
+    assert.equal(200, change("PUT", "/v1/trace",
+      { from = "carol", hep = "udp:127.0.0.1:" .. collector, ["for"] = 0.2 }))
     tandem:wait_logged("trace", { state = "end", who = "timer" }, 5)
     call("late", "sip:carol@example.net")
     local bytes, at, decided = process.read(file), 1, 0
