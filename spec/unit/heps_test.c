@@ -106,6 +106,43 @@ TEST(nobody_listens_and_then_somebody_does)
 	CHECK_INT(world_close(&w, "event=hep.down"), 1);
 }
 
+static int bind_to(const struct addr *at)
+{
+	struct sockaddr_storage ss = {0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+
+	CHECK(bind(fd, (struct sockaddr *)&ss,
+		   addr_to_sockaddr(at, (struct sockaddr *)&ss)) == 0);
+	return fd;
+}
+
+TEST(an_outage_ends)
+{
+	static const struct timespec moment = {.tv_nsec = 100000000};
+	struct world w;
+	struct addr a;
+	int fd;
+
+	close(collector(&a));
+	world_open(&w);
+	for (int i = 0; i < 3; i++) {
+		send_one(&w, &a, STR("HEP3"));
+		nanosleep(&moment, NULL);
+	}
+	CHECK(w.heps.way[0].down);
+	fd = bind_to(&a);
+	for (int i = 0; i < 50 && w.heps.way[0].down; i++) {
+		send_one(&w, &a, STR("HEP3"));
+		nanosleep(&moment, NULL);
+		/* the first ones may be luck */
+		CHECK(i >= 2 || w.heps.way[0].down);
+	}
+	CHECK(!w.heps.way[0].down);
+	CHECK(received(fd) > 3);
+	close(fd);
+	CHECK_INT(world_close(&w, "event=hep.up collector=127.0.0.1"), 1);
+}
+
 TEST(more_collectors_than_are_kept)
 {
 	struct world w;

@@ -11,7 +11,7 @@ enum {
 	SEND_BUFFER = 1024 * 1024,
 	/* An outage is over after so long, and so many: where nobody listens
 	 * every other datagram seems to be taken. */
-	UP_S = 5,
+	UP_S = 2,
 	UP_GOOD = 3,
 };
 
