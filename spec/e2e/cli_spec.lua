@@ -85,7 +85,10 @@ describe("tandem", function()
   end)
 
   it("ends with 2 for a script that is not there, and with 1 for a port that is taken", function()
-    refuses("run -c /nowhere.lua", 2, "/nowhere.lua")
+    refuses("run -c /nowhere.lua", 2, "/nowhere.lua: No such file or directory\n")
+    if not process.read "/etc/tandem/route.lua" then
+      refuses("", 2, "/etc/tandem/route.lua: No such file or directory; name a script (-c FILE)")
+    end
     local port = process.ports(1)
     sipp.server("answer", { port = port, values = { ring = 0 } })
     local taken = ("udp:127.0.0.1:%d"):format(port)

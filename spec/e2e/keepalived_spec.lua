@@ -86,7 +86,7 @@ describe("the shipped keepalived configuration", function()
   -- Waits until this machine alone has the address.
   local function await(name, address)
     address = address or vip
-    assert(process.eventually(10, function()
+    assert(process.eventually(20, function()
       return holds(name, address) and not holds(other[name], address)
     end), name .. " does not get the address")
   end
@@ -115,7 +115,7 @@ describe("the shipped keepalived configuration", function()
     io.write(("\nthe address left a stopped proxy after %.1f s\n"):format(process.now() - stopped))
     call_by("b", "second")
     node.a:signal "CONT"
-    assert.truthy(process.eventually(10, function()
+    assert.truthy(process.eventually(20, function()
       return keepalived.a:output():find "Entering BACKUP STATE.*Entering BACKUP STATE"
     end))
     call_by("b", "third") -- it stays where it is
@@ -156,7 +156,7 @@ describe("the shipped keepalived configuration", function()
     await "b"
     call_by("b", "first")
     start_proxy "a"
-    assert.truthy(process.eventually(10, function()
+    assert.truthy(process.eventually(20, function()
       return keepalived.a:output():find("Entering BACKUP STATE", 1, true)
     end))
     node.b.expected = 137

@@ -202,6 +202,7 @@ static bool set_config(struct cli *c, const char *value, char *why, size_t n)
 	(void)why;
 	(void)n;
 	c->conf.script = value;
+	c->conf.advice = NULL;
 	c->has_config = true;
 	return true;
 }
@@ -312,6 +313,9 @@ bool cli_parse(struct cli *c, const struct args_option *options,
 {
 	*c = (struct cli){
 	    .conf = {.script = CLI_SCRIPT,
+		     .advice = "; name a script (-c FILE), or servers "
+			       "(tandem sip:10.0.0.1 sip:10.0.0.2), or begin "
+			       "with 'tandem init DIR'",
 		     .lua_dir = getenv("TANDEM_LUA"),
 		     .log_level = -1},
 	};

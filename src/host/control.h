@@ -20,6 +20,7 @@ enum {
 struct control_conf {
 	const char *script;       /* path, or a name for `text` */
 	const char *text;         /* of a script that is no file; or NULL */
+	const char *advice;       /* when there is no such file; or NULL */
 	const char *lua_dir;      /* NULL: look beside the executable */
 	const char *lua_fallback; /* and then here */
 	const char *version;

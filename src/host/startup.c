@@ -92,13 +92,17 @@ void control_script_conf(void *ctx, unsigned i, struct script_conf *out_r)
 static int find_files(struct control *c)
 {
 	const struct control_conf *conf = c->conf;
+	int err;
 
 	if (conf->text)
 		return files_init_text(&c->files, conf->script, conf->text,
 				       conf->lua_dir, conf->lua_fallback,
 				       c->why, CONTROL_WHY);
-	return files_init(&c->files, conf->script, conf->lua_dir,
-			  conf->lua_fallback, c->why, CONTROL_WHY);
+	err = files_init(&c->files, conf->script, conf->lua_dir,
+			 conf->lua_fallback, c->why, CONTROL_WHY);
+	if (err == ENOENT && conf->advice && access(conf->script, F_OK) != 0)
+		strncat(c->why, conf->advice, CONTROL_WHY - strlen(c->why) - 1);
+	return err;
 }
 
 static void on_event(void *ctx, const struct log_event *e)
