@@ -32,7 +32,7 @@ describe("the control API", function()
     assert.equal(200, status)
     assert.equal("application/json", kind)
     assert.equal(tandem:pid(), value.pid)
-    assert.same({ pools = 1, servers = 2, usable = 2, calls = 0 }, value.count)
+    assert.same({ pools = 1, servers = 2, usable = 2, calls = 0, requests = 0 }, value.count)
   end)
 
   it("answers the same on TCP", function()

@@ -60,11 +60,12 @@ describe("docs/reference/api.md", function()
       end
     end
     local inspect = tree.read "lua/tandem/inspect.lua"
-    local shown = inspect:match "\n  return (%b{})\nend" .. inspect:match "local shown = (%b{})"
+    local shown = inspect:match "local function show%(.-\n  return (%b{})\nend"
+      .. inspect:match "local function head%(.-\n  return (%b{})\nend"
     local n = 0
     for name in shown:gmatch "[{ ,\n]([%w_]+) = " do
       n = n + 1
-      if not text[name] and name ~= "since" then
+      if not text[name] then
         wrong[#wrong + 1] = name
       end
     end

@@ -1,6 +1,6 @@
 -- The command line of `tandem ctl`, and since when a server is what it is.
 local args = require "tandem.command.ctl.args"
-local status_since = require "tandem.control.status_since"
+local status_since = require "tandem.health.status_since"
 
 local verb = {
   { name = "reason", value = "TEXT", help = "why" },
@@ -77,7 +77,7 @@ end)
 
 describe("the status of a server", function()
   local function since(status, ...)
-    return status_since({ status = status, history = { ... } }, 1000)
+    return status_since(status, { ... }, 1000)
   end
   local function health(time, to)
     return { time = time, what = "health", to = to }

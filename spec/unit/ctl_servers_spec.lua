@@ -13,6 +13,7 @@ local function server(fields)
     pool = "pbx", name = "a", uri = "sip:10.0.0.1", tier = 1, weight = 1, status = "up",
     health = "up", admin = "ready", calls = 0, setup = 0, inflight = 0, cps = 0, holds = {},
     history = {}, addresses = {}, resources = {}, failures = 0, falls = 0, streak = 5,
+    attempts = { ok = 0, rejected = 0, ["503"] = 0, timeout = 0, transport = 0, cancelled = 0 },
     slow_start = 1, held_for = 0, up_for = 240, status_for = 240,
     status_when = os.time { year = 2026, month = 3, day = 1, hour = 12, min = 34, sec = 56 },
   }
@@ -23,7 +24,12 @@ local function server(fields)
 end
 
 local function pool(list, fields)
-  local one = { name = "pbx", state = "up", active_tier = 1, servers = list }
+  local one = { name = "pbx", state = "up", active_tier = 1, servers = list, size = #list }
+  one.usable, one.calls = 0, 0
+  for _, item in ipairs(list) do
+    one.usable = one.usable + (item.status == "up" and 1 or 0)
+    one.calls = one.calls + item.calls
+  end
   for name, value in pairs(fields or {}) do
     one[name] = value
   end
@@ -78,7 +84,7 @@ pbx: up, tier 1 takes calls, 2 of 2 servers usable
 
   it("may be none", function()
     assert.equal("pbx: down, nothing takes calls, 0 of 0 servers usable\n",
-      servers.pool({ name = "pbx", state = "down", servers = {} }, plain))
+      servers.pool({ name = "pbx", state = "down", servers = {}, size = 0, usable = 0 }, plain))
     assert.equal("There are no pools.\n", servers.all({}, plain))
     assert.equal("There are no pools.\n", servers.pools({}, plain))
   end)
@@ -134,7 +140,7 @@ pbx      backup     2     1/2     12
 carrier  down       -     0/0      0
 ]], servers.pools({
       pool({ down, backup }, { state = "backup", active_tier = 2 }),
-      { name = "carrier", state = "down", servers = {} },
+      { name = "carrier", state = "down", servers = {}, size = 0, usable = 0, calls = 0 },
     }, plain))
   end)
 end)
@@ -145,7 +151,9 @@ describe("a server", function()
     local one = server {
       status = "down", health = "down", health_why = "timeout", health_who = "check",
       max_calls = 480, calls = 3, setup = 1, inflight = 2, cps = 4, max_cps = 30, failures = 2,
-      falls = 1, latency = 0.0124, resources = { pstn = { used = 3, capacity = 500 } },
+      falls = 1, latency = 0.0124, attempts = {
+        ok = 1200, rejected = 0, ["503"] = 1, timeout = 3, transport = 0, cancelled = 0,
+      }, resources = { pstn = { used = 3, capacity = 500 } },
       addresses = {
         { transport = "udp", address = "10.0.0.1:5060", health = "down" },
         { transport = "udp", address = "10.0.0.2:5060", health = "up" },
@@ -173,6 +181,7 @@ pbx/a  down for 4 min, since 12:34:56
   resources  pstn 3 of 500
   health     down: timeout (check)
   latency    12 ms
+  requests   1204 sent: 1200 ok, 1 503, 3 timeout
   failures   2 in a row, 1 fall lately
 
   WHEN                 WHAT    CHANGE                  WHY

@@ -1,7 +1,6 @@
 -- Pools and servers by the names that somebody typed: for the routes of the control API.
 -- What is not found is said with what was probably meant.
 local host = require "tandem.control.host"
-local status_since = require "tandem.control.status_since"
 local suggest = require "tandem.config.suggest"
 local ipairs, math, table = ipairs, math, table
 
@@ -10,32 +9,6 @@ local _ENV = nil
 local find = {}
 
 local shown = 8 -- names that a message lists
-
--- Adds what only makes sense to who is outside: whose it is, and since when it is so.
-local function complete(pool, time)
-  for _, server in ipairs(pool.servers) do
-    local since = status_since(server, time)
-    server.pool = pool.name
-    server.since = nil -- by a clock that nobody outside has
-    server.status_when = since
-    server.status_for = since and math.max(time - since, 0)
-  end
-end
-
--- All pools, as they were declared.
----@return table[]?
----@return string? why
-function find.pools()
-  local pools, why = host.ask "pools"
-  if not pools then
-    return nil, why
-  end
-  local time = host.info().now
-  for _, pool in ipairs(pools) do
-    complete(pool, time)
-  end
-  return pools
-end
 
 -- The one of that name; or nil and the names there are.
 ---@param list table[]
@@ -62,41 +35,73 @@ local function hint(name, names, prefix)
   return ("; there is %s%s"):format(table.concat(names, ", ", 1, math.min(#names, shown)), more)
 end
 
+-- The answers when it is none of those there are.
+local function no_pool(name, answer)
+  return { status = 404, error = ("there is no pool '%s'%s"):format(name,
+    hint(name, answer.no_pool)) }
+end
+
+local function no_server(pool, name, answer)
+  return { status = 404, error = ("pool '%s' has no server '%s'%s"):format(pool, name,
+    hint(name, answer.no_server, pool .. "/")) }
+end
+
+-- Pools with all of their servers, asked for piece by piece: no message waits for a
+-- thousand servers. A reload in between may leave servers out.
+---@param pool? string only this one
+---@return table[]?
+---@return string|table|nil problem
+local function collect(pool)
+  local list, from = nil, 1
+  repeat
+    local answer, why = host.ask("pools", { from = from, pool = pool })
+    if not answer then
+      return nil, why
+    elseif answer.no_pool then
+      return nil, no_pool(pool, answer)
+    end
+    if not list then
+      list = answer.pools
+    else
+      for i, part in ipairs(answer.pools) do
+        local mine = list[i] and list[i].name == part.name and list[i].servers or {}
+        table.move(part.servers, 1, #part.servers, #mine + 1, mine)
+      end
+    end
+    from = answer.next
+  until not from
+  return list
+end
+
+-- All pools, as they were declared.
+---@return table[]?
+---@return string? why
+function find.pools()
+  return collect()
+end
+
 ---@param name string
 ---@return table?
 ---@return table|string|nil problem for the answer
 function find.pool(name)
-  local pools, why = find.pools()
-  if not pools then
-    return nil, why
-  end
-  local pool, names = find.named(pools, name)
-  if not pool then
-    return nil, {
-      status = 404, error = ("there is no pool '%s'%s"):format(name, hint(name, names)),
-    }
-  end
-  return pool
+  local list, problem = collect(name)
+  return list and list[1], problem
 end
 
----@param pool_name string
+---@param pool string
 ---@param name string
----@return table?
+---@return table? with its history
 ---@return table|string|nil problem
-function find.server(pool_name, name)
-  local pool, problem = find.pool(pool_name)
-  if not pool then
-    return nil, problem
+function find.server(pool, name)
+  local answer, why = host.ask("pools", { pool = pool, server = name })
+  if not answer then
+    return nil, why
+  elseif answer.no_pool then
+    return nil, no_pool(pool, answer)
+  elseif answer.no_server then
+    return nil, no_server(pool, name, answer)
   end
-  local server, names = find.named(pool.servers, name)
-  if not server then
-    return nil, {
-      status = 404,
-      error = ("pool '%s' has no server '%s'%s"):format(pool_name, name,
-        hint(name, names, pool_name .. "/")),
-    }
-  end
-  return server
+  return answer.server
 end
 
 return find

@@ -15,10 +15,17 @@ local function store()
   return core.shared "tandem.history"
 end
 
+-- As it is kept; another text after each change.
+---@param server table
+---@return string?
+function history.text(server)
+  return store():get(server.full)
+end
+
 ---@param server table
 ---@return tandem.Change[] oldest first
 function history.load(server)
-  local text = store():get(server.full)
+  local text = history.text(server)
   return text and core.json_decode(text) or {}
 end
 

@@ -95,15 +95,6 @@ end
 
 local pool_colour = { up = "green", backup = "yellow", down = "red" }
 
-local function count(pool)
-  local usable, sum = 0, 0
-  for _, server in ipairs(pool.servers) do
-    usable = usable + (server.status == "up" and 1 or 0)
-    sum = sum + server.calls
-  end
-  return usable, sum
-end
-
 -- One line per pool.
 ---@param pools table[] as /v1/pools has them
 ---@param out tandem.Terminal
@@ -114,10 +105,9 @@ function servers.pools(pools, out)
   end
   local rows = {}
   for i, pool in ipairs(pools) do
-    local usable, sum = count(pool)
     rows[i] = {
       pool.name, pool.state, pool.active_tier and ("%d"):format(pool.active_tier) or "-",
-      ("%d/%d"):format(usable, #pool.servers), ("%d"):format(sum),
+      ("%d/%d"):format(pool.usable, pool.size), ("%d"):format(pool.calls),
       colours = { nil, pool_colour[pool.state] },
     }
   end
@@ -128,11 +118,10 @@ function servers.pools(pools, out)
 end
 
 local function headline(pool, paint)
-  local usable = count(pool)
   return ("%s: %s, %s, %d of %s usable\n"):format(
     paint(text.clean(pool.name), "bold"), paint(pool.state, pool_colour[pool.state]),
     pool.active_tier and ("tier %d takes calls"):format(pool.active_tier) or "nothing takes calls",
-    usable, text.count(#pool.servers, "server"))
+    pool.usable, text.count(pool.size, "server"))
 end
 
 local columns = {
@@ -241,6 +230,19 @@ local function resources(server)
   return list
 end
 
+-- What became of what was sent there since the start: "1204 sent: 1200 ok, 4 timeout".
+local function attempts(outcomes)
+  local parts, sum = {}, 0
+  for _, name in ipairs { "ok", "rejected", "503", "timeout", "transport", "cancelled" } do
+    local n = outcomes[name]
+    sum = sum + n
+    if n > 0 then
+      parts[#parts + 1] = ("%d %s"):format(n, name)
+    end
+  end
+  return sum > 0 and ("%d sent: %s"):format(sum, text.join(parts)) or "none sent yet"
+end
+
 local shown = 10 -- of its last changes
 
 -- All that is known of a server.
@@ -274,6 +276,7 @@ function servers.show(server, pool, out)
   add("health", by(server.health, nil) .. (server.health_why
     and (": %s"):format(by(server.health_why, server.health_who)) or ""))
   add("latency", server.latency and server.latency > 0 and duration.short(server.latency))
+  add("requests", attempts(server.attempts))
   if server.failures > 0 or server.falls > 0 then
     add("failures", ("%d in a row, %s lately"):format(server.failures,
       text.count(server.falls, "fall")))

@@ -36,7 +36,7 @@ end
 
 -- Why a pool should get no calls, or nil; and the status to say that with.
 local function pool_unready(name)
-  local pools, why = host.ask "pools"
+  local pools, why = host.ask "pools.heads"
   for _, pool in ipairs(pools or {}) do
     if pool.name == name then
       return pool.state == "down" and ("pool '%s' is down"):format(name) or nil, 503

@@ -5,16 +5,15 @@ local ipairs = ipairs
 
 local _ENV = nil
 
-local function count(pools)
-  local servers, usable, calls = 0, 0, 0
+local function count(pools, loads)
+  local sum = { pools = #pools, servers = 0, usable = 0, calls = 0, requests = 0 }
   for _, pool in ipairs(pools) do
-    for _, server in ipairs(pool.servers) do
-      servers = servers + 1
-      usable = usable + (server.status == "up" and 1 or 0)
-      calls = calls + server.calls
-    end
+    sum.servers, sum.usable = sum.servers + pool.size, sum.usable + pool.usable
   end
-  return { pools = #pools, servers = servers, usable = usable, calls = calls }
+  for _, load in ipairs(loads) do
+    sum.calls, sum.requests = sum.calls + load.calls, sum.requests + load.requests
+  end
+  return sum
 end
 
 -- How the last reload went, and what the present generation has changed.
@@ -32,13 +31,17 @@ local function last_reload()
 end
 
 local function status()
-  local pools, why = host.ask "pools"
-  if not pools then
+  local pools, why = host.ask "pools.heads"
+  local loads
+  if pools then
+    loads, why = host.ask_all "load"
+  end
+  if not loads then
     return nil, why
   end
   local info = host.info()
   info.uptime = info.now - info.started
-  info.count = count(pools)
+  info.count = count(pools, loads)
   info.reload = last_reload()
   return info
 end

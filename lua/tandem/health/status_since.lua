@@ -59,10 +59,11 @@ local function apply(now, change)
 end
 
 -- When the status began, in seconds since 1970; nil when the history does not tell.
----@param server { status: string, history: table[] } as /v1/pools shows it
+---@param status string what it is
+---@param history tandem.Change[]
 ---@param time number now, in seconds since 1970
 ---@return number?
-return function(server, time)
+return function(status, history, time)
   local now = { admin = "ready", health = "unknown", holds = {}, time = 0 }
   local last, since = nil, nil
   local function tell(is_new)
@@ -71,13 +72,13 @@ return function(server, time)
       last, since = new, now.time
     end
   end
-  for _, change in ipairs(server.history) do
+  for _, change in ipairs(history) do
     pass(now, change.time, tell)
     tell(apply(now, change))
   end
   pass(now, time, tell)
-  if last == "up" and server.status == "held" then
+  if last == "up" and status == "held" then
     last = "held" -- by the failback hold
   end
-  return last == server.status and since or nil
+  return last == status and since or nil
 end
