@@ -135,6 +135,18 @@ describe("tandem check", function()
     assert.equal(0, status)
   end)
 
+  it("warns of a place for its state that cannot be", function()
+    for place, words in pairs {
+      ["/nowhere/deep/tandem"] = "cannot be made: /nowhere/deep: No such file or directory",
+      ["/etc/passwd"] = "state_dir /etc/passwd is no directory",
+    } do
+      refuses("check --strict --lua-dir lua -c " .. script(good
+        .. ('sip.settings { state_dir = "%s" }'):format(place)), 2, words)
+    end
+    local fine = script(good .. 'sip.settings { state_dir = "/tmp/tandem-not-there" }')
+    assert.same({ 0, "OK\n", "" }, { tandem("check --strict --lua-dir lua -c " .. fine) })
+  end)
+
   it("warns of secrets that everybody may read", function()
     local file = script [[
       sip.listen { "udp:127.0.0.1:5060" }

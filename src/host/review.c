@@ -1,5 +1,6 @@
 #include "host/review.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -87,6 +88,31 @@ static void judge_keys(struct review *r)
 		     keyfile_judge(p->key_file));
 }
 
+/* It is made at the start, but not what it is in. */
+static void judge_state(struct review *r)
+{
+	const char *dir = r->c->plan->state_dir;
+	char parent[FILES_PATH];
+	struct stat st;
+	char *slash;
+
+	if (!dir)
+		return;
+	if (stat(dir, &st) == 0) {
+		if (!S_ISDIR(st.st_mode))
+			warn(r, "state_dir %s is no directory", dir);
+		return;
+	}
+	snprintf(parent, sizeof(parent), "%s", dir);
+	slash = strrchr(parent, '/');
+	if (!slash || slash == parent)
+		return;
+	*slash = '\0';
+	if (stat(parent, &st) != 0)
+		warn(r, "state_dir %s cannot be made: %s: %s", dir, parent,
+		     strerror(errno));
+}
+
 unsigned long review_print(const struct control *c)
 {
 	struct review r = {.c = c};
@@ -103,6 +129,7 @@ unsigned long review_print(const struct control *c)
 		say_findings(&r, str_from(p->findings));
 	if (p->secrets)
 		judge_secrets(&r, str_from(p->secrets));
+	judge_state(&r);
 	judge_keys(&r);
 	return r.n;
 }
