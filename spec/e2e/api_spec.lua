@@ -3,6 +3,7 @@ local http = require "support.http"
 local process = require "support.process"
 local proxy = require "support.proxy"
 local sh = require "support.sh"
+local tree = require "support.tree"
 
 local source = [[
 local sip = require "tandem"
@@ -40,6 +41,63 @@ describe("the control API", function()
     local _, by_tcp = http.ask(tcp, "/v1/pools/pbx/servers/b")
     assert.equal("b", by_unix.name)
     assert.same(by_unix, by_tcp)
+  end)
+
+  -- What the sources have: { method, path, access }.
+  local function routes()
+    local list = {}
+    for _, name in ipairs(tree.files("lua/tandem/control/routes", "lua")) do
+      for method, path, access in tree.read(name):gmatch 'route%("(%u+)", "([^"]+)", "(%l+)"' do
+        path = path:gsub("{pool}", "pbx"):gsub("{server}", "a"):gsub("{call_id}", "x")
+        list[#list + 1] = { method, path, access }
+      end
+    end
+    return list
+  end
+
+  it("answers at each of its paths", function()
+    local n = 0
+    for _, route in ipairs(routes()) do
+      local method, path, access = table.unpack(route)
+      if access == "read" then
+        n = n + 1
+        local status = http.ask(ctl, path, { method = method })
+        assert.same({ path, path == "/v1/why/x" and 404 or 200 }, { path, status })
+        assert.same({ path, status }, { path, (http.ask(ctl, path, { method = "HEAD" })) })
+      end
+    end
+    assert(n > 12)
+  end)
+
+  it("lets nobody change anything by TCP who has no token", function()
+    local n, before = 0, select(2, http.ask(ctl, "/v1/pools/pbx/servers"))
+    for _, route in ipairs(routes()) do
+      local method, path, access = table.unpack(route)
+      assert(method == "GET" or access == "write", method .. " " .. path)
+      if access == "write" then
+        n = n + 1
+        local status, value = http.ask(tcp, path, { method = method, body = { admin = "drain" } })
+        assert.same({ path, 401 }, { path, status })
+        assert.matches("^changes go over the control socket", value.error)
+      end
+    end
+    assert(n > 12)
+    for _, other in ipairs { ("x"):rep(32), token:sub(1, 31), token .. "0", "" } do
+      assert.equal(401, (http.ask(tcp, "/v1/drain", { method = "POST", token = other })))
+    end
+    assert.same(before, select(2, http.ask(ctl, "/v1/pools/pbx/servers")))
+    assert.is_false(select(2, http.ask(ctl, "/v1/drain")).draining)
+    assert.equal(200, (http.ask(tcp, "/v1/drain", { method = "POST", token = token })))
+    assert.is_true(select(2, http.ask(ctl, "/v1/drain")).draining)
+  end)
+
+  it("tells the page what that shows", function()
+    local _, value = http.ask(tcp, "/v1/page")
+    assert.equal("pbx", value.pools[1].name)
+    assert.equal(2, #value.pools[1].servers)
+    local _, page, kind = http.ask(tcp, "/")
+    assert.matches("^text/html", kind)
+    assert.matches("^<!doctype html>", page:lower())
   end)
 
   it("says what there is not", function()

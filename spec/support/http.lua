@@ -43,8 +43,8 @@ function http.ask(at, path, options)
   if not ok or not status then
     error("no answer from " .. at .. path .. ": " .. output, 2)
   end
-  return tonumber(status), kind == "application/json" and text ~= "" and cjson.decode(text) or text,
-    kind
+  local is_json = kind == "application/json" and text ~= "" and options.method ~= "HEAD"
+  return tonumber(status), is_json and cjson.decode(text) or text, kind
 end
 
 return http
