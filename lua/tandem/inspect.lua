@@ -96,15 +96,16 @@ end
 -- A pool without its servers.
 local function head(pool, now)
   local state, tier = pool_state.pool(pool, now)
-  local usable, calls = 0, 0
+  local usable, calls, unchecked = 0, 0, 0
   for i = 1, #pool.servers do
     local server = pool.servers[i]
     usable = usable + (pool_state.status(server, now) == "up" and 1 or 0)
     calls = calls + server.facts:get "calls"
+    unchecked = unchecked + (server.check and 0 or 1)
   end
   return {
     name = pool.name, state = state, active_tier = tier, size = #pool.servers, usable = usable,
-    calls = calls, servers = {},
+    calls = calls, unchecked = unchecked, servers = {},
   }
 end
 

@@ -61,6 +61,7 @@ describe("tandem ctl", function()
       .. tandem:pid() .. "\n", good "status")
     assert.matches("\n  config   generation 1, loaded %d+ s ago %(at the start%)\n", good "status")
     assert.matches("calls do not survive a restart", good "status", 1, true)
+    assert.matches("pool pbx: 2 servers without checks", good "status", 1, true)
     assert.matches("\npbx/a   down   %d+ s  the spec %(script ", good "status")
     assert.equal([[
 POOL   STATE   TIER  USABLE  CALLS
@@ -161,6 +162,7 @@ pbx: backup, tier 2 takes calls, 1 of 2 servers usable
     local code, _, errors = by_tcp "drain"
     assert.equal(1, code)
     assert.matches("^tandem ctl: changes go over the control socket, or with the token", errors)
+    assert.matches("; to send it: %-%-token%-file FILE\n$", errors)
     local wrong = process.write("wrong", ("x"):rep(32) .. "\n")
     assert.equal(1, (by_tcp("--token-file " .. wrong .. " drain")))
     assert.is_false(select(2, http.ask(sock, "/v1/drain")).draining)
@@ -194,6 +196,12 @@ pbx: backup, tier 2 takes calls, 1 of 2 servers usable
     assert.equal(1, code)
     assert.matches("does not answer within 0.5 s: it is stopped or stuck", errors, 1, true)
     assert.equal(0, (ctl "status"))
+  end)
+
+  it("says which library it needs", function()
+    local _, _, errors = ctl("pools", { env = "LUA_PATH=/nope/?.lua" })
+    assert.equal("tandem ctl: this needs LuaSocket for Lua 5.4: apt-get install lua-socket\n",
+      errors)
   end)
 
   it("does not say that it has written what it has not", function()

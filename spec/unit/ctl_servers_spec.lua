@@ -25,7 +25,7 @@ end
 
 local function pool(list, fields)
   local one = { name = "pbx", state = "up", active_tier = 1, servers = list, size = #list }
-  one.usable, one.calls = 0, 0
+  one.usable, one.calls, one.unchecked = 0, 0, 0
   for _, item in ipairs(list) do
     one.usable = one.usable + (item.status == "up" and 1 or 0)
     one.calls = one.calls + item.calls
@@ -210,7 +210,8 @@ describe("the status", function()
   end
 
   it("says what is wrong", function()
-    local pools = { pool({ down, backup }, { state = "backup", active_tier = 2 }) }
+    local pools = { pool({ down, backup },
+      { state = "backup", active_tier = 2, unchecked = 1 }) }
     assert.equal([[
 tandem 1.2.3, up for 2 h, since 10:34:56, process 4711
   script   /etc/tandem/route.lua
@@ -219,6 +220,7 @@ tandem 1.2.3, up for 2 h, since 10:34:56, process 4711
   calls    12 up, 1 request open
   warning  draining: new requests are answered 503 (tandem ctl drain --off)
            calls do not survive a restart: set state_dir or key_file
+           pool pbx: 1 server without checks
 
 POOL  STATE   TIER  USABLE  CALLS
 pbx   backup     2     1/2     12

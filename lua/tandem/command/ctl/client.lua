@@ -175,7 +175,7 @@ end
 local function explain(status, text)
   local value = decode(text)
   if type(value) == "table" and type(value.error) == "string" then
-    return value.error
+    return value.error .. (status == 401 and "; to send it: --token-file FILE" or "")
   end
   return ("the proxy answered %d %s"):format(status, (text:gsub("%s+$", "")))
 end

@@ -32,13 +32,19 @@ local function config(value, out)
   return lines
 end
 
-local function warnings(value)
+local function warnings(value, pools)
   local list = {}
   if value.draining then
     list[#list + 1] = "draining: new requests are answered 503 (tandem ctl drain --off)"
   end
   if value.key_is_temporary then
     list[#list + 1] = "calls do not survive a restart: set state_dir or key_file"
+  end
+  for _, pool in ipairs(pools) do
+    if pool.unchecked > 0 then
+      list[#list + 1] = ("pool %s: %s without checks"):format(pool.name,
+        text.count(pool.unchecked, "server"))
+    end
   end
   return list
 end
@@ -95,7 +101,7 @@ function status.text(value, pools, out)
     add(i == 1 and "config" or "", line)
   end
   add("calls", calls(value))
-  for i, line in ipairs(warnings(value)) do
+  for i, line in ipairs(warnings(value, pools)) do
     add(i == 1 and "warning" or "", out.paint(line, "yellow"))
   end
   return table.concat(lines) .. "\n" .. servers.pools(pools, out) .. problems(pools, out)
