@@ -99,7 +99,7 @@ end
 -- whoever reads the answer.
 local lists = {}
 for name in ([[servers addresses holds history pools requests steps candidates attempts
-  added removed changed overrides events records]]):gmatch "%S+" do
+  added removed changed overrides events records failed]]):gmatch "%S+" do
   lists[name] = true
 end
 

@@ -74,6 +74,14 @@ local function sum(what)
   return total
 end
 
+-- Not what there was at the start, and not a check that failed or succeeded before that
+-- meant anything.
+local function is_news(event)
+  local to = event.to
+  return event.from ~= "none" and to ~= "falling" and to ~= "rising"
+    and not (event.from == "falling" and to == "up")
+end
+
 local events, last_event = {}, 0 -- newest first; the number of the newest
 
 -- What has changed lately: what is new since the last time before what was known.
@@ -85,7 +93,7 @@ local function transitions()
   local answer, list = cjson.decode(text), {}
   for i = #answer.events, 1, -1 do
     local event = answer.events[i]
-    if event.from ~= "none" then -- else it tells what there was at the start
+    if is_news(event) then
       list[#list + 1] = event
     end
   end
