@@ -17,7 +17,8 @@ local carrier = sip.pool("carrier", { check = false, servers = {
   { name = "gw1", uri = "sip:127.0.0.1:%{b}", weight = 100 },
   { name = "gw2", uri = "sip:127.0.0.1:%{b}", weight = 50 } } })
 sip.route(function(req)
-  return req.ruri.user == "nobody" and req:reply(500, "<b>no</b>") or req:relay(pbx)
+  if req.ruri.user == "nobody" then return req:reply(500, "<b>no</b>") end
+  return req:relay(pbx)
 end)
 sip.after(0, function()
   carrier:server("gw2"):drain("<img src=x onerror=window.hacked=1>", 3600)
@@ -142,7 +143,7 @@ describe("the live page", function()
     process.write("proxy.lua", script .. "x = = 1\n")
     tandem:signal "HUP"
     page:wait(has("#problems", "Generation 2"))
-    assert.matches("proxy.lua:16: unexpected symbol near '='", page:run(text "#problems"), 1, true)
+    assert.matches("proxy.lua:17: unexpected symbol near '='", page:run(text "#problems"), 1, true)
     assert.matches("the last reload was rejected", page:run(text "#headline"), 1, true)
     process.write("proxy.lua", script)
     tandem:signal "HUP"
