@@ -121,6 +121,8 @@ pbx: backup, tier 2 takes calls, 1 of 2 servers usable
   it("says what was meant", function()
     for words, text in pairs {
       ["statsu"] = "unknown verb 'statsu'; did you mean 'status'?",
+      ["evnets --follow"] = "unknown verb 'evnets'; did you mean 'events'?",
+      ["server --reason x drian pbx/a --wait"] = "unknown verb 'server drian'; did you mean ",
       ["server"] = "server what? ",
       ["server drian pbx/a"] = "unknown verb 'server drian'; did you mean 'server drain'?",
       ["server pbx/a drain"] = "the order comes first: server drain pbx/a",
@@ -299,12 +301,13 @@ sip.route(function(req) return req:relay(pbx) end)
   end
 
   it("take a server out and back, with who and why", function()
-    assert.matches("^pbx/a: drain, new kernel %(ctl %w.*%), 2 h left\n",
+    assert.matches("^pbx/a: drain, ctl %w[^,]*, 2 h left: new kernel\n",
       good "server drain pbx/a --reason 'new kernel' --for 2h")
     local a = server "a"
     assert.same({ "drain", "drain", "new kernel" }, { a.status, a.admin, a.admin_why })
     assert.matches("^ctl ", a.admin_who)
-    assert.matches("a +1  drain +%d s +0 +0  new kernel %(ctl ", good "servers pbx")
+    assert.matches("a +1  drain +%d s +0 +0  ctl %w[^,]*, 2 h left: new kernel\n",
+      good "servers pbx")
     assert.matches("\npbx/a +admin +drain +ready ", good "overrides")
     assert.matches("pbx/b: maint, .*\n  .*pool pbx has no usable server now\n$",
       good "server maint pbx/b")

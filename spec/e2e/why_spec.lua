@@ -85,7 +85,8 @@ describe("tandem ctl", function()
       said = run "why"
       return said:find("no/hop/left", 1, true)
     end))
-    assert.matches("INVITE    200 .-  " .. id:gsub("%p", "%%%0") .. "  pbx/a:icmp_port, pbx/b:200\n",
+    assert.matches("INVITE    200 .-  " .. id:gsub("%p", "%%%0")
+      .. "  pbx/a:icmp_port, pbx/b:200\n",
       said)
     assert.is_nil(said:find("\27", 1, true))
     said = run "why --failed --last 1"

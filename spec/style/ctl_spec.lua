@@ -116,3 +116,68 @@ describe("docs/reference/ctl.md", function()
     end
   end)
 end)
+
+describe("tandem ctl in the documentation", function()
+  -- What follows "tandem ctl" on a line of a page, as the words of a shell.
+  local function commands(line)
+    local list = {}
+    for rest in line:gmatch "tandem ctl( [^`]+)" do
+      local words, at, inside = {}, 1, rest:match "^[^|#&;)]*"
+      while true do
+        local quoted, after = inside:match('^ +"([^"]*)"()', at)
+        local word, next_at = inside:match("^ +([^ ]+)()", at)
+        if not word then
+          break
+        end
+        words[#words + 1], at = quoted or word, after or next_at
+      end
+      list[#list + 1] = words
+    end
+    return list
+  end
+
+  -- Commands in code: a block that is indented, or between backquotes.
+  local function each_command(found)
+    local pages = tree.files("docs", "md")
+    pages[#pages + 1] = "README.md"
+    for _, page in ipairs(pages) do
+      for number, line in ipairs(tree.lines(page)) do
+        local code = line:find "^    " and { line } or {}
+        for inline in (code[1] and "" or line):gmatch "`([^`]*)`" do
+          code[#code + 1] = inline
+        end
+        for _, text in ipairs(code) do
+          for _, words in ipairs(commands(text)) do
+            found(("%s:%d"):format(page, number), words, text ~= line)
+          end
+        end
+      end
+    end
+  end
+
+  it("is such that it would be understood", function()
+    local command, errors, wrong, n = require "tandem.command.ctl", io.stderr, {}, 0
+    each_command(function(where, words, is_mention)
+      local is_example = table.concat(words, " "):find "VERB" or words[1] == "--help"
+        or words[1]:find "^%["
+      if not is_example then
+        n = n + 1
+        local said = {}
+        rawset(io, "stderr", { write = function(_, ...)
+          said[#said + 1] = table.concat { ... }
+        end })
+        local ok, code = pcall(command, "-s", "/nope", table.unpack(words))
+        rawset(io, "stderr", errors)
+        -- Within a sentence a command may lack what it needs.
+        local text = table.concat(said)
+        if not ok or code ~= 3 and not (is_mention and not text:find "unknown"
+          and not text:find " takes ") then
+          wrong[#wrong + 1] = ("%s: %s: %s"):format(where, table.concat(words, " "),
+            ok and text or code)
+        end
+      end
+    end)
+    assert(n > 30, n)
+    assert.equal("", tree.report(wrong))
+  end)
+end)

@@ -110,7 +110,7 @@ pbx: up, tier 1 takes calls, 2 of 2 servers usable
       "timeout (check)" },
     { { status = "down", health = "rising", health_why = "200" }, "down, rising", "200" },
     { { status = "drain", admin = "drain", admin_why = "kernel", admin_who = "ctl root",
-      admin_left = 7000 }, "drain", "kernel (ctl root), 117 min left" },
+      admin_left = 7000 }, "drain", "ctl root, 117 min left: kernel" },
     { { status = "maint", admin = "maint", health = "down" }, "maint, down", "no reason given" },
     { { status = "drain", admin = "ready" }, "drain", "no longer in DNS" },
     { { status = "held", holds = { { reason = "503", left = 9.6 }, { reason = "failback" } } },

@@ -23,11 +23,6 @@ local function find(words)
   end
 end
 
-local function options_of(words)
-  local verb = find(words)
-  return verb and verb.options or {}
-end
-
 -- Those that begin with this word: "server" has several.
 local function group(word)
   local list = {}
@@ -71,6 +66,22 @@ local function unknown(words)
     end
   end
   args.wrong("unknown verb '%s'%s", words[1], suggest.hint(words[1], names))
+end
+
+-- Of the verb; of all it may become where it is not complete yet.
+local function options_of(words)
+  local verb = find(words)
+  if verb then
+    return verb.options or {}
+  end
+  local list = {}
+  for _, other in ipairs(words[1] and group(words[1]) or {}) do
+    table.move(other.options or {}, 1, #(other.options or {}), #list + 1, list)
+  end
+  if words[1] and words[1] ~= "help" and (#list == 0 or words[2]) then
+    unknown(words)
+  end
+  return list
 end
 
 -- ---- help ----

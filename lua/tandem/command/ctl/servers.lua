@@ -58,8 +58,10 @@ local function admin(server)
   if server.admin == "ready" then
     return "no longer in DNS"
   end
-  local left = server.admin_left and (", %s left"):format(span(server.admin_left)) or ""
-  return by(server.admin_why or "no reason given", server.admin_who) .. left
+  -- What matters comes first: a long reason may be cut.
+  local who = { server.admin_who, server.admin_left and span(server.admin_left) .. " left" }
+  local why = server.admin_why or "no reason given"
+  return who[1] and ("%s: %s"):format(text.join(who), why) or why
 end
 
 -- Why it is what it is, in one line; "" when there is nothing to say.
@@ -146,12 +148,15 @@ function servers.pool(pool, out)
   end
   for i, server in ipairs(pool.servers) do
     local state, colour = servers.state(server)
+    local serves = is_serving(server, pool)
     rows[i] = {
-      is_serving(server, pool) and "*" or " ", server.name, ("%d"):format(server.tier), state,
+      serves and "*" or " ", server.name, ("%d"):format(server.tier), state,
       server.status_for and span(server.status_for) or "", calls(server),
       ("%d"):format(server.inflight), is_weighted and ("%g"):format(server.weight) or "",
       servers.why(server),
-      colours = { "green", nil, nil, colour, nil, is_full(server) and "yellow" or nil },
+      colours = {
+        serves and "green" or nil, nil, nil, colour, nil, is_full(server) and "yellow" or nil,
+      },
     }
   end
   return head .. text.table(columns, rows, { width = out.width, paint = out.paint })
