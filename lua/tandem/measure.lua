@@ -13,9 +13,27 @@ local _ENV = nil
 
 -- Servers in one answer: a scrape must not hold up the messages of a worker, however
 -- many there are.
-local page = 100
+local page, counter_page = 100, 500
 
 answers.on("metrics", core.metrics)
+
+local function first_of(args)
+  local from = args.from or 1
+  if math.type(from) == "integer" and from >= 1 then
+    return from
+  end
+  return nil, "from: a number from 1 on expected"
+end
+
+-- The counters of the script in this worker, likewise.
+answers.on("metrics.user", function(args)
+  local from, why = first_of(args)
+  if not from then
+    return nil, why
+  end
+  local list = core.counters(from, counter_page)
+  return { user = list, next = #list == counter_page and from + counter_page or nil }
+end)
 
 local function show_server(server, now)
   local facts = server.facts
@@ -47,11 +65,11 @@ end
 -- The servers from number `from` on (1), and the number of the next page; the first
 -- page has the pools too.
 answers.on("metrics.servers", function(args, now)
-  local from = args.from or 1
-  local answer, number = { servers = {} }, 0
-  if math.type(from) ~= "integer" or from < 1 then
-    return nil, "from: a number from 1 on expected"
+  local from, why = first_of(args)
+  if not from then
+    return nil, why
   end
+  local answer, number = { servers = {} }, 0
   answer.pools = from == 1 and show_pools(now) or nil
   for _, pool in ipairs(registry.pools) do
     if number + #pool.servers >= from and not answer.next then

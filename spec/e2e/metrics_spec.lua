@@ -131,7 +131,7 @@ describe("the metrics of the running program", function()
   end)
 
   -- Several pages of servers, and each of them once.
-  it("have every server of many", function()
+  it("have every server and every counter of many", function()
     start { binary = "build/tandem", source = [[
 local sip = require "tandem"
 sip.listen { "udp:127.0.0.1:%{port}" }
@@ -141,6 +141,7 @@ for p = 1, 3 do
     servers[i] = { name = "s" .. i, uri = ("sip:10.%d.%d.%d"):format(p, i // 250, i % 250) }
   end
   sip.pool("p" .. p, { check = false, servers = servers })
+  for i = 1, 1000 do sip.counter("c" .. p, "Many.", { i = "n" .. i }) end
 end
 sip.route(function(req) return req:reply(404) end)
 ]] }
@@ -150,6 +151,9 @@ sip.route(function(req) return req:reply(404) end)
       assert.equal(350, is[('tandem_pool_servers{pool="p%d"}'):format(p)])
       for i = 1, 350 do
         assert.equal(1, is[('tandem_server_tier{pool="p%d",server="s%d"}'):format(p, i)])
+      end
+      for i = 1, 1000 do
+        assert.equal(0, is[('tandem_user_c%d_total{i="n%d"}'):format(p, i)])
       end
     end
   end)

@@ -475,6 +475,9 @@ sip.route(function(req) a:add(2) b:add() req:reply(404) end)
     local node, sources = net.nodes[1], { workers = {} }
     for worker = 1, workers do
       sources.workers[worker] = node:ask("metrics", nil, worker)
+      sources.workers[worker].user = metrics.pages(function(args)
+        return node:ask("metrics.user", args, worker)
+      end).user
     end
     local all = metrics.pages(function(args)
       return node:ask("metrics.servers", args)

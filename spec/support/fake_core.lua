@@ -591,7 +591,10 @@ local function add_node(world, core)
     return join(node, pool, pool .. "/" .. name)
   end
   function core.metrics()
-    return { counters = {}, histograms = {}, bounds = {}, user = {}, alive = {} }
+    return { counters = {}, histograms = {}, bounds = {}, alive = {} }
+  end
+  function core.counters(from, n)
+    return table.move(world.counters or {}, from, from + n - 1, 1, {})
   end
   function core.observe(what, seconds)
     assert(what == "check")
@@ -796,6 +799,8 @@ local function add_rest(world, core)
     function counter:add(n)
       self.value = self.value + (n or 1)
     end
+    world.counters = world.counters or {}
+    table.insert(world.counters, counter)
     return counter
   end
   function core.better(a, b)

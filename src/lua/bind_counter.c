@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/shared.h"
+#include "lua/metrics.h"
+#include "util/siphash.h"
 
 /*
  * core.counter: numbers a script counts, each worker for itself. The next
@@ -18,6 +20,7 @@ struct ucounter {
 	struct list link; /* script.counters */
 	struct box *box;
 	int64_t value;
+	uint64_t hash; /* of name and labels: there may be thousands */
 	const char *name, *help, *labels; /* in the script's arena */
 };
 
@@ -58,13 +61,26 @@ void counters_bind(struct script *s)
 	}
 }
 
-static struct ucounter *find(const struct script *s, const char *name,
-			     const char *labels)
+/* Not a secret, and of no consequence. */
+static const uint8_t hash_key[16] = "tandem counters";
+
+static uint64_t hash_of(const char *name, const char *labels)
+{
+	struct siphash h;
+
+	siphash_init(&h, sipkey_load(hash_key));
+	siphash_str(&h, str_from(name));
+	siphash_str(&h, str_from(labels));
+	return siphash_end(&h);
+}
+
+static struct ucounter *find(const struct script *s, uint64_t hash,
+			     const char *name, const char *labels)
 {
 	list_each (it, &s->counters) {
 		struct ucounter *c = container_of(it, struct ucounter, link);
 
-		if (strcmp(c->name, name) == 0 &&
+		if (c->hash == hash && strcmp(c->name, name) == 0 &&
 		    strcmp(c->labels, labels) == 0)
 			return c;
 	}
@@ -75,7 +91,8 @@ void counters_inherit(struct script *s, const struct script *before)
 {
 	list_each (it, &s->counters) {
 		struct ucounter *c = container_of(it, struct ucounter, link);
-		const struct ucounter *old = find(before, c->name, c->labels);
+		const struct ucounter *old =
+		    find(before, c->hash, c->name, c->labels);
 
 		if (old)
 			c->value = old->value;
@@ -94,43 +111,47 @@ void counters_keep(struct script *s)
 	}
 }
 
-bool script_counter(const struct script *s, size_t i,
-		    struct script_counter *out_r)
+static void push(lua_State *L, const struct ucounter *c)
 {
-	list_each (it, &s->counters) {
-		const struct ucounter *c =
-		    container_of(it, const struct ucounter, link);
-
-		if (i-- > 0)
-			continue;
-		*out_r = (struct script_counter){c->name, c->help, c->labels,
-						 c->value};
-		return true;
-	}
-	return false;
+	lua_createtable(L, 0, 4);
+	lua_pushstring(L, c->name);
+	lua_setfield(L, -2, "name");
+	lua_pushstring(L, c->help);
+	lua_setfield(L, -2, "help");
+	lua_pushstring(L, c->labels);
+	lua_setfield(L, -2, "labels");
+	lua_pushinteger(L, c->value);
+	lua_setfield(L, -2, "value");
 }
 
-/* { { name =, help =, labels =, value = }, ... } */
-void counters_push(lua_State *L, struct script *s)
+void metrics_push_user(lua_State *L, const struct script *s, size_t from,
+		       size_t n)
 {
-	lua_Integer n = 0;
+	lua_Integer at = 0;
 
 	lua_newtable(L);
 	list_each (it, &s->counters) {
-		const struct ucounter *c =
-		    container_of(it, const struct ucounter, link);
-
-		lua_createtable(L, 0, 4);
-		lua_pushstring(L, c->name);
-		lua_setfield(L, -2, "name");
-		lua_pushstring(L, c->help);
-		lua_setfield(L, -2, "help");
-		lua_pushstring(L, c->labels);
-		lua_setfield(L, -2, "labels");
-		lua_pushinteger(L, c->value);
-		lua_setfield(L, -2, "value");
-		lua_rawseti(L, -2, ++n);
+		if (from > 0) {
+			from--;
+			continue;
+		}
+		if ((size_t)at == n)
+			break;
+		push(L, container_of(it, const struct ucounter, link));
+		lua_rawseti(L, -2, ++at);
 	}
+}
+
+/* core.counters(from, n): so many of them, from that number (1) on */
+static int l_counters(lua_State *L)
+{
+	lua_Integer from = luaL_checkinteger(L, 1);
+	lua_Integer n = luaL_checkinteger(L, 2);
+
+	luaL_argcheck(L, from >= 1, 1, "from 1 on");
+	luaL_argcheck(L, n >= 0, 2, "a number expected");
+	metrics_push_user(L, script_of(L), (size_t)from - 1, (size_t)n);
+	return 1;
 }
 
 /* ---- the API ---- */
@@ -140,7 +161,8 @@ static struct ucounter *newest(struct script *s, struct ucounter *c)
 {
 	const struct script *heir =
 	    s->phase == SCRIPT_RETIRED ? script_heir(s) : NULL;
-	struct ucounter *other = heir ? find(heir, c->name, c->labels) : NULL;
+	struct ucounter *other =
+	    heir ? find(heir, c->hash, c->name, c->labels) : NULL;
 
 	return other ? other : c;
 }
@@ -242,11 +264,12 @@ static int l_counter(lua_State *L)
 	struct script *s = script_of(L);
 	struct str name = script_str(L, 1), help = STR("");
 	const char *labels = read_labels(L, 3);
+	uint64_t hash = hash_of(name.p, labels);
 	struct ucounter *c;
 
 	if (!lua_isnoneornil(L, 2))
 		help = script_str(L, 2);
-	c = find(s, name.p, labels);
+	c = find(s, hash, name.p, labels);
 	if (c) {
 		box_push(L, c, &c->box, &counter_type);
 		return 1;
@@ -266,6 +289,7 @@ static int l_counter(lua_State *L)
 	c->name = keep(L, name);
 	c->help = keep(L, help);
 	c->labels = labels;
+	c->hash = hash;
 	list_append(&s->counters, &c->link);
 	box_push(L, c, &c->box, &counter_type);
 	return 1;
@@ -277,4 +301,6 @@ void bind_counter(lua_State *L)
 	lua_pop(L, 1);
 	lua_pushcfunction(L, l_counter);
 	lua_setfield(L, -2, "counter");
+	lua_pushcfunction(L, l_counters);
+	lua_setfield(L, -2, "counters");
 }

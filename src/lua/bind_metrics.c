@@ -131,8 +131,7 @@ static void push_alive(lua_State *L, struct script *s)
 
 /* core.metrics() -> { counters = { { name, labels, value }, ... }, histograms =
  * { { name =, labels =, sum =, counts = }, ... }, bounds = { seconds, ... },
- * user = { { name =, help =, labels =, value = }, ... }, alive = { name = n },
- * worker =, workers =, generation = } */
+ * alive = { name = n }, worker =, workers =, generation = } */
 static int l_metrics(lua_State *L)
 {
 	struct script *s = script_of(L);
@@ -145,8 +144,6 @@ static int l_metrics(lua_State *L)
 	lua_setfield(L, -2, "histograms");
 	metrics_push_bounds(L);
 	lua_setfield(L, -2, "bounds");
-	counters_push(L, s);
-	lua_setfield(L, -2, "user");
 	push_alive(L, s);
 	lua_setfield(L, -2, "alive");
 	set_int(L, "worker", s->conf.worker);

@@ -6,6 +6,7 @@
 #define LUA_METRICS_H
 
 #include <lua.h>
+#include <stddef.h>
 #include "util/counters.h"
 
 /* Pushes a list of { name, labels, value }; labels as "a=x,b=y". [-0, +1, m] */
@@ -13,6 +14,12 @@ void metrics_push_counters(lua_State *L, const struct counters *c);
 /* Pushes a list of { name =, labels =, sum = seconds, counts = { of each bucket
  * alone, the last without a bound } }. [-0, +1, m] */
 void metrics_push_histograms(lua_State *L, const struct counters *c);
+/* Pushes a list of { name =, help =, labels = (as a="x",b="y", in quotes),
+ * value = }: n of the counters that the script made, without the first `from`.
+ * [-0, +1, m] */
+struct script;
+void metrics_push_user(lua_State *L, const struct script *s, size_t from,
+		       size_t n);
 /* Pushes the list of the bounds of all buckets but the last, in seconds.
  * [-0, +1, m] */
 void metrics_push_bounds(lua_State *L);

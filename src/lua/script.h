@@ -127,14 +127,6 @@ struct script_stats {
 	size_t tasks, timers, lua_bytes, errors;
 };
 void script_stats(const struct script *s, struct script_stats *out_r);
-/* The counters the script made (sip.counter), of this worker. False at the
- * end. */
-struct script_counter {
-	const char *name, *help, *labels; /* "a=b,c=d"; owned by the script */
-	int64_t value;
-};
-bool script_counter(const struct script *s, size_t i,
-		    struct script_counter *out_r);
 /* The i-th file whose content it declares, as the loader shows it; NULL at the
  * end. The same may come twice. */
 const char *script_data_file(const struct script *s, size_t i);

@@ -318,8 +318,6 @@ void counters_bind(struct script *s);
 void counters_keep(struct script *s);
 /* Takes over the values of the script before. */
 void counters_inherit(struct script *s, const struct script *before);
-/* Pushes a list of { name =, help =, labels =, value = }. */
-void counters_push(lua_State *L, struct script *s);
 
 /* bind_metrics.c */
 /* facts:count(name[, n]), facts:stats() -> { name = n } */

@@ -327,24 +327,6 @@ static int l_stats(lua_State *L)
 	return 1;
 }
 
-static void push_user_counters(lua_State *L, const struct script *script)
-{
-	struct script_counter c;
-
-	lua_newtable(L);
-	for (size_t i = 0; script && script_counter(script, i, &c); i++) {
-		lua_createtable(L, 0, 4);
-		lua_pushstring(L, c.name);
-		lua_setfield(L, -2, "name");
-		lua_pushstring(L, c.help);
-		lua_setfield(L, -2, "help");
-		lua_pushstring(L, c.labels);
-		lua_setfield(L, -2, "labels");
-		set_int(L, "value", (uint64_t)c.value);
-		lua_rawseti(L, -2, (lua_Integer)i + 1);
-	}
-}
-
 /* counters(node) -> { { counters =, histograms =, user = }, ... }, one for each
  * worker: as core.metrics() has them, also of a script that is not Tandem's */
 static int l_counters(lua_State *L)
@@ -356,15 +338,20 @@ static int l_counters(lua_State *L)
 	for (unsigned w = 0; w < sim_node_workers(s, node); w++) {
 		const struct counters *cs =
 		    core_counters(sim_node_core(s, node, w));
+		const struct script *script;
 
-		lua_createtable(L, 0, 3);
+		lua_createtable(L, 0, 4);
 		metrics_push_counters(L, cs);
 		lua_setfield(L, -2, "counters");
 		metrics_push_histograms(L, cs);
 		lua_setfield(L, -2, "histograms");
 		metrics_push_bounds(L);
 		lua_setfield(L, -2, "bounds");
-		push_user_counters(L, sim_node_script(s, node, w));
+		script = sim_node_script(s, node, w);
+		if (script)
+			metrics_push_user(L, script, 0, SIZE_MAX);
+		else
+			lua_newtable(L);
 		lua_setfield(L, -2, "user");
 		lua_rawseti(L, -2, (lua_Integer)w + 1);
 	}

@@ -214,21 +214,26 @@ function metrics.collect(sources)
   return families
 end
 
--- All pages of "metrics.servers" as one.
+local function append(list, more)
+  for _, item in ipairs(more or {}) do
+    list[#list + 1] = item
+  end
+end
+
+-- All pages of "metrics.servers", or of "metrics.user", as one.
 ---@param ask fun(args: table): table?, string? a page, or why there is none
----@return { pools: table[], servers: table[] }?
+---@return { pools: table[], servers: table[], user: table[] }?
 ---@return string? why
 function metrics.pages(ask)
-  local all, from = { servers = {} }, 1
+  local all, from = { pools = {}, servers = {}, user = {} }, 1
   while from do
     local page, why = ask { from = from }
     if not page then
       return nil, why
     end
-    all.pools = all.pools or page.pools
-    for _, server in ipairs(page.servers) do
-      all.servers[#all.servers + 1] = server
-    end
+    append(all.pools, page.pools)
+    append(all.servers, page.servers)
+    append(all.user, page.user)
     from = page.next
   end
   return all

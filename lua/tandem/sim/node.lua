@@ -353,7 +353,11 @@ function methods:samples(whole)
   local workers = self.net.world:counters(self.id)
   local sources = { workers = workers }
   for worker = 1, whole and #workers or 0 do
-    workers[worker] = self:ask("metrics", nil, worker) or workers[worker]
+    local answer = self:ask("metrics", nil, worker)
+    if answer then
+      answer.user = workers[worker].user
+      workers[worker] = answer
+    end
   end
   local shared = whole and #workers > 0 and metrics.pages(function(args)
     return self:ask("metrics.servers", args)

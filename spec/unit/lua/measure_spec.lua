@@ -88,6 +88,28 @@ describe("the numbers of pools and servers", function()
     assert.equal(0, #ask(world, { from = 101 }).servers)
   end)
 
+  it("and the counters of the script too", function()
+    local world = require("support.fake_core").new()
+    local sip = world:require "tandem"
+    for i = 1, 1100 do
+      sip.counter("c" .. i, "C.")
+    end
+    world:start()
+    local answers, from, sizes, seen = world:require "tandem.answers", 1, {}, {}
+    while from do
+      local page = assert(answers.give("metrics.user", { from = from }))
+      for _, counter in ipairs(page.user) do
+        assert.is_nil(seen[counter.name])
+        seen[counter.name] = true
+      end
+      sizes[#sizes + 1], from = #page.user, page.next
+    end
+    assert.same({ 500, 500, 100 }, sizes)
+    assert.is_true(seen.c1100)
+    assert.same({ nil, "from: a number from 1 on expected" },
+      { answers.give("metrics.user", { from = 0 }) })
+  end)
+
   it("are not given for a page that cannot be", function()
     local world = pbx.new({ "a" })
     for _, from in ipairs { 0, -1, 1.5, "2" } do

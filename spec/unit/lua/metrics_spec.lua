@@ -201,7 +201,7 @@ describe("the pages of servers", function()
       end
       return { servers = { 3 }, next = args.from < 5 and args.from + 2 or nil }
     end)
-    assert.same({ pools = { "p" }, servers = { 1, 2, 3, 3 } }, all)
+    assert.same({ pools = { "p" }, servers = { 1, 2, 3, 3 }, user = {} }, all)
     assert.same({ 1, 3, 5 }, asked)
   end)
 

@@ -8,25 +8,39 @@ local lua = _VERSION:gsub("^Lua ", "")
 
 local _ENV = nil
 
+local function pages(what, worker)
+  return metrics.pages(function(args)
+    return host.ask(what, args, worker)
+  end)
+end
+
+-- All that a worker says, added to the sources; nil when it did not say all.
+local function add_worker(sources, worker)
+  local answer = host.ask("metrics", nil, worker)
+  local user = answer and pages("metrics.user", worker)
+  if not user then
+    return nil
+  end
+  answer.user = user.user
+  sources.workers[#sources.workers + 1] = answer
+  if worker > 0 then
+    return true
+  end
+  local shared = pages("metrics.servers", worker)
+  if shared then
+    sources.pools, sources.servers = shared.pools, shared.servers
+  end
+  return shared
+end
+
 local function page()
   local info = host.info()
   local sources = { workers = {}, facts = cjson.decode((host.call "metrics")) }
   local facts = sources.facts
   facts[#facts + 1] = { "tandem_build_info", { "version", info.version, "lua", lua }, 1 }
   for worker = 0, info.workers - 1 do
-    local answer = host.ask("metrics", nil, worker)
-    local has_all = answer ~= nil
-    if worker == 0 and answer then
-      local shared = metrics.pages(function(args)
-        return host.ask("metrics.servers", args)
-      end)
-      if shared then
-        sources.pools, sources.servers = shared.pools, shared.servers
-      end
-      has_all = shared ~= nil
-    end
-    sources.workers[#sources.workers + 1] = answer
-    facts[#facts + 1] = { "tandem_worker_answers", { "worker", worker }, has_all and 1 or 0 }
+    local has_all = add_worker(sources, worker) and 1 or 0
+    facts[#facts + 1] = { "tandem_worker_answers", { "worker", worker }, has_all }
   end
   return metrics.text(sources)
 end
