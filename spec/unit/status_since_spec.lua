@@ -1,5 +1,5 @@
 -- Since when a server has its status, from its history.
-local since = require "tandem.control.status_since"
+local since = require "tandem.health.status_since"
 
 local function health(time, to)
   return { time = time, what = "health", to = to, why = "x" }
@@ -22,7 +22,7 @@ describe("the time of a status", function()
     ["is not known without a history"] = { "up", nil, {} },
   } do
     it(name, function()
-      assert.equal(case[2], since({ status = case[1], history = case[3] }, 50))
+      assert.equal(case[2], since(case[1], case[3], 50))
     end)
   end
 end)
