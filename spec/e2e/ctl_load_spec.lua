@@ -16,13 +16,13 @@ describe("draining a server under load", function()
     local sock = process.path "ctl.sock"
     local ctl = ctl_of.new(sock)
     proxy.start {
-      binary = "build/tandem", level = "warn", source = [[
+      binary = "build/tandem", level = "info", source = [[
 local sip = require "tandem"
 sip.listen { "udp:127.0.0.1:%{port}" }
 local pbx = sip.pool("pbx", { check = false, policy = "round_robin", servers = {
   { name = "a", uri = "sip:127.0.0.1:%{a}" }, { name = "b", uri = "sip:127.0.0.1:%{b}" } } })
 sip.route(function(req) return req:relay(pbx) end)
-]], values = { port = port, a = a, b = b }, args = { "--ctl", sock, "--log-format", "json" },
+]], values = { port = port, a = a, b = b }, args = { "--ctl", sock },
     }
     for name, at in pairs { a = a, b = b } do
       sipp.server("answer", {
