@@ -171,6 +171,12 @@ local function check_count(verb, rest)
   end
 end
 
+-- An empty variable is none.
+local function environment(name)
+  local value = os.getenv(name)
+  return value ~= "" and value or nil
+end
+
 local function run(list)
   local words, options = args.parse(list, options_of)
   local out = terminal.new()
@@ -190,7 +196,7 @@ local function run(list)
   check_count(verb, rest)
   local ctx = {
     out = out, is_json = options.output == "json", escape = client.escape,
-    api = client.new(options.socket or os.getenv "TANDEM_CTL" or client.default,
+    api = client.new(options.socket or environment "TANDEM_CTL" or client.default,
       options["token-file"] and token_of(options["token-file"]), options.timeout),
   }
   return verb.run(ctx, rest, options) or 0
