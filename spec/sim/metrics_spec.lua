@@ -381,6 +381,34 @@ sim.for_workers("metrics", function(workers)
     net:run(40)
   end)
 
+  it("begin at 0 with the process, also of a server that was down before", function()
+    open { source = (source:gsub("\nlocal calls", [[
+
+sip.settings { state_dir = "/var/lib/tandem" }%0]])) }
+    local node = net.nodes[1]
+    local function down()
+      return metric("server_down_seconds_total", { server = "a" })
+    end
+    w.a:silence()
+    net:run(40)
+    assert.is_true(down() > 20)
+    node:crash()
+    net:run(5)
+    node:start()
+    assert.equal("down", net.pools.pbx.a.status)
+    assert.near(0, down(), 0.001)
+    net:run(7)
+    assert.near(7, down(), 0.001)
+    assert(net:reload())
+    assert.near(7, down(), 0.001)
+    w.a:resume()
+    net:run(30)
+    local total = down()
+    assert.is_true(total > 7 and total < 20, total)
+    net:run(10)
+    assert.equal(total, down())
+  end)
+
   -- ---- the script ----
 
   it("count errors of the script by what ran", function()

@@ -18,6 +18,13 @@ function downtime.running(server, now)
   return now - core.seconds(since)
 end
 
+-- It begins with what the process before knew: what was then is not counted now.
+---@param server table
+---@param now number
+function downtime.begin(server, now)
+  server.facts:count("down", -core.us(downtime.running(server, now)))
+end
+
 -- Its health is about to be another one.
 ---@param server table
 ---@param now number

@@ -265,6 +265,9 @@ end
 function health.start(server, now)
   local is_new
   local is_restored = warm.take(server)
+  if is_restored then
+    downtime.begin(server, now)
+  end
   server.record, is_new = record.load(server)
   local facts = server.facts
   if not server.is_found then
