@@ -18,9 +18,9 @@ local default_most, most = 20, 100
 local function read_lines(text)
   local list, more = {}, 0
   for line in text:gmatch "[^\n]+" do
-    local rest = line:match "^%+(%d+)$"
+    local rest = line:match "^%+(%d*)$"
     if rest then
-      more = math.tointeger(tonumber(rest))
+      more = math.tointeger(tonumber(rest)) or 1
     else
       local name, tier, rule, detail, time = line:match "^(.-)\t(.-)\t(.-)\t(.-)\t(.*)$"
       list[#list + 1] = name and {
@@ -94,7 +94,7 @@ local function candidates(choice, told, refused_text, seen, now)
   seen[choice.pool] = before
   before.told = told ~= "=" and told or before.told
   local list, more = read_lines(before.told)
-  local refused = read_lines(refused_text or "")
+  local refused, more_refused = read_lines(refused_text or "")
   local limits = by_name(refused)
   complete(list, refused)
   choice.tier = choice.server and (by_name(list)[choice.server] or {}).tier
@@ -115,6 +115,7 @@ local function candidates(choice, told, refused_text, seen, now)
     before.tried[choice.server] = true
   end
   choice.candidates, choice.more = list, more > 0 and more or nil
+  choice.more_refused = more_refused > 0 or nil
 end
 
 -- ---- steps ----

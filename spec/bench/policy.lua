@@ -14,8 +14,9 @@ local names = setting("POLICIES", "ordered round_robin weighted latency least_ca
 local choices = tonumber(setting("CHOICES", "20000"))
 
 local frame = [[
-local sip = require "tandem"
 local core = require "tandem.core"
+core.note = function() end -- what is no request has no trace
+local sip = require "tandem"
 local registry = require "tandem.registry"
 local select = require "tandem.choice.select"
 sip.listen { "udp:0.0.0.0:5060" }

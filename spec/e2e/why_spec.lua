@@ -86,8 +86,7 @@ describe("tandem ctl", function()
       return said:find("no/hop/left", 1, true)
     end))
     assert.matches("INVITE    200 .-  " .. id:gsub("%p", "%%%0")
-      .. "  pbx/a:icmp_port, pbx/b:200\n",
-      said)
+      .. "  pbx/a:icmp_port, pbx/b:200\n", said)
     assert.is_nil(said:find("\27", 1, true))
     said = run "why --failed --last 1"
     assert.matches("^%S+  MESSAGE   483 +0.000  no/hop/left\n$", said)

@@ -85,17 +85,17 @@ function limits.refusal(server, resources)
     if not capacity then
       return "lacks", need.name
     elseif facts:used(need.name) + need.units > capacity then
-      return "full", ("%s %d"):format(need.name, capacity)
+      return "full", need.name
     end
   end
   if server.max_calls then
     local calls, setup = facts:get("calls", "setup")
     if calls + setup >= server.max_calls then
-      return "full", ("max_calls %d"):format(server.max_calls)
+      return "full", "max_calls"
     end
   end
   if server.max_cps and facts:rate() >= server.max_cps then
-    return "full", ("max_cps %s"):format(server.max_cps)
+    return "full", "max_cps"
   end
 end
 

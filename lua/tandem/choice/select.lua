@@ -15,6 +15,8 @@ local told = require "tandem.choice.told"
 local view = require "tandem.choice.view"
 local ipairs, setmetatable, table = ipairs, setmetatable, table
 
+local note = core.note
+
 local _ENV = nil
 
 local select = {}
@@ -38,8 +40,9 @@ function select.cursor(pool, key, req, resources)
     seen = nil, -- the view in which it was found
     list = nil, -- the rest of what a policy has said
     asked_sticky = false, last_resort = false, was_full = false,
-    -- For the trace: `refused`, those it would have come to; `told`, what it knows
-    -- already; `is_over`. Not named here, or the table would be twice as large.
+    n_refused = 0, -- of `refused`: those it would have come to, for the trace
+    -- Not named here, or the table would be twice as large: `refused`; `told`, what
+    -- the trace knows already; `is_over`, it knows that there is nobody.
   }, cursor)
 end
 
@@ -59,16 +62,19 @@ local function admits(self, server, kind)
     return false
   elseif kind == "usable" and self.pool.slow_start
     and not slow_start.admits(server, self.key, self.now) then
-    self.refused = told.refuse(self.refused, server, "slow_start", "")
+    if self.n_refused < told.refused_most then
+      told.refuse(self, server, "slow_start", "")
+    end
     return false
   elseif not self.limited then
     return true
   end
-  local refusal, detail = limits.refusal(server, self.limited)
+  local refusal, which = limits.refusal(server, self.limited)
   if not refusal then
     return true
+  elseif self.n_refused < told.refused_most then
+    told.refuse(self, server, refusal, which)
   end
-  self.refused = told.refuse(self.refused, server, refusal, detail)
   if refusal == "full" and kind ~= "resort" then
     self.was_full = true
   end
@@ -126,13 +132,14 @@ end
 -- Mostly the first choice of all can be had; who can have what else is only looked
 -- at when it cannot.
 local function from_stage(self, stage)
-  local policy = self.pool.policy
+  local policy, n = self.pool.policy, self.n_refused
   if not self.tried and not policy.strict then
     stage.prepared = stage.prepared or prepare(policy, stage.servers)
     if ask(self, stage.prepared, stage.kind) then
       return self.head
     end
   end
+  self.n_refused = n -- they are all asked again
   return from_rest(self, stage.servers, stage.kind)
 end
 
@@ -198,7 +205,7 @@ end
 -- The server whose turn it is, nil when there is no other. It stays untried.
 ---@param now number
 ---@return table? server
-function cursor:peek(now)
+local function peek(self, now)
   local seen = view.of(self.pool, now)
   local head = self.head
   self.now = now
@@ -206,15 +213,13 @@ function cursor:peek(now)
     and admits(self, head, self.kind) then
     return head
   end
-  self.head, self.seen, self.was_full, self.refused = nil, seen, false, nil
+  self.head, self.seen, self.was_full, self.n_refused = nil, seen, false, 0
   return find(self)
 end
+cursor.peek = peek
 
--- The same; it does not come again, and the trace hears nothing of it.
----@param now number
----@return table? server
-function cursor:skip(now)
-  local server = self:peek(now)
+local function take(self, now)
+  local server = peek(self, now)
   if server then
     if self.kind == "resort" and self.step == 0 then
       tally.add(self.pool, "last_resort")
@@ -227,31 +232,34 @@ function cursor:skip(now)
   return server
 end
 
--- Adds to the trace of the request which server was chosen, or why there was none;
--- what that was chosen from only when it is news.
-local function note(self, server, now)
-  local pool, refused, text = self.pool, self.refused, self.seen.told
-  if not text then
-    text = told.of(pool, self.seen, now)
+-- Takes the server whose turn it is, and the trace hears nothing of it.
+---@param now number
+---@return table? server
+cursor.skip = take
+
+-- The trace of the request hears that there is nobody, once.
+local function note_none(self, now)
+  if not self.is_over then
+    self.is_over = true
+    note(self.req, "choice", self.pool.name, "", self:why(), self.pool.policy_name,
+      told.of(self, now), told.refused(self))
   end
-  if not server then
-    core.note(self.req, "choice", pool.name, "", self:why(), pool.policy_name,
-      text == self.told and "=" or text, refused and told.refused(refused))
-  else
-    core.note(self.req, "choice", pool.name, server.name, self.kind, pool.policy_name,
-      text == self.told and "=" or text, refused and told.refused(refused))
-  end
-  self.told, self.refused = text, nil
 end
 
--- The server whose turn it is; it does not come again.
+-- The server whose turn it is; it does not come again. The trace of the request hears
+-- of it.
 ---@param now number
 ---@return table? server
 function cursor:next(now)
-  local server = self:skip(now)
-  if self.req and not self.is_over then
-    self.is_over = not server or nil
-    note(self, server, now)
+  local server, req = take(self, now), self.req
+  if not req then
+    return server
+  elseif server then
+    local pool = self.pool
+    note(req, "choice", pool.name, server.name, self.kind, pool.policy_name,
+      told.of(self, now), self.n_refused > 0 and told.refused(self) or nil)
+  else
+    note_none(self, now)
   end
   return server
 end

@@ -137,50 +137,74 @@ local function text_of(pool, now)
   return table.concat(list, "\n")
 end
 
--- The text for a view of a pool.
----@param pool table
----@param seen table of view.lua
+-- What a choice was made from; "=" when the trace has that already.
+---@param cursor table of select.lua
 ---@param now number
 ---@return string
-function told.of(pool, seen, now)
+function told.of(cursor, now)
+  local seen = cursor.seen
   local text = seen.told
   if not text then
-    text = text_of(pool, now)
+    text = text_of(cursor.pool, now)
     seen.told = text
   end
+  if text == cursor.told then
+    return "="
+  end
+  cursor.told = text
   return text
 end
 
 -- ---- what of it is about one request ----
 
-local refused_most = 8
+told.refused_most = 8
 
--- A server that cannot take this request, for a list that is the request's.
----@param list table? nil: the first
+-- A server that cannot take this request: noted here, and made text only if somebody
+-- is chosen instead.
+---@param cursor table
 ---@param server table
 ---@param word "full"|"lacks"|"slow_start"
----@param detail string
----@return table list
-function told.refuse(list, server, word, detail)
-  list = list or { n = 0, known = {} }
-  if list.known[server] then
-    return list
+---@param which string
+function told.refuse(cursor, server, word, which)
+  local list, n = cursor.refused, cursor.n_refused
+  if not list then
+    list = {}
+    cursor.refused = list
   end
-  list.known[server], list.n = true, list.n + 1
-  if list.n <= refused_most then
-    list[list.n] = ("%s\t%d\t%s\t%s\t"):format(server.name, server.tier, word, detail)
-  end
-  return list
+  cursor.n_refused = n + 1
+  list[3 * n + 1], list[3 * n + 2], list[3 * n + 3] = server, word, which
 end
 
----@param list table?
----@return string?
-function told.refused(list)
-  if not list then
-    return nil
+local is_limit = { max_calls = true, max_cps = true }
+
+-- The line about it, which stays the same until the limit is changed.
+local function refusal(server, word, which)
+  local limit = server.resources[which] or (is_limit[which] and server[which]) or ""
+  local lines = server.refusals
+  if not lines then
+    lines = {}
+    server.refusals = lines
   end
-  local text = table.concat(list, "\n")
-  return list.n > refused_most and ("%s\n+%d"):format(text, list.n - refused_most) or text
+  local kept = lines[which]
+  if not kept or kept.word ~= word or kept.limit ~= limit then
+    kept = { word = word, limit = limit, text = ("%s\t%d\t%s\t%s\t"):format(server.name,
+      server.tier, word, word == "full" and ("%s %s"):format(which, limit) or which) }
+    lines[which] = kept
+  end
+  return kept.text
+end
+
+---@param cursor table
+---@return string
+function told.refused(cursor)
+  local list, lines = cursor.refused, {}
+  for i = 1, cursor.n_refused do
+    lines[i] = refusal(list[3 * i - 2], list[3 * i - 1], list[3 * i])
+  end
+  if cursor.n_refused == told.refused_most then
+    lines[#lines + 1] = "+"
+  end
+  return table.concat(lines, "\n")
 end
 
 return told

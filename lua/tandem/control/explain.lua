@@ -223,6 +223,9 @@ local function add_candidates(lines, step)
     lines[#lines + 1] = string.format("%16s %-" .. width .. "s  tier %d  %s", "", candidate.name,
       candidate.tier or 1, explain.candidate(candidate))
   end
+  if step.more_refused then
+    lines[#lines + 1] = ("%16s of the others more may have been full"):format ""
+  end
   if step.more then
     lines[#lines + 1] = ("%16s and %d more"):format("", step.more)
   end
