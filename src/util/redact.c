@@ -7,6 +7,12 @@ static char lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c;
 }
 
+/* Of a letter only; without a branch. */
+static char lower_letter(char c)
+{
+	return (char)(c | ('a' - 'A'));
+}
+
 static bool has_word(struct str s, size_t at, struct str word)
 {
 	return str_caseeq(str_sub(s, at, at + word.n), word);
@@ -95,11 +101,15 @@ static size_t param_end(struct str s, size_t at, struct str name)
 bool redact_find(struct str s, size_t from, size_t *begin_r, size_t *end_r)
 {
 	for (size_t i = from; i < s.n; i++) {
-		size_t end = scheme_end(s, i);
+		char c = lower_letter(s.p[i]);
+		size_t end;
 
+		if (c != 's' && c != 'r')
+			continue; /* nearly all */
+		end = scheme_end(s, i);
 		if (end && find_password(s, end, begin_r, end_r))
 			return true;
-		if (lower(s.p[i]) != 'r')
+		if (c != 'r')
 			continue;
 		end = param_end(s, i, STR("response"));
 		if (!end)
