@@ -227,6 +227,8 @@ coverage: build/cov/unit build/cov/lua/tandem/simcore.so | build/.deps-test buil
 bench: build/tandem build/lua/tandem/simcore.so | build/.deps-bench ## processor time per call, beside Kamailio's; per choice of a server
 	@spec/bench/run
 	@spec/bench/policy
+bench-reload: build/tandem | build/.deps-bench ## 100 reloads under 200 calls per second, 20 of them of a broken script
+	@spec/bench/reload
 
 # ---- install it
 DATADIR     ?= $(PREFIX)/share
@@ -288,4 +290,4 @@ help: ## this list (V=1 shows every command, WERROR=1 stops at warnings)
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 FORCE:
-.PHONY: all run demo test san unit sim e2e style lint format fuzz coverage bench install install-lua uninstall deps clean help FORCE
+.PHONY: all run demo test san unit sim e2e style lint format fuzz coverage bench bench-reload install install-lua uninstall deps clean help FORCE

@@ -134,7 +134,6 @@ answers.on("changes", function()
 end)
 
 function life.stop()
-  warm.stop()
   link.stop()
   discover.stop()
   if tending then
@@ -150,6 +149,7 @@ function life.stop()
     watch.stop(pool)
   end
   events.stop()
+  warm.stop()
 end
 
 return life

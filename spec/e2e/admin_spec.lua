@@ -3,6 +3,7 @@ local http = require "support.http"
 local process = require "support.process"
 local proxy = require "support.proxy"
 local sh = require "support.sh"
+local sipp = require "support.sipp"
 
 local source = [[
 local sip = require "tandem"
@@ -220,5 +221,32 @@ describe("operators", function()
     assert.equal("seen", server("a").health_why)
     assert.equal("as before the restart",
       tandem:wait_logged("server.health", { server = "a" }).reason)
+  end)
+
+  it("drain a server under load: it is free when its last call has ended", function()
+    local values = start()
+    for _, name in ipairs { "a", "b" } do
+      sipp.server("answer", { name = name, port = values[name], quiet = true, limit = 40,
+        values = { ring = 100 } })
+    end
+    local load = sipp.start("call", {
+      proxy = "127.0.0.1:" .. values.port, calls = 300, rate = 100, quiet = true, limit = 30,
+      values = { hold = 2000 }, args = { "-l", "400" },
+    })
+    assert.truthy(process.eventually(5, function() return server("a").calls > 50 end))
+    local _, value = patch("a", { admin = "drain", reason = "kernel" })
+    assert.is_true(value.calls + value.setup > 50)
+    assert.truthy(process.eventually(15, function()
+      local a = server("a")
+      return a.calls == 0 and a.setup == 0 and a.inflight == 0
+    end))
+    local last = #tandem:logged("request", { method = "BYE" })
+    assert.is_true(last > 50) -- its calls have ended, nobody has cut them off
+    load:succeed()
+    local s = load:statistics()
+    assert.equal(300, tonumber(s["SuccessfulCall(C)"]))
+    assert.equal(0, tonumber(s["FailedCall(C)"]))
+    local told = tandem:wait_logged("server.admin", { server = "a" })
+    assert.same({ "drain", "kernel" }, { told.to, told.reason })
   end)
 end)

@@ -200,4 +200,44 @@ sim.for_workers("a warm start", function(workers)
     restart()
     assert.equal("unknown", node.pools.pbx.a.health)
   end)
+
+  it("knows what DNS has named, also when nobody answers any more", function()
+    local net = sim.new {
+      workers = workers, source = [[
+        local sip = require "tandem"
+        sip.listen { "udp:0.0.0.0:5060" }
+        sip.settings { state_dir = "/x" }
+        local trunk = sip.pool("trunk", { discover = { "sip:trunk.example" }, check = false })
+        local pbx = sip.pool("pbx", { check = false, servers = {
+          { name = "p", uri = "sip:pbx.example" } } })
+        sip.route("MESSAGE", function(req) return req:relay(pbx) end)
+        sip.route(function(req) return req:relay(trunk) end)
+      ]],
+      dns = {
+        ["_sip._udp.trunk.example"] = {
+          { target = "gw1.trunk.example", priority = 1, weight = 1, ttl = 30 },
+        },
+        ["gw1.trunk.example"] = { "10.0.0.1", ttl = 30 },
+        ["pbx.example"] = { "10.0.0.2", ttl = 30 },
+      },
+    }
+    net:uas("10.0.0.1", "gw1")
+    net:uas("10.0.0.2", "p")
+    local alice, trunk = net:uac("192.0.2.7", "alice"), net.nodes[1]
+    net:run(5)
+    trunk:ask("order", {
+      pool = "trunk", server = "gw1.trunk.example", who = "x", admin = "drain", seconds = 300,
+    })
+    net:run(65)
+    trunk:crash()
+    net:resolver "silent"
+    net:run(5)
+    trunk:start()
+    local found = trunk.pools.trunk["gw1.trunk.example"]
+    assert.same({ "drain", 1 }, { found.admin, found.tier })
+    assert.equal("10.0.0.2:5060", trunk.pools.pbx.p.addresses[1].address)
+    assert.equal("p", alice:ask("MESSAGE", "sip:bob@example.com").server)
+    net:run(300)
+    assert.equal("gw1.trunk.example", alice:call("sip:bob@example.com").server)
+  end)
 end)

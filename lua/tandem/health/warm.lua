@@ -6,7 +6,8 @@ local core = require "tandem.core"
 local declare = require "tandem.config.declare"
 local pool_state = require "tandem.health.state"
 local registry = require "tandem.registry"
-local ipairs, pairs, pcall, table, tostring, type = ipairs, pairs, pcall, table, tostring, type
+local ipairs, math, pairs, pcall, table = ipairs, math, pairs, pcall, table
+local tostring, type = tostring, type
 
 local _ENV = nil
 
@@ -22,7 +23,7 @@ local history_most = 1e6 -- bytes, of all servers: an entry into Lua has limits
 
 local facts = {
   "health", "hold_until", "failback_until", "trial", "since", "up_since", "returned", "streak",
-  "falls", "latency", "left",
+  "falls", "left", "latency", -- the last one: see text_of
 }
 local is_time = {
   hold_until = true, failback_until = true, since = true, up_since = true, returned = true,
@@ -33,48 +34,67 @@ local stores = { server = "tandem.server", places = "tandem.places", history = "
 -- ---- writing ----
 
 local saved, saved_at -- which changes are in there, and when that was
+local fresh_most = 100 -- servers that are written anew in one go: others want to run too
+local soon = 0.01 -- seconds until the next
 
-local function texts(server, budget)
-  local out = { facts = table.pack(server.facts:get(table.unpack(facts))) }
-  out.facts.n = nil
-  for name, store in pairs(stores) do
-    local text = core.shared(store):get(server.full)
-    if name ~= "history" then
-      out[name] = text
-    elseif text and #text <= budget then
-      out.history, budget = text, budget - #text
-    end
+-- What is kept of a server, as JSON; and whether that had to be made. Latencies change
+-- all the time, and come along when something else has changed.
+local function text_of(server, budget)
+  local values = table.pack(server.facts:get(table.unpack(facts)))
+  values.n = nil
+  local record = core.shared(stores.server):get(server.full)
+  local places = core.shared(stores.places):get(server.full)
+  local key = table.concat(values, " ", 1, #values - 1) .. (record or "") .. (places or "")
+  if server.warm_key == key then
+    return server.warm_text, false
   end
-  return out, budget
+  local history = core.shared(stores.history):get(server.full)
+  server.warm_key, server.warm_text = key, core.json_encode(server.full) .. ":"
+    .. core.json_encode {
+      facts = values, server = record, places = places,
+      history = history and #history <= budget and history or nil,
+    }
+  return server.warm_text, true
 end
 
-local function snapshot(now)
-  local servers, rosters, budget = {}, {}, history_most
+-- The text of the whole; nil when there is too much to make anew in one go.
+local function snapshot(now, most)
+  local servers, rosters, made, budget = {}, {}, 0, history_most
   for _, pool in ipairs(registry.pools) do
     rosters[pool.name] = pool.discover and core.shared "tandem.roster":get(pool.name) or nil
     for _, server in ipairs(pool.servers) do
-      servers[server.full], budget = texts(server, budget)
+      local text, is_made = text_of(server, budget)
+      servers[#servers + 1], budget = text, budget - #text
+      made = made + (is_made and 1 or 0)
+      if made >= most then
+        return nil
+      end
     end
   end
-  return {
-    version = version, wall = core.wall(), now = now, servers = servers, rosters = rosters,
-  }
+  return ('{"version":%d,"wall":%.6f,"now":%.6f,"rosters":%s,"servers":{%s}}'):format(version,
+    core.wall(), now, core.json_encode(rosters), table.concat(servers, ","))
 end
 
-local function save(now)
+local function save(now, most)
   local changes = core.changes()
-  core.keep(file, core.json_encode(snapshot(now)))
-  saved, saved_at = changes, now
+  local text = snapshot(now, most)
+  if text then
+    core.keep(file, text)
+    saved, saved_at = changes, now
+  end
+  return text ~= nil
 end
+
+local timer, next_part
 
 local function look()
   local now = core.now()
-  if saved ~= core.changes() or now - saved_at >= at_least then
-    save(now)
+  if saved == core.changes() and now - saved_at < at_least then
+    return
+  elseif not save(now, fresh_most) then
+    next_part = core.after(soon, look)
   end
 end
-
-local timer
 
 function warm.start()
   if declare.setting "state_dir" then
@@ -82,11 +102,15 @@ function warm.start()
   end
 end
 
+-- The last thing that is done.
 function warm.stop()
   if timer then
     timer:cancel()
     timer = nil
-    save(core.now())
+    if next_part then
+      next_part:cancel()
+    end
+    save(core.now(), math.huge)
   end
 end
 
