@@ -1,4 +1,5 @@
 -- A worker that hangs in a call of C: it is seen, told of, and not for ever.
+local ctl_of = require "support.ctl"
 local process = require "support.process"
 local proxy = require "support.proxy"
 local sh = require "support.sh"
@@ -23,12 +24,12 @@ describe("a worker that hangs", function()
 
   local port
 
-  local function start(watchdog, env)
+  local function start(watchdog, env, args)
     local _, here = sh.run "pwd"
     port = process.ports(1)
     return proxy.start {
       source = source, values = { port = port, watchdog = watchdog }, binary = "build/tandem",
-      env = ("LD_PRELOAD=%s/build/hang.so %s"):format(here:gsub("\n", ""), env or ""),
+      args = args, env = ("LD_PRELOAD=%s/build/hang.so %s"):format(here:gsub("\n", ""), env or ""),
     }
   end
 
@@ -65,6 +66,25 @@ describe("a worker that hangs", function()
     tandem.expected = aborted
     assert.equal(aborted, tandem:wait())
     assert.equal(0, tandem:logged("watchdog")[1].worker)
+  end)
+
+  it("is what tandem ctl says, and keeps nobody from asking", function()
+    local sock = process.path "ctl.sock"
+    local ctl = ctl_of.new(sock)
+    local tandem = start("false", nil, { "--ctl", sock })
+    hang(1000)
+    process.sleep(0.1)
+    local metrics = process.start {
+      name = "metrics", argv = { "sh", "-c", ctl:line "metrics" }, limit = 20,
+    }
+    local code, output, errors = ctl "status"
+    assert.same({ 1, "", "tandem ctl: worker 0 does not answer\n" }, { code, output, errors })
+    assert.equal(0, metrics:wait())
+    assert.matches('\ntandem_worker_answers{worker="0"} 0\n', metrics:output(), 1, true)
+    assert.equal(0, (ctl "events"))
+    tandem:signal "KILL"
+    tandem.expected = 128 + 9
+    tandem:wait()
   end)
 
   it("keeps no reload and no signal waiting for ever", function()
