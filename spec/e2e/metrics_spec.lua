@@ -130,6 +130,33 @@ describe("the metrics of the running program", function()
       > is.tandem_config_last_reload_success_timestamp_seconds)
   end)
 
+  it("are read by Prometheus itself, with every value of every label", function()
+    start()
+    local own = "127.0.0.1:" .. process.ports(1)
+    process.start { name = "prometheus", argv = {
+      "prometheus", "--web.listen-address=" .. own,
+      "--storage.tsdb.path=" .. process.path "prometheus-data",
+      "--config.file=" .. process.write("prometheus.yml", ([[
+global: { scrape_interval: 1s }
+scrape_configs:
+  - job_name: tandem
+    static_configs: [ { targets: ["%s"] } ]
+]]):format(tcp)),
+    } }
+    local function query(text)
+      local ok, status, answer = pcall(http.ask, own, "/api/v1/query?query=" .. text)
+      return ok and status == 200 and answer.data.result[1]
+    end
+    local up = process.eventually(30, function()
+      local found = query "up"
+      return found and found.value[2] == "1" and found
+    end)
+    assert(up, "it does not say that it could read them")
+    assert.equal("tandem", up.metric.job)
+    assert.equal('a"b\\c\nd\u{FFFD},e="', query("tandem_user_odd_total").metric.text)
+    assert.equal("1", query("tandem_workers").value[2])
+  end)
+
   -- Several pages of servers, and each of them once.
   it("have every server and every counter of many", function()
     start { binary = "build/tandem", source = [[
