@@ -230,7 +230,7 @@ pbx: backup, tier 2 takes calls, 1 of 2 servers usable
 
   it("drains the proxy, and waits for the last call", function()
     sipp.server("answer", { port = b, values = { ring = 0 } })
-    local up = sipp.start("call", { proxy = "127.0.0.1:" .. port, values = { hold = 2000 } })
+    local up = sipp.start("call", { proxy = "127.0.0.1:" .. port, values = { hold = 4000 } })
     assert.truthy(process.eventually(5, function()
       return select(2, http.ask(sock, "/v1/drain")).calls == 1
     end))
