@@ -83,13 +83,4 @@ function why.candidates(net, call_id)
   return next(first.candidates) and why.verdicts(first) or {}, first
 end
 
--- Without what differs from run to run.
-function why.text(record)
-  return (explain.text(record):gsub(record.call_id:gsub("%p", "%%%0"), "CALL-ID"))
-end
-
-function why.joined(record)
-  return table.concat(why.words(record), "\n")
-end
-
 return why
