@@ -41,13 +41,16 @@ local function attempts(facts)
   }
 end
 
+local most_of_change = 400 -- bytes; with its time each is another
+
 -- Since when the status is so. Its history is gone through again only when there is
 -- something new: there may be a thousand servers, and somebody who looks every second.
 local function status_when(server, status)
   local text, seen = history.text(server), server.seen
-  if not seen or seen.text ~= text or seen.status ~= status then
+  local last = text and text:sub(-most_of_change)
+  if not seen or seen.last ~= last or seen.status ~= status then
     seen = {
-      text = text, status = status,
+      last = last, status = status,
       when = status_since(status, history.load(server), core.wall()),
     }
     server.seen = seen
