@@ -320,6 +320,19 @@ sip.route(function(req) return req:relay(pbx) end)
       (good "server drain pbx/a --wait=9s":gsub("\n", " ") .. "\n"):gsub(" \n$", "\n"))
   end)
 
+  it("say who gave them, by what the kernel says", function()
+    local _, me = sh.run "id -u"
+    local uid, prefix = me:match "%d+", nil
+    if uid == "0" then
+      sh.run("chmod 666 " .. sock)
+      uid, prefix = "65534", "setpriv --reuid=65534 --regid=65534 --clear-groups"
+      good "server drain pbx/b"
+      assert.equal("ctl root", server "b".admin_who)
+    end
+    assert.equal(0, (ctl("server drain pbx/a", { prefix = prefix })))
+    assert.equal("ctl uid " .. uid, server "a".admin_who)
+  end)
+
   it("say that a server is down, up, and what the checks say", function()
     assert.matches("^pbx/a: down, it smells %(ctl ", good "server down pbx/a --reason 'it smells'")
     assert.equal("down", server "a".status)
