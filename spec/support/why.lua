@@ -1,6 +1,6 @@
 -- Decision traces in specs: asked of all workers, as the control API does.
 local explain = require "tandem.control.explain"
-local error, ipairs, next, table = error, ipairs, next, table
+local error, ipairs, next = error, ipairs, next
 
 local _ENV = nil
 
