@@ -152,6 +152,26 @@ describe("operators", function()
     assert.matches(":9: broken", reload.rejected.reason)
   end)
 
+  it("reload at the same time, and each is answered", function()
+    start()
+    local runs = {}
+    for i = 1, 8 do
+      local argv = { "curl", "-sS", "-m", "20", "--unix-socket", ctl }
+      for _, word in ipairs(i % 2 == 0 and { "-X", "POST", "http://x/v1/reload" } or { "-X", "PATCH",
+        "http://x/v1/pools/pbx/servers/b", "-d", ('{"weight":%d}'):format(i + 1) }) do
+        argv[#argv + 1] = word
+      end
+      runs[i] = process.start { name = "client" .. i, argv = argv }
+    end
+    for i, run in ipairs(runs) do
+      assert.equal(0, run:wait())
+      assert.matches(i % 2 == 0 and '"generation":' or '"weight":', run:output(), 1, true)
+    end
+    assert.is_true(server("b").weight > 1)
+    assert.equal(1, #select(2, ask("GET", "/v1/overrides")).overrides)
+    assert.equal(0, #tandem:logged "config.rejected")
+  end)
+
   it("ask whether it is ready", function()
     start()
     local status, text = ask("GET", "/readyz")
