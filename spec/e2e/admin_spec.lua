@@ -157,8 +157,10 @@ describe("operators", function()
     local runs = {}
     for i = 1, 8 do
       local argv = { "curl", "-sS", "-m", "20", "--unix-socket", ctl }
-      for _, word in ipairs(i % 2 == 0 and { "-X", "POST", "http://x/v1/reload" } or { "-X", "PATCH",
-        "http://x/v1/pools/pbx/servers/b", "-d", ('{"weight":%d}'):format(i + 1) }) do
+      local reload = { "-X", "POST", "http://x/v1/reload" }
+      local change = { "-X", "PATCH", "http://x/v1/pools/pbx/servers/b", "-d",
+        ('{"weight":%d}'):format(i + 1) }
+      for _, word in ipairs(i % 2 == 0 and reload or change) do
         argv[#argv + 1] = word
       end
       runs[i] = process.start { name = "client" .. i, argv = argv }
