@@ -220,6 +220,34 @@ TEST(what_was_left_out_is_told_when_none_follows)
 	world_close(&w);
 }
 
+static double cpu(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* Something was left out, its minute is over, and there is nobody to tell. */
+TEST(without_a_program_it_sleeps)
+{
+	static const struct timespec moment = {.tv_nsec = 300000000};
+	struct world w;
+	double begin;
+
+	world_open(&w, "exit 0");
+	skipped_s = -100;
+	notifier_set(w.n, w.program, 0, SECONDS(5));
+	put(&w, "pool.state", "up", "down");
+	CHECK_INT(count_of(&w, NOTIFY_SKIPPED), 1);
+	notifier_set(w.n, NULL, 0, 0);
+	begin = cpu();
+	nanosleep(&moment, NULL);
+	CHECK(cpu() - begin < 0.1);
+	skipped_s = 0;
+	world_close(&w);
+}
+
 TEST(a_program_and_its_end)
 {
 	static const struct {
@@ -235,6 +263,8 @@ TEST(a_program_and_its_end)
 	     "out\nerr\n"},
 	    /* more than is kept, and than a pipe takes */
 	    {"yes | head -c 200000; exit 3", PROGRAM_EXITED, 3, NULL},
+	    /* and that without end, faster than it is read */
+	    {"yes & yes & yes", PROGRAM_TIMEOUT, 9, NULL},
 	    /* it closes its output and goes on */
 	    {"exec >&- 2>&-; sleep 0.1; exit 4", PROGRAM_EXITED, 4, ""},
 	};

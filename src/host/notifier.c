@@ -279,7 +279,7 @@ static void wait_for_more(struct notifier *n)
 {
 	struct timespec until;
 
-	if (!n->skipped) {
+	if (!n->skipped || !n->program) {
 		pthread_cond_wait(&n->more, &n->lock);
 		return;
 	}
