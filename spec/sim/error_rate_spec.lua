@@ -1,5 +1,6 @@
 -- An error of the script that happens at every call does not fill the log.
 local sim = require "support.sim"
+local why = require "support.why"
 local wire = require "support.wire"
 
 sim.for_workers("errors of a script in the log", function(workers)
@@ -66,5 +67,19 @@ sim.for_workers("errors of a script in the log", function(workers)
     assert.equal(6 * workers, lines)
     assert.equal(50 - 5 * workers, suppressed)
     net:finish { errors = 50 }
+  end)
+
+  it("are in the trace of each request, also when the log leaves them out", function()
+    start "error 'bug'"
+    local last
+    for _ = 1, 20 * workers do
+      last = alice:request("OPTIONS", "sip:bob@example.com")
+      net:run(0.01)
+    end
+    net:run(1)
+    local record = why.of(net, last.id)
+    assert.is_true(record.failed)
+    assert.matches("bug", why.steps(record, "error")[1].message)
+    net:finish { errors = 20 * workers }
   end)
 end)

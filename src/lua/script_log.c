@@ -63,6 +63,8 @@ void script_error(struct script *s, const char *what, const char *trace,
 	uint64_t suppressed;
 
 	count_error(s, what, limit);
+	if (call)
+		request_failed(call->r, message, s->now);
 	if (!error_rate_take(&s->error_rate, what, message, s->now.mono,
 			     &suppressed))
 		return;
@@ -72,7 +74,6 @@ void script_error(struct script *s, const char *what, const char *trace,
 		f[e.n++] = (struct log_field)LOGF_STR(
 		    "limit", str_from(vm_limit_name(limit)));
 	if (call) {
-		request_failed(call->r, message, s->now);
 		f[e.n++] = (struct log_field)LOGF_STR(
 		    "method", request_msg(call->r)->method);
 		f[e.n++] = (struct log_field)LOGF_STR(
