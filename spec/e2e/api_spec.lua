@@ -1,5 +1,6 @@
 -- The control API of the running program: doors, rights, and what is wrong with questions.
 local http = require "support.http"
+local netns = require "support.netns"
 local process = require "support.process"
 local proxy = require "support.proxy"
 local sh = require "support.sh"
@@ -89,6 +90,42 @@ describe("the control API", function()
     assert.is_false(select(2, http.ask(ctl, "/v1/drain")).draining)
     assert.equal(200, (http.ask(tcp, "/v1/drain", { method = "POST", token = token })))
     assert.is_true(select(2, http.ask(ctl, "/v1/drain")).draining)
+  end)
+
+  -- Whoever serves a page under a name may let that name lead to 127.0.0.1 (DNS rebinding).
+  it("answers on a loopback address to no name but localhost", function()
+    for _, host in ipairs { "127.0.0.1", tcp, "localhost", "LocalHost:9091", "[::1]:80", "::1" } do
+      assert.same({ host, 200 }, { host, (http.ask(tcp, "/v1/pools", { host = host })) })
+    end
+    for _, host in ipairs { "evil.example", "evil.example:9091", "localhost.evil.example", "",
+      "127.0.0.1.evil.example:9091", "x@127.0.0.1", "127.0.0.1, evil.example", "127.1" } do
+      for _, path in ipairs { "/", "/v1/pools", "/metrics", "/v1/nothing" } do
+        local status, value = http.ask(tcp, path, { host = host })
+        assert.same({ host, path, 403 }, { host, path, status })
+        assert.matches("^this address answers to an IP address or to localhost", value.error)
+      end
+      local status = http.ask(tcp, "/v1/drain", { method = "POST", token = token, host = host })
+      assert.equal(403, status)
+    end
+    assert.equal(200, (http.ask(ctl, "/v1/pools", { host = "evil.example" })))
+  end)
+
+  it("answers on other addresses to any name", function()
+    local net, why = netns.open()
+    if not net then
+      return pending(why)
+    end
+    net:ip "addr add 10.9.0.1/32 dev lo"
+    proxy.start {
+      name = "inside", inside = net, source = source, values = { port = 5060, a = 1, b = 2 },
+      args = { "--ctl", "none", "--http", "10.9.0.1:9091" },
+    }
+    local words = net:prefix()
+    for _, word in ipairs { "curl", "-sS", "-m", "20", "-H", "Host: proxy.example",
+      "http://10.9.0.1:9091/healthz" } do
+      words[#words + 1] = word
+    end
+    assert.same({ "ok" }, sh.lines(table.concat(words, " "):gsub("Host: %S+", sh.quote)))
   end)
 
   it("tells the page what that shows", function()

@@ -8,8 +8,8 @@ local _ENV = nil
 local http = {}
 
 -- Asks. `at`: the path of a UNIX socket, or "IP:PORT". options: method, body (a table),
--- token, raw (a body as it is). Returns the status, the body, decoded if it is JSON, and
--- the content type.
+-- token, raw (a body as it is), host (the Host header). Returns the status, the body,
+-- decoded if it is JSON, and the content type.
 function http.ask(at, path, options)
   options = options or {}
   local is_tcp = string.find(at, "^[%d.]+:%d+$")
@@ -29,6 +29,9 @@ function http.ask(at, path, options)
   end
   if options.token then
     add("-H", "Authorization: Bearer " .. options.token)
+  end
+  if options.host then
+    add("-H", "Host: " .. options.host)
   end
   local body = options.raw or options.body and cjson.encode(options.body)
   if body then

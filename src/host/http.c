@@ -28,6 +28,7 @@ struct door {
 	struct http *http;
 	struct MHD_Daemon *daemon;
 	bool is_unix;
+	bool is_local; /* on a loopback address: see is_addressed */
 	ev_io readable;
 	ev_timer timer;
 };
@@ -165,6 +166,25 @@ static enum MHD_Result add_query(void *ctx, enum MHD_ValueKind kind,
 	return MHD_YES;
 }
 
+static bool is_own_name(struct str host)
+{
+	struct addr a;
+
+	return addr_parse(host, &a) ||
+	       str_caseeq(str_cut(&host, ':'), STR("localhost"));
+}
+
+/* A page of anywhere, in the browser of somebody on this machine, reaches what
+ * listens on loopback by a name of its own that leads there (DNS rebinding),
+ * and the browser lets it read the answers. It tells us that name. */
+static bool is_addressed(const struct exchange *x)
+{
+	const char *host = MHD_lookup_connection_value(x->conn, MHD_HEADER_KIND,
+						       MHD_HTTP_HEADER_HOST);
+
+	return !x->door->is_local || (host && is_own_name(str_from(host)));
+}
+
 static bool has_token(const struct exchange *x)
 {
 	static const char scheme[] = "Bearer ";
@@ -204,6 +224,15 @@ static void ask(struct exchange *x, const char *url, const char *method)
 	    .body = {x->body, x->n},
 	};
 
+	if (!is_addressed(x)) {
+		refuse(
+		    x, MHD_HTTP_FORBIDDEN,
+		    STR("{\"error\":\"this address answers to an IP address "
+			"or to localhost, and to no other name: ask "
+			"http://127.0.0.1:PORT, or send such a Host header\"}"
+			"\n"));
+		return;
+	}
 	rq.may_write = name_sender(x);
 	rq.who = str_from(x->who);
 	MHD_get_connection_values(x->conn, MHD_GET_ARGUMENT_KIND, add_query, x);
@@ -399,7 +428,10 @@ int http_open_tcp(struct http *h, const struct addr *a, const char *token_file,
 	if (err)
 		return err;
 	fd = http_sock_tcp(a, why, n);
-	return fd < 0 ? errno : open_door(h, fd, false, why, n);
+	if (fd < 0)
+		return errno;
+	h->door[h->n].is_local = addr_is_loopback(a);
+	return open_door(h, fd, false, why, n);
 }
 
 void http_free(struct http **hp)

@@ -20,8 +20,9 @@ struct http *http_new(struct ev_loop *loop, struct console *console);
  * reason in why[n]. */
 int http_open_unix(struct http *h, const char *path, char *why, size_t n);
 /* Listens on TCP: for reading, and for changes by who sends the token, which is
- * the first line of `token_file`; NULL: nobody. 0, or an errno with the reason
- * in why[n]. */
+ * the first line of `token_file`; NULL: nobody. On a loopback address only for
+ * who asks for an IP address or localhost. 0, or an errno with the reason in
+ * why[n]. */
 int http_open_tcp(struct http *h, const struct addr *a, const char *token_file,
 		  char *why, size_t n);
 /* Closes the doors, and removes the UNIX socket. */
