@@ -115,6 +115,10 @@ describe("operators", function()
       { "POST", pbx, { name = "c" }, 400, "'uri' is missing" },
       { "POST", pbx, { name = "c", uri = "nope" }, 422,
         "overrides: pool 'pbx': servers[3].uri: 'nope' is no SIP URI: not a valid URI" },
+      { "PATCH", pbx .. "/a", { weight = "5" }, 400,
+        "weight: a whole number expected, got string" },
+      { "PATCH", pbx .. "/a", { admin = { "drain" } }, 400,
+        "admin: 'ready', 'drain' or 'maint' expected, got a table" },
     } do
       local status, value = ask(case[1], case[2], case[3])
       assert.same({ case[4], case[5] }, { status, value.error })
@@ -124,6 +128,21 @@ describe("operators", function()
     assert.matches("a value expected, got null", value.error, 1, true)
     assert.equal(10, server("a").weight)
     assert.is_true(select(2, ask("GET", "/v1/status")).reload.ok)
+  end)
+
+  it("give a reason that is one short line, of digits too", function()
+    start()
+    local wrong = "reason: a text of 1 to 200 characters expected, in UTF-8, without line ends"
+    for _, reason in ipairs { "", "two\nlines", ("x"):rep(201), "\xFF", 4711 } do
+      local status, value = patch("a", { admin = "drain", reason = reason })
+      assert.same({ 400, wrong }, { status, value.error })
+    end
+    assert.equal("ready", server("a").admin)
+    for _, reason in ipairs { "4711", ("ö"):rep(200), "\"<b>%s&'\\" } do
+      local status, value = patch("a", { admin = "drain", reason = reason })
+      assert.same({ 200, reason }, { status, value.admin_why })
+    end
+    assert.equal(200, (ask("POST", "/v1/pools/pbx/servers", { name = "7", uri = "sip:127.0.0.1" })))
   end)
 
   it("reload, and are told what has changed, or where the script is wrong", function()

@@ -24,8 +24,11 @@ local function expected(path, what, value)
   return false, at(path, ("%s expected, got %s"):format(what, type(value)))
 end
 
+local by_type = { table = "a table", ["function"] = "a function", userdata = "an object" }
+
 local function show(value)
-  return type(value) == "string" and ("'%s'"):format(value) or tostring(value)
+  return type(value) == "string" and ("'%s'"):format(value) or by_type[type(value)]
+    or tostring(value)
 end
 
 -- A type made of a function(value) -> true, result | false, "what is wrong".

@@ -4,11 +4,21 @@ local cjson = require "cjson"
 local find = require "tandem.control.find"
 local host = require "tandem.control.host"
 local schema = require "tandem.config.schema"
-local ipairs, math, next, os, pairs, table = ipairs, math, next, os, pairs, table
+local ipairs, math, next, os, pairs = ipairs, math, next, os, pairs
+local table, type, utf8 = table, type, utf8
 
 local _ENV = nil
 
-local text = schema.matching("[^%c]+", "a text without line ends")
+-- It stands in a line of the log, in one of a table, and in what is sent to a pager.
+local longest_text = 200 -- characters
+local text = schema.custom(function(value)
+  local length = type(value) == "string" and not value:find "%c" and utf8.len(value)
+  if length and length > 0 and length <= longest_text then
+    return true, value
+  end
+  return false, ("a text of 1 to %d characters expected, in UTF-8, without line ends")
+    :format(longest_text)
+end)
 local count = schema.integer { min = 0 }
 local longest = 30 * 86400 -- seconds
 
@@ -49,7 +59,9 @@ local function read(kind, body)
       return nil, { status = 400, error = name .. ": a value expected, got null; DELETE "
         .. "/v1/overrides/POOL/SERVER goes back to what the script says" }
     end
-    body[name] = math.tointeger(value) or value -- cjson makes floats
+    if type(value) == "number" then
+      body[name] = math.tointeger(value) or value -- cjson makes floats
+    end
   end
   local ok, result = kind.check(body, "")
   if not ok then
