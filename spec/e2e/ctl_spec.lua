@@ -239,8 +239,10 @@ pbx: backup, tier 2 takes calls, 1 of 2 servers usable
     local code, output, errors = ctl "drain --wait=0.1s"
     assert.same({ 1, "draining: nothing new is taken; 1 call\n" }, { code, output })
     assert.equal("tandem ctl: the proxy still has 1 call after 0.1 s\n", errors)
-    assert.equal("draining: nothing new is taken; 1 call\nno call is left\n",
-      good "drain --wait=20s")
+    local _, shown = sh.run("script -qec " .. sh.quote(ctl:line "drain --wait=20s") .. " /dev/null")
+    assert.matches("\r\27%[Kthe proxy: 1 call, after %d+ s", shown)
+    assert.matches("\r\27%[Kno call is left\r\n$", shown)
+    assert.equal("draining: nothing new is taken\nno call is left\n", good "drain --wait=20s")
     up:succeed()
     assert.equal("takes new calls again\n", good "drain --off")
     assert.is_false(cjson.decode(good "-o json drain --off").draining)
