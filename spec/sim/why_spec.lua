@@ -242,7 +242,7 @@ sim.for_workers("why", function(workers)
     it("is in the list of calls, with its state and age", function()
       open { handler = "sip.sleep(1) return req:relay(pbx)" }
       w.a:answer("INVITE", 200, nil, 10)
-      local call = w.alice:invite(uri)
+      local call = w.alice:invite "sip:bob:geheim@example.com"
       local function find()
         for worker = 1, workers do
           local answer = net.nodes[1]:ask("calls", nil, worker)
@@ -257,6 +257,7 @@ sim.for_workers("why", function(workers)
       local found, answer = find()
       assert.equal(call.id, found.call_id)
       assert.equal("INVITE", found.method)
+      assert.equal("sip:bob:******@example.com", found.uri)
       assert.equal("trying", found.state)
       assert.equal("192.0.2.7:5060;transport=udp", found.from)
       assert.near(1.5, found.age, 0.01)

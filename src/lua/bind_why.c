@@ -1,6 +1,7 @@
 #include "lua/script_int.h"
 
 #include "proxy/steps.h"
+#include "util/redact.h"
 
 /*
  * The decision trace: what the Lua half adds to it, and what it tells an
@@ -145,6 +146,16 @@ struct listing {
 	lua_Integer n, max;
 };
 
+/* Without a password; as long as traces have it. */
+static void push_shown(lua_State *L, struct str uri)
+{
+	char text[STEPS_TEXT];
+	size_t n = uri.n < STEPS_TEXT ? uri.n : STEPS_TEXT;
+
+	redact_copy(text, uri, n);
+	script_push(L, (struct str){text, n});
+}
+
 static void push_request(lua_State *L, struct script *s, struct request *r)
 {
 	char text[1024];
@@ -155,7 +166,7 @@ static void push_request(lua_State *L, struct script *s, struct request *r)
 	lua_setfield(L, -2, "call_id");
 	script_push(L, request_msg(r)->method);
 	lua_setfield(L, -2, "method");
-	script_push(L, request_msg(r)->uri);
+	push_shown(L, request_msg(r)->uri);
 	lua_setfield(L, -2, "uri");
 	lua_pushnumber(L, (lua_Number)request_age(r, s->now) / 1e6);
 	lua_setfield(L, -2, "age");

@@ -120,36 +120,6 @@ void steps_int(struct steps *s, int64_t v)
 	wrote(s, put_varint(p, (uint64_t)v << 1 ^ (uint64_t)(v >> 63)));
 }
 
-/* Is there what any secret has? A password is in sip:user:HERE@, a digest after
- * an equals sign. Most texts have neither, and to look closer costs more than
- * all the rest of a step. */
-static bool may_have_secret(struct str v)
-{
-	const char *colon;
-
-	if (memchr(v.p, '=', v.n))
-		return true;
-	colon = memchr(v.p, ':', v.n);
-	if (colon)
-		colon = memchr(colon + 1, ':', v.n - (size_t)(colon + 1 - v.p));
-	return colon && memchr(colon, '@', v.n - (size_t)(colon - v.p));
-}
-
-/* The first n bytes of a text, without its secrets. */
-static void copy_text(char *p, struct str v, size_t n)
-{
-	size_t begin, end;
-
-	if (!n)
-		return;
-	memcpy(p, v.p, n);
-	if (!may_have_secret(v))
-		return;
-	for (size_t at = 0; redact_find(v, at, &begin, &end) && begin < n;
-	     at = end)
-		memset(p + begin, '*', (end < n ? end : n) - begin);
-}
-
 void steps_str(struct steps *s, struct str v)
 {
 	size_t n = v.n < STEPS_TEXT ? v.n : STEPS_TEXT;
@@ -159,7 +129,7 @@ void steps_str(struct steps *s, struct str v)
 		return;
 	*p++ = STEPS_STR;
 	p = put_varint(p, n);
-	copy_text(p, v, n);
+	redact_copy(p, v, n);
 	wrote(s, p + n);
 }
 

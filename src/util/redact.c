@@ -120,6 +120,35 @@ bool redact_find(struct str s, size_t from, size_t *begin_r, size_t *end_r)
 	return false;
 }
 
+/* Is there what any secret has? A password is in sip:user:HERE@, a digest after
+ * an equals sign. Most texts have neither, and to look closer costs more than
+ * all the rest of a step. */
+static bool may_have_secret(struct str v)
+{
+	const char *colon;
+
+	if (memchr(v.p, '=', v.n))
+		return true;
+	colon = memchr(v.p, ':', v.n);
+	if (colon)
+		colon = memchr(colon + 1, ':', v.n - (size_t)(colon + 1 - v.p));
+	return colon && memchr(colon, '@', v.n - (size_t)(colon - v.p));
+}
+
+void redact_copy(char *p, struct str v, size_t n)
+{
+	size_t begin, end;
+
+	if (!n)
+		return;
+	memcpy(p, v.p, n);
+	if (!may_have_secret(v))
+		return;
+	for (size_t at = 0; redact_find(v, at, &begin, &end) && begin < n;
+	     at = end)
+		memset(p + begin, '*', (end < n ? end : n) - begin);
+}
+
 /* ---- messages ---- */
 
 static void mask(char *bytes, size_t begin, size_t end)

@@ -14,6 +14,8 @@
  * (sip:user:HERE@host), or the response of a digest (response="HERE"). False:
  * there is none. */
 bool redact_find(struct str text, size_t from, size_t *begin_r, size_t *end_r);
+/* The first n bytes of a text, its secrets overwritten with '*'. */
+void redact_copy(char *out, struct str text, size_t n);
 /* Overwrites with '*', byte for byte, so that lengths stay true, what a whole
  * SIP message or the beginning of one has of them: passwords in URIs;
  * credentials in Authorization and Proxy-Authorization (of a digest its
