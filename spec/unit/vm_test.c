@@ -512,7 +512,8 @@ TEST(load_errors)
 	load_fails("\nerror 'boom'", "script.lua:2: boom");
 	load_fails("require 'fails'", "in main chunk");
 	load_fails("require 'fails'", "fails:2: attempt to index");
-	load_fails("while true do end", "over its limit of instructions");
+	load_fails("\nwhile true do end",
+		   "script.lua:2: stopped: over its limit of instructions");
 	load_fails("wait()", "wait cannot wait in the main part of a file: it "
 			     "runs while the script is loading");
 	load_fails("\x1bLua", "attempt to load a binary chunk");

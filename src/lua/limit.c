@@ -244,11 +244,18 @@ void limit_end(struct vm *vm)
 	vm->e.running = NULL;
 }
 
+/* From the hook the innermost function is that of the script; from one of C it
+ * is that one, which has no lines. */
 int limit_raise(lua_State *L)
 {
 	struct vm *vm = vm_of(L);
 
-	return luaL_error(L, VM_STOPPED, vm_limit_name(vm->e.limit));
+	luaL_where(L, 0);
+	if (!*lua_tostring(L, -1))
+		luaL_where(L, 1);
+	lua_pushfstring(L, "%s" VM_STOPPED, lua_tostring(L, -1),
+			vm_limit_name(vm->e.limit));
+	return lua_error(L);
 }
 
 void vm_charge(lua_State *L, uint64_t work)
