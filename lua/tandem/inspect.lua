@@ -93,6 +93,7 @@ end
 local function show_one(server, now)
   local shown = show(server, now)
   shown.history = history.load(server)
+  shown.pool_state, shown.pool_tier = pool_state.pool(server.pool, now)
   return shown
 end
 

@@ -252,10 +252,9 @@ local shown = 10 -- of its last changes
 
 -- All that is known of a server.
 ---@param server table as /v1/pools/POOL/servers/NAME has it
----@param pool table its pool
 ---@param out tandem.Terminal
 ---@return string
-function servers.show(server, pool, out)
+function servers.show(server, out)
   local state, colour = servers.state(server)
   local lines = { ("%s  %s%s\n"):format(
     out.paint(text.clean(server.pool .. "/" .. server.name), "bold"),
@@ -273,8 +272,8 @@ function servers.show(server, pool, out)
   add("why", servers.why(server))
   add("uri", server.uri)
   add_list("addresses", addresses(server))
-  add("tier", ("%d%s"):format(server.tier, server.tier == pool.active_tier and ", takes calls"
-    or pool.active_tier and (", tier %d takes calls"):format(pool.active_tier) or ""))
+  add("tier", ("%d%s"):format(server.tier, server.tier == server.pool_tier and ", takes calls"
+    or server.pool_tier and (", tier %d takes calls"):format(server.pool_tier) or ""))
   add("weight", ("%g"):format(server.weight))
   add("calls", load(server))
   add_list("resources", resources(server))

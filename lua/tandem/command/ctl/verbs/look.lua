@@ -32,10 +32,10 @@ local function show_servers(ctx, words)
 end
 
 local function show_server(ctx, words)
-  local pool_name, name = args.server(words[1])
-  local path = "/v1/pools/" .. ctx.escape(pool_name)
-  local server, raw = ctx.api:get(path .. "/servers/" .. ctx.escape(name))
-  put(ctx, raw, not ctx.is_json and servers.show(server, ctx.api:get(path), ctx.out))
+  local pool, name = args.server(words[1])
+  local server, raw = ctx.api:get(("/v1/pools/%s/servers/%s"):format(ctx.escape(pool),
+    ctx.escape(name)))
+  put(ctx, raw, not ctx.is_json and servers.show(server, ctx.out))
 end
 
 -- The same in both formats: it is one of its own.

@@ -34,9 +34,8 @@ local function note_kept(ctx, answer)
 end
 
 -- Whoever takes the last server out should hear it.
-local function note_pool(ctx, name)
-  local pool = ctx.api:get(path_of(ctx, name))
-  if pool.state == "down" then
+local function note_pool(ctx, name, state)
+  if state == "down" then
     ctx.out:write(("  %s\n"):format(ctx.out.paint(
       ("pool %s has no usable server now"):format(name), "red")))
   end
@@ -82,7 +81,7 @@ local function order(field, word)
       tell(ctx, answer)
       note_kept(ctx, answer)
       if word ~= "ready" and word ~= "up" then
-        note_pool(ctx, pool)
+        note_pool(ctx, pool, answer.pool_state)
       end
     elseif not options.wait then
       ctx.out:write(raw)
@@ -164,7 +163,7 @@ local function remove(ctx, words, options)
   ctx.out:write(("%s/%s: removed%s\n"):format(pool, name, answer.calls > 0
     and ("; %s to their end"):format(text.count(answer.calls, "call") .. " go on") or ""))
   note_kept(ctx, answer)
-  note_pool(ctx, pool)
+  note_pool(ctx, pool, ctx.api:get(path_of(ctx, pool)).state)
 end
 
 -- ---- what is in force ----
