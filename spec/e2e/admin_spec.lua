@@ -227,6 +227,19 @@ describe("operators", function()
     tandem:stop()
   end)
 
+  it("are obeyed when the script gives up its state_dir, which takes a restart", function()
+    local dir = process.path "state"
+    local values = start(('state_dir = "%s"'):format(dir))
+    values.settings = ""
+    process.write("proxy.lua", process.fill(source, values))
+    assert.equal(200, (ask("POST", "/v1/reload")))
+    assert.equal(dir, select(2, ask("GET", "/v1/status")).state_dir)
+    assert.is_true(select(2, patch("a", { weight = 3, admin = "drain" })).kept)
+    local text = process.read(dir .. "/overrides.json")
+    assert.matches('"weight"', text, 1, true)
+    assert.matches('"drain"', text, 1, true)
+  end)
+
   it("are obeyed when the disk fails, and told so", function()
     local dir = process.path "state"
     start(('state_dir = "%s"'):format(dir))

@@ -341,6 +341,11 @@ struct statefile *statefile_open(const char *dir, unsigned workers,
 	return sf;
 }
 
+const char *statefile_dir(const struct statefile *sf)
+{
+	return sf->dir;
+}
+
 struct str statefile_found(const struct statefile *sf)
 {
 	return (struct str){sf->found.bytes, sf->found.n};

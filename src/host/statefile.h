@@ -22,6 +22,7 @@ struct statefile;
  * out. */
 struct statefile *statefile_open(const char *dir, unsigned workers,
 				 struct logsink *log);
+const char *statefile_dir(const struct statefile *sf); /* as given */
 /* What was read: nothing, when there was no file. */
 struct str statefile_found(const struct statefile *sf);
 /* What that worker saved, malloc'd; it is the file's now. Any thread. Nothing

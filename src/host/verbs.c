@@ -47,7 +47,8 @@ static void info(struct control *c, const struct str *arg, size_t n,
 	    LOGF_BOOL("draining", atomic_load(&c->node->draining)),
 	    LOGF_BOOL("stopping", c->stop.begun),
 	    LOGF_BOOL("key_is_temporary", c->node->key_is_temporary),
-	    LOGF_STR("state_dir", str_from(c->state ? c->plan->state_dir : "")),
+	    LOGF_STR("state_dir",
+		     str_from(c->state ? statefile_dir(c->state) : "")),
 	};
 	char space[8192];
 	struct buf b;

@@ -289,12 +289,10 @@ end
 
 local file = "overrides.json"
 
--- Keeps them, with the orders of operators, for the next process.
+-- Keeps them, with the orders of operators, for the next process, if there is a place.
 ---@param kept_orders table[]
 function overrides.save(kept_orders)
-  if not declare.setting "state_dir" then
-    return
-  elseif #kept == 0 and #kept_orders == 0 then
+  if #kept == 0 and #kept_orders == 0 then
     core.keep(file, "")
   else
     core.keep(file, core.json_encode { values = kept, orders = kept_orders })
