@@ -122,11 +122,6 @@ int watchdog_start(struct control *c)
 	return 0;
 }
 
-void watchdog_stop(struct control *c)
-{
-	ev_timer_stop(c->loop, &c->watchdog.beat);
-}
-
 void watchdog_free(struct control *c)
 {
 	free(c->watchdog.worker);

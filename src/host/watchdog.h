@@ -19,7 +19,6 @@ struct watchdog {
 
 /* 0 or ERR_NOMEM; watchdog_free in any case. */
 int watchdog_start(struct control *c);
-void watchdog_stop(struct control *c);
 void watchdog_free(struct control *c);
 /* Worker i has not answered for so long: says so, and does not return. */
 _Noreturn void watchdog_abort(struct control *c, unsigned i, double seconds);

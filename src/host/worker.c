@@ -256,16 +256,19 @@ static struct ask *next_ask(struct worker *w)
 	return it ? container_of(it, struct ask, link) : NULL;
 }
 
-static void answer_asks(struct worker *w)
+/* One, and then what has come from the network: however many ask, no call waits
+ * for more than one of them. */
+static void answer_ask(struct worker *w)
 {
-	struct ask *a;
+	struct ask *a = next_ask(w);
 
-	while ((a = next_ask(w)) != NULL) {
-		a->answer = script_ask(w->scripts.present, a->what, a->args,
-				       worker_now(w), &a->ok);
-		asks_return(a);
-		worker_settle(w);
-	}
+	if (!a)
+		return;
+	a->answer = script_ask(w->scripts.present, a->what, a->args,
+			       worker_now(w), &a->ok);
+	asks_return(a);
+	worker_settle(w);
+	ev_async_send(w->loop, &w->async); /* there may be more */
 }
 
 static void wait_for(sem_t *sem)
@@ -291,7 +294,7 @@ static void on_async(struct ev_loop *loop, ev_async *a, int events)
 	(void)events;
 	worker_begin(w);
 	deliver_mail(w);
-	answer_asks(w);
+	answer_ask(w);
 	worker_answer(w);
 	if (atomic_exchange(&w->summarise, false))
 		worker_write_summary(w);

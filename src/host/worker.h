@@ -54,9 +54,6 @@ void worker_summarise(struct worker *w);
 /* What it wrote, as a line for people: malloc'd, the caller's. NULL: nothing
  * since the last time. */
 char *worker_summary(struct worker *w);
-/* How long its loop makes those wait who want something of it: seconds between
- * the last question and its answer, or until now. From any thread. */
-double worker_lag(const struct worker *w);
 /* Waits until it rests between two entries: its core and scripts may be used by
  * the caller until worker_resume. False when it does not come to that for
  * seconds: then it goes on. */

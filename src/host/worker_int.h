@@ -28,8 +28,8 @@ struct port {
 /* Signs of life: the control thread asks, the worker answers with what it has.
  * All of it may be read by anyone. */
 struct life {
-	atomic_uint asked, answered;   /* numbers of questions */
-	_Atomic int64_t asked_at, lag; /* monotonic microseconds */
+	atomic_uint asked, answered; /* numbers of questions */
+	_Atomic int64_t asked_at;    /* monotonic microseconds */
 	atomic_size_t requests, calls;
 	atomic_bool quiet; /* core_is_quiet, while it drains */
 };

@@ -52,15 +52,6 @@ char *worker_summary(struct worker *w)
 	return atomic_exchange(&w->summary, NULL);
 }
 
-double worker_lag(const struct worker *w)
-{
-	int64_t lag = atomic_load(&w->life.lag);
-	bool owes = !worker_answered(w, atomic_load(&w->life.asked));
-	int64_t since = mono_us() - atomic_load(&w->life.asked_at);
-
-	return (double)(owes && since > lag ? since : lag) / 1e6;
-}
-
 /* ---- in the worker ---- */
 
 void worker_publish(struct worker *w)
@@ -84,8 +75,8 @@ void worker_answer(struct worker *w)
 
 	if (question == atomic_load(&l->answered))
 		return;
-	atomic_store(&l->lag, worker_now(w).mono.us - at);
-	histogram_add(&core_counters(w->core)->hist[HIST_LOOP_LAG], l->lag);
+	histogram_add(&core_counters(w->core)->hist[HIST_LOOP_LAG],
+		      worker_now(w).mono.us - at);
 	worker_publish(w);
 	atomic_store(&l->answered, question);
 }
