@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "host/process.h"
 #include "host/review.h"
 #include "host/tls.h"
 #include "host/verbs.h"
@@ -176,6 +177,7 @@ static int serve(struct control *c)
 		return code;
 	watch_signals(c);
 	c->started = control_now().wall;
+	c->began = process_began();
 	startup_log(c);
 	service_say(&c->service, "READY=1");
 	ev_run(c->loop, 0);

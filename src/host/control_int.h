@@ -58,6 +58,7 @@ struct control {
 	struct console *console;
 	struct http *http;
 	wall_t started;
+	double began; /* process_began */
 	struct service service;
 	struct stop stop;
 	struct watchdog watchdog;

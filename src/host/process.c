@@ -75,6 +75,10 @@ void process_facts(struct process_facts *out_r)
 		out_r->max_fds = limit.rlim_cur == RLIM_INFINITY
 				     ? INT64_MAX
 				     : (int64_t)limit.rlim_cur;
-	out_r->started = seconds_of(CLOCK_REALTIME) -
-			 seconds_of(CLOCK_BOOTTIME) + started_after_boot();
+}
+
+double process_began(void)
+{
+	return seconds_of(CLOCK_REALTIME) - seconds_of(CLOCK_BOOTTIME) +
+	       started_after_boot();
 }

@@ -12,10 +12,13 @@ struct process_facts {
 	int64_t resident; /* bytes */
 	int64_t virtual;  /* bytes */
 	int64_t fds, max_fds;
-	double started; /* seconds since 1970 */
 };
 
 /* Whatever cannot be read is 0. */
 void process_facts(struct process_facts *out_r);
+/* When it began, in seconds since 1970. Ask once: the system counts from its
+ * start, by a clock that is being set right all the time, and whoever sees the
+ * figure change takes it for another process. */
+double process_began(void);
 
 #endif

@@ -166,7 +166,7 @@ static void metrics(struct control *c, const struct str *arg, size_t n,
 		   p.virtual);
 	buf_printf(&b, ",[\"process_open_fds\",[],%" PRId64 "]", p.fds);
 	buf_printf(&b, ",[\"process_max_fds\",[],%" PRId64 "]", p.max_fds);
-	buf_printf(&b, ",[\"process_start_time_seconds\",[],%.2f]]", p.started);
+	buf_printf(&b, ",[\"process_start_time_seconds\",[],%.2f]]", c->began);
 	console_answer(call, buf_ok(&b), buf_str(&b));
 }
 
