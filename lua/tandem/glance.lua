@@ -2,12 +2,13 @@
 -- because it is asked every second and calls are waiting.
 local core = require "tandem.core"
 local answers = require "tandem.answers"
+local held = require "tandem.health.held"
 local places = require "tandem.dns.places"
 local pool_state = require "tandem.health.state"
 local record = require "tandem.health.record"
 local registry = require "tandem.registry"
 local slow_start = require "tandem.choice.slow_start"
-local ipairs, math, pairs, table = ipairs, math, pairs, table
+local ipairs, math = ipairs, math
 
 local _ENV = nil
 
@@ -18,22 +19,6 @@ local most = 100 -- servers in one piece: some 2 ms
 local is_fine = {
   ["401"] = true, ["407"] = true, ["486"] = true, ["487"] = true, ["600"] = true, ["603"] = true,
 }
-
-local function holds(remembered, failback, is_endless, now)
-  local list = {}
-  for reason, ends in pairs(remembered.holds) do
-    if ends > now then
-      list[#list + 1] = { reason = reason, left = ends - now }
-    end
-  end
-  if failback > now then -- without `left` it has no end
-    list[#list + 1] = { reason = "failback", left = not is_endless and failback - now or nil }
-  end
-  table.sort(list, function(a, b)
-    return a.reason < b.reason
-  end)
-  return list
-end
 
 -- Why it is what it is: what the page says beside the status.
 local function explain(shown, server, now)
@@ -48,8 +33,7 @@ local function explain(shown, server, now)
   end
   shown.has_left = pool_state.left(server) ~= nil or nil
   if shown.status == "held" then
-    local _, failback = pool_state.held_until(server)
-    shown.holds = holds(remembered, failback, pool_state.is_endless(server), now)
+    shown.holds = held(server, remembered.holds, now)
   end
 end
 

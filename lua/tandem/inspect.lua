@@ -1,6 +1,7 @@
 -- The pools as plain tables: for the simulator, status commands and metrics.
 local core = require "tandem.core"
 local answers = require "tandem.answers"
+local held = require "tandem.health.held"
 local history = require "tandem.health.history"
 local places = require "tandem.dns.places"
 local pool_state = require "tandem.health.state"
@@ -8,29 +9,11 @@ local record = require "tandem.health.record"
 local registry = require "tandem.registry"
 local slow_start = require "tandem.choice.slow_start"
 local status_since = require "tandem.health.status_since"
-local ipairs, math, pairs, table = ipairs, math, pairs, table
+local ipairs, math, table = ipairs, math, table
 
 local _ENV = nil
 
 local inspect = {}
-
-local function holds(remembered, failback, is_endless, now)
-  local list = {}
-  for reason, finish in pairs(remembered.holds) do
-    if finish > now then
-      list[#list + 1] = { reason = reason, left = finish - now }
-    end
-  end
-  if failback > now then -- without `left` it has no end
-    list[#list + 1] = {
-      reason = "failback", left = not is_endless and failback - now or nil,
-    }
-  end
-  table.sort(list, function(a, b)
-    return a.reason < b.reason
-  end)
-  return list
-end
 
 -- What became of the requests that were sent there.
 local function attempts(facts)
@@ -77,7 +60,7 @@ local function show(server, now)
     admin_configured = server.configured_admin, admin_kept = admin.is_kept,
     admin_left = admin.ends and math.max(admin.ends - now, 0),
     held_for = not is_endless and math.max(others, failback, now) - now or nil,
-    holds = holds(remembered, failback, is_endless, now),
+    holds = held(server, remembered.holds, now),
     up_for = server.handle.up_for,
     streak = facts:get "streak", falls = facts:get "falls", failures = facts:get "failures",
     inflight = facts:get "inflight", setup = facts:get "setup", calls = facts:get "calls",
