@@ -82,6 +82,8 @@ describe("tandem", function()
     refuses("run --workers 0", 2, "--workers is a number from 1 to 64, not '0'")
     refuses("check --dump=xml", 2, "--dump writes json, not 'xml'")
     refuses("run -l tls:127.0.0.1", 2, "needs a certificate")
+    refuses("run --ctl ''", 2, "--ctl is the path of a socket, or none")
+    refuses("run --http-token token", 2, "--http-token is for --http IP:PORT")
   end)
 
   it("ends with 2 for a script that is not there, and with 1 for a port that is taken", function()

@@ -215,12 +215,13 @@ static bool set_lua_dir(struct cli *c, const char *value, char *why, size_t n)
 	return true;
 }
 
+/* An empty name would be an address that the system chooses, for anybody. */
 static bool set_ctl(struct cli *c, const char *value, char *why, size_t n)
 {
-	(void)why;
-	(void)n;
 	c->conf.ctl = value;
-	return true;
+	if (!*value)
+		snprintf(why, n, "--ctl is the path of a socket, or none");
+	return *value != '\0';
 }
 
 static bool set_http(struct cli *c, const char *value, char *why, size_t n)
@@ -323,6 +324,12 @@ bool cli_parse(struct cli *c, const struct args_option *options,
 		return false;
 	if (c->help || c->version)
 		return true;
+	if (c->conf.http_token && c->conf.http.family == ADDR_NONE) {
+		snprintf(why, n,
+			 "--http-token is for --http IP:PORT, which is not "
+			 "there");
+		return false;
+	}
 	return !c->servers || make_script(c, why, n);
 }
 
