@@ -107,6 +107,7 @@ describe("clients of the control API", function()
       { "/v1/pools/p%2Fx", "there is no pool 'p/x'; did you mean 'pbx'?" },
       { "/v1/pools/a%2562c", "there is no pool 'a%62c'; there is pbx" },
       { "/v1/pools/%FF", "there is no pool '\u{FFFD}'; there is pbx" },
+      { "/v1/pools/%FF%C3%B6", "there is no pool '\u{FFFD}ö'; there is pbx" },
       { "/v1/why/a%2Fb%3F%2541%40h", "nothing is known of Call-ID 'a/b?%41@h'" },
       { "/v1/pools/pbx/servers/%0D%0A", "pool 'pbx' has no server '\r\n'; there is a" },
     } do

@@ -188,14 +188,19 @@ sim.for_workers("overrides", function(workers)
   it("that are damaged are told of, and the script runs without them", function()
     world()
     set(entry("a", "weight", 5))
-    for _, text in ipairs { "{", '{"values":[{"pool":1}]}', '{"values":7}', '{"wrong":1}' } do
+    local order_of = '{"orders":[{"pool":"pbx","server":"a","value":"drain",'
+      .. '"configured":"ready",%s}]}'
+    for _, text in ipairs {
+      "{", '{"values":[{"pool":1}]}', '{"values":7}', '{"wrong":1}',
+      order_of:format '"ends":1e300', order_of:format '"when":-1e300',
+    } do
       node:stop()
       node:kept("overrides.json", text)
       node:start()
       assert.same(all(10), weights())
     end
     assert.equal("overrides.json", events("state.damaged")[1].file)
-    assert.equal(4, #events "state.damaged")
+    assert.equal(6, #events "state.damaged")
   end)
 
   it("are not kept without a state_dir, and outlive a reload all the same", function()
@@ -238,6 +243,27 @@ sim.for_workers("overrides", function(workers)
     w.net:run(61)
     node:start()
     assert.equal("ready", node.pools.pbx.a.admin)
+  end)
+
+  it("an order of a clock that was far off ends in a month", function()
+    world()
+    order { admin = "drain", seconds = 60 }
+    node:stop()
+    local kept = cjson.decode(node:kept "overrides.json")
+    kept.orders[1].ends = 9e10
+    node:kept("overrides.json", cjson.encode(kept))
+    node:start()
+    assert.near(30 * 86400, node.pools.pbx.a.admin_left, 1)
+  end)
+
+  it("a reason is cut between characters in the history", function()
+    world()
+    order { admin = "drain", reason = "x" .. ("ö"):rep(100) }
+    local history = node.pools.pbx.a.history
+    assert.equal("x" .. ("ö"):rep(59), history[#history].why)
+    order { admin = "ready", reason = ("x"):rep(120) }
+    history = node.pools.pbx.a.history
+    assert.equal(("x"):rep(120), history[#history].why)
   end)
 
   it("orders that are taken back are not kept, nor those of scripts", function()

@@ -181,6 +181,44 @@ sim.for_workers("a warm start", function(workers)
     assert.equal("up", node.pools.pbx.a.health)
   end)
 
+  it("takes nothing over from a server that is damaged, and all of the others", function()
+    world()
+    w.a:silence()
+    w.net:run(10)
+    node:stop()
+    local whole = node:kept "health.json"
+    local function damage(part, value)
+      local doc = cjson.decode(whole)
+      local b = doc.servers["pbx/b"]
+      if type(part) == "number" then
+        b.facts[part] = value
+      else
+        b[part] = value
+      end
+      node:kept("health.json", cjson.encode(doc))
+    end
+    local n = 0
+    for _, case in ipairs {
+      { 1, 99 }, { 1, -1 }, { 1, "up" }, { 2, 1e300 }, { 2, 4e18 }, { 5, 1.5 }, { 4, 1e9 },
+      { "facts", 5 }, { "facts", cjson.null }, { "server", "?" }, { "server", "5" },
+      { "server", '{"holds":{"x":"y"}}' }, { "server", '{"holds":{"x":1e300}}' },
+      { "server", '{"falls":{"x":1}}' }, { "history", "?" }, { "history", "[5]" },
+      { "history", "[{}]" }, { "history", 5 }, { "history", '[{"what":"x","time":1,"why":"y"}]' },
+      { "history", '[{"what":"health","time":-1e300,"why":"y"}]' }, { "places", "?" },
+      { "places", "{}" }, { "places", '{"list":[{"x":1}]}' },
+      { "places", '{"list":[{"addr":"x","ends":1e300}]}' },
+    } do
+      damage(case[1], case[2])
+      node:start()
+      local pools, name = node.pools.pbx, tostring(case[1]) .. tostring(case[2])
+      assert.equal("down", pools.a.health, name)
+      assert.equal("unknown", pools.b.health, name)
+      n = n + 1
+      assert.equal(n, #lines "state.damaged", name)
+      node:crash()
+    end
+  end)
+
   it("forgets a server that is somewhere else now", function()
     world()
     w.a:silence()

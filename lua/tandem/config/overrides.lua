@@ -16,6 +16,7 @@ local overrides = {}
 -- Options of a server, whose defaults are in options.lua.
 local settable = { weight = true, max_calls = true, max_cps = true }
 
+local stamp = schema.number { min = 0, max = 1e11 } -- seconds since 1970
 local word = schema.word { "weight", "max_calls", "max_cps", "server", "removed" }
 local entry = schema.record {
   pool = schema.required(schema.string),
@@ -27,7 +28,7 @@ local entry = schema.record {
   configured = { check = function(value)
     return true, value
   end },
-  who = schema.string, reason = schema.string, when = schema.number(),
+  who = schema.string, reason = schema.string, when = stamp,
   is_new = schema.boolean, -- nobody has looked at what the script says
 }
 local order = schema.record {
@@ -35,8 +36,8 @@ local order = schema.record {
   server = schema.required(schema.string),
   value = schema.required(schema.word { "ready", "drain", "maint" }),
   configured = schema.required(schema.word { "ready", "drain", "maint" }),
-  who = schema.string, reason = schema.string, when = schema.number(),
-  ends = schema.number(),
+  who = schema.string, reason = schema.string, when = stamp,
+  ends = stamp,
 }
 local named = schema.record {
   pool = schema.required(schema.string),

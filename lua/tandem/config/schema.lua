@@ -115,6 +115,7 @@ end
 schema.boolean = of_type("boolean", "true or false")
 schema.func = of_type("function", "a function")
 schema.string = of_type("string", "a string")
+schema.table = of_type("table", "a table")
 
 -- A string that matches a pattern as a whole; `what` says it in words.
 function schema.matching(pattern, what)

@@ -111,7 +111,13 @@ end
 
 -- JSON is UTF-8, but what was sent to us need not be.
 local function utf8_only(text)
-  return utf8.len(text) and text or (text:gsub("[\x80-\xFF]", "\u{FFFD}"))
+  local parts, from = {}, 1
+  repeat
+    local length, wrong = utf8.len(text, from)
+    parts[#parts + 1] = text:sub(from, length and -1 or wrong - 1)
+    from = (wrong or #text) + 1
+  until length
+  return table.concat(parts, "\u{FFFD}")
 end
 
 local function encode(status, value)

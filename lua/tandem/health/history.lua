@@ -9,7 +9,7 @@ local _ENV = nil
 local history = {}
 
 local most = 50
-local text_most = 120 -- of a reason, which a script may have made long
+local text_most = 120 -- bytes of a reason, which may be long
 
 local function store()
   return core.shared "tandem.history"
@@ -29,11 +29,20 @@ function history.load(server)
   return text and core.json_decode(text) or {}
 end
 
+-- Its beginning, without half a character at the end.
+local function cut(text)
+  local last = text_most
+  while #text > text_most and text:find("^[\x80-\xBF]", last + 1) do
+    last = last - 1
+  end
+  return text:sub(1, last)
+end
+
 ---@param server table
 ---@param change tandem.Change without its time
 function history.add(server, change)
   local list = history.load(server)
-  change.time, change.why = core.wall(), change.why:sub(1, text_most)
+  change.time, change.why = core.wall(), cut(change.why)
   list[#list + 1] = change
   local from = #list > most and #list - most + 1 or 1
   while from <= #list do

@@ -12,13 +12,14 @@ local record = require "tandem.health.record"
 local registry = require "tandem.registry"
 local report = require "tandem.health.report"
 local watch = require "tandem.health.watch"
-local ipairs, pairs = ipairs, pairs
+local ipairs, math, pairs = ipairs, math, pairs
 
 local _ENV = nil
 
 local orders = {}
 
 local admin_code = pool_state.admin_code
+local longest = 30 * 86400 -- seconds: no order lasts longer, whatever the clock said then
 local admin
 
 ---@param server table
@@ -127,7 +128,7 @@ local function change(server, order, now)
   note(server, {
     to = to, why = order and order.reason or "configured", who = order and order.who or "script",
     when = order and order.when, is_kept = order ~= nil,
-    seconds = order and order.ends and order.ends - core.wall(),
+    seconds = order and order.ends and math.min(order.ends - core.wall(), longest),
   }, now)
   if from ~= to then
     server.facts:set("admin", admin_code[to])

@@ -4,10 +4,11 @@
 -- others do with what the generation before knew.
 local core = require "tandem.core"
 local declare = require "tandem.config.declare"
+local kept = require "tandem.health.kept"
 local pool_state = require "tandem.health.state"
 local registry = require "tandem.registry"
 local ipairs, math, pairs, pcall, table = ipairs, math, pairs, pcall, table
-local tostring, type = tostring, type
+local tostring = tostring
 
 local _ENV = nil
 
@@ -118,11 +119,17 @@ end
 
 local known = {} -- facts by "pool/server"
 
+-- What is damaged is told of, and left out.
+local function try(fn)
+  local ok, why = pcall(fn)
+  if not ok then
+    core.event("error", "state.damaged", { { "file", file }, { "why", tostring(why) } })
+  end
+end
+
 -- `by`: the clock of times goes on when only the process is another one, and begins
--- anew with the machine.
-local function move_record(text, by)
-  local record = core.json_decode(text)
-  record.admin = nil -- orders are kept with the overrides; those of scripts they repeat
+-- anew with the machine. Orders are kept with the overrides; those of scripts they repeat.
+local function move_record(record, by)
   for reason, ends in pairs(record.holds or {}) do
     record.holds[reason] = ends + by
   end
@@ -132,12 +139,11 @@ local function move_record(text, by)
   return core.json_encode(record)
 end
 
-local function move_places(text, by)
-  local kept = core.json_decode(text)
-  for _, place in ipairs(kept.list) do
+local function move_places(was, by)
+  for _, place in ipairs(was.list) do
     place.ends = place.ends and place.ends + by
   end
-  return core.json_encode(kept)
+  return core.json_encode(was)
 end
 
 local function move_roster(text, by)
@@ -162,14 +168,14 @@ local function move_facts(values, by)
   return out
 end
 
-local function restore(full, kept, by, is_fresh)
-  if kept.history then
-    core.shared "tandem.history":set(full, kept.history)
+local function restore(full, was, by, is_fresh)
+  if was.history then
+    core.shared "tandem.history":set(full, core.json_encode(was.history))
   end
   if is_fresh then
-    local record = move_record(kept.server, by)
-    local places = kept.places and move_places(kept.places, by)
-    known[full] = move_facts(kept.facts, by)
+    local record = was.server and move_record(was.server, by)
+    local places = was.places and move_places(was.places, by)
+    known[full] = move_facts(was.facts, by)
     core.shared "tandem.server":set(full, record)
     core.shared "tandem.places":set(full, places)
   end
@@ -185,35 +191,42 @@ local function restore_rosters(rosters, by, age)
 end
 
 -- Only of what is declared: others would never be forgotten.
-local function restore_all(kept)
-  local age = core.wall() - kept.wall
-  if age < -ahead then
-    return
-  end
-  local by = core.now() - (kept.now + age)
-  restore_rosters(kept.rosters, by, age)
-  for full, one in pairs(kept.servers) do
-    local pool = registry.pool(full:match "^[^/]+")
-    if pool and (pool.discover or registry.server(full)) then
-      restore(full, one, by, age <= oldest)
+local function is_declared(full)
+  local pool = registry.pool(full:match "^[^/]+" or "")
+  return pool and (pool.discover or registry.server(full))
+end
+
+-- One that is damaged begins as if nothing had been known of it.
+local function restore_servers(doc, by, age)
+  for full, one in pairs(doc.servers) do
+    if is_declared(full) then
+      try(function()
+        restore(full, kept.server(full, one, facts), by, age <= oldest)
+      end)
     end
   end
+end
+
+local function restore_all(text)
+  local doc = kept.document(text, version)
+  local age = doc and core.wall() - doc.wall
+  if not doc or age < -ahead then
+    return
+  end
+  local by = core.now() - (doc.now + age)
+  restore_servers(doc, by, age)
+  try(function()
+    restore_rosters(doc.rosters, by, age)
+  end)
 end
 
 -- In worker 0, before anything else.
 function warm.load()
   local text = core.kept()
-  if not text then
-    return
-  end
-  local ok, why = pcall(function()
-    local kept = core.json_decode(text)
-    if type(kept) == "table" and kept.version == version then
-      restore_all(kept)
-    end
-  end)
-  if not ok then
-    core.event("error", "state.damaged", { { "file", file }, { "why", tostring(why) } })
+  if text then
+    try(function()
+      restore_all(text)
+    end)
   end
 end
 
@@ -221,12 +234,12 @@ end
 ---@param server table
 ---@return boolean is_restored
 function warm.take(server)
-  local kept = known[server.full]
-  if not kept then
+  local was = known[server.full]
+  if not was then
     return false
   end
   known[server.full] = nil
-  for name, value in pairs(kept) do
+  for name, value in pairs(was) do
     server.facts:set(name, value)
   end
   return true
