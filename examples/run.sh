@@ -5,6 +5,7 @@ set -eu
 
 tandem=${TANDEM:-build/tandem}
 here=$(dirname "$0")
+socket=$(dirname "$tandem")/run.sock
 pids=
 
 stop() {
@@ -23,9 +24,9 @@ start() {
   pids="$pids $!"
 }
 
-start -c "$here/answer.lua" -l udp:127.0.0.1:5081 -L warn
-start -c "$here/answer.lua" -l udp:127.0.0.1:5082 -L warn
-start -c "$here/failover.lua"
+start -c "$here/answer.lua" -l udp:127.0.0.1:5081 -L warn --ctl none
+start -c "$here/answer.lua" -l udp:127.0.0.1:5082 -L warn --ctl none
+start -c "$here/failover.lua" --ctl "$socket" --http 127.0.0.1:9091
 proxy=$!
 sleep 1
 for pid in $pids; do
@@ -52,8 +53,12 @@ See the backup take over: end server a with
 
   kill $(echo "$pids" | cut -d' ' -f2)
 
-and call again. The log below shows one line per call: who was tried, and what
-came of it.
+and call again. Watch it at http://127.0.0.1:9091 meanwhile, or ask
+
+  $tandem ctl -s $socket status
+  $tandem ctl -s $socket why --last 2
+
+The log below shows one line per call: who was tried, and what came of it.
 
 TEXT
 wait "$proxy"
