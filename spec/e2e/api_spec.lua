@@ -188,6 +188,24 @@ describe("the control API", function()
     assert.is_nil(io.open(ctl))
   end)
 
+  it("says why it cannot be where it should", function()
+    local other, file = process.ports(1), process.write("file", "")
+    for i, case in ipairs {
+      { "--http", tcp, "; another program listens there: --http IP:PORT" },
+      { "--http", "192.0.2.1:9091", "; this machine has no such address: --http IP:PORT" },
+      { "--ctl", file, "; what is there is no socket: --ctl PATH" },
+      { "--ctl", "/nowhere/ctl.sock", "; make its directory, or name another: --ctl PATH" },
+    } do
+      local second = proxy.launch {
+        name = "second" .. i, source = source, values = { port = other, a = 1, b = 2 },
+        args = { case[1], case[2] },
+      }
+      second.expected = 1
+      assert.equal(1, second:wait())
+      assert.matches(case[3], second:output(), 1, true)
+    end
+  end)
+
   it("leaves the socket of another proxy alone, and takes over that of a dead one", function()
     local other = process.ports(1)
     local second = proxy.launch {

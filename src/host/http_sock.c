@@ -29,17 +29,6 @@ static int failed(int fd, const char *where, const char *more, char *why,
 	return -1;
 }
 
-static const char *hint_of(int err)
-{
-	if (err == ENOENT)
-		return "; make its directory, or name another: --ctl PATH";
-	if (err == EACCES)
-		return "; name a path that this user may write: --ctl PATH";
-	if (err == EADDRINUSE)
-		return "; another proxy answers there: --ctl PATH";
-	return "";
-}
-
 /* Does anybody answer there? What a process left behind refuses. */
 static bool is_served(const struct sockaddr_un *sun)
 {
@@ -60,6 +49,30 @@ static bool is_socket(const char *path)
 	struct stat st;
 
 	return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+static const char *hint_of(int err, const char *path)
+{
+	if (err == ENOENT)
+		return "; make its directory, or name another: --ctl PATH";
+	if (err == EACCES)
+		return "; name a path that this user may write: --ctl PATH";
+	if (err == EADDRINUSE)
+		return is_socket(path)
+			   ? "; another proxy answers there: --ctl PATH"
+			   : "; what is there is no socket: --ctl PATH";
+	return "";
+}
+
+static const char *hint_of_tcp(int err)
+{
+	if (err == EADDRINUSE)
+		return "; another program listens there: --http IP:PORT";
+	if (err == EADDRNOTAVAIL)
+		return "; this machine has no such address: --http IP:PORT";
+	if (err == EACCES)
+		return "; take a port from 1024 on: --http IP:PORT";
+	return "";
 }
 
 /* Group members may use it, nobody else (0660). No other thread makes files
@@ -91,7 +104,7 @@ int http_sock_unix(const char *path, char *why, size_t n)
 	if (is_socket(path) && !is_served(&sun))
 		unlink(path);
 	if (bind_private(fd, &sun) != 0 || listen(fd, BACKLOG) != 0)
-		return failed(fd, path, hint_of(errno), why, n);
+		return failed(fd, path, hint_of(errno, path), why, n);
 	return fd;
 }
 
@@ -113,7 +126,7 @@ int http_sock_tcp(const struct addr *a, char *why, size_t n)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, (struct sockaddr *)&ss, len) != 0 ||
 	    listen(fd, BACKLOG) != 0)
-		return failed(fd, where, "", why, n);
+		return failed(fd, where, hint_of_tcp(errno), why, n);
 	return fd;
 }
 
