@@ -166,7 +166,7 @@ add("counter", {
   { "tandem_framing_errors_total", { "reason" }, "Streams that made no sense any more." },
   { "tandem_hep_packets_total", {}, "Packets sent to a collector of captures." },
   { "tandem_hep_cut_total", {}, "Packets to it with less than the whole message." },
-  { "tandem_hep_dropped_total", { "reason" }, "Packets to it that were not sent." },
+  { "tandem_hep_dropped_total", { "reason" }, "Packets to it that were lost, as far as is known." },
   { "tandem_pongs_total", {}, "Answers to keep-alives on connections." },
 })
 
