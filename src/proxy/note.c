@@ -230,13 +230,24 @@ static void keep_short(struct proxy *p, struct steps *s, struct str call_id,
 	steps_fini(s);
 }
 
+/* A message that is not valid has no key, but mostly a Call-ID. */
+static struct str call_id_of(const struct msg *m, const struct msg_key *key)
+{
+	const struct hdr *h = msg_first(m, HDR_CALL_ID);
+
+	if (key->call_id.n || !h)
+		return key->call_id;
+	return msg_hdr_value(m, h);
+}
+
 void note_refused(struct proxy *p, const struct msg *m,
 		  const struct msg_key *key, const struct hop *from, int code,
 		  struct str reason, struct now now)
 {
+	struct str call_id = call_id_of(m, key);
 	struct steps s;
 
-	if (p->c.settings->why_memory == 0 || !key->call_id.n)
+	if (p->c.settings->why_memory == 0 || !call_id.n)
 		return;
 	steps_init(&s, p->c.mem, now.mono);
 	put_received(&s, m, key, from, STR(""), proxy_member_at(p, &from->addr),
@@ -245,7 +256,7 @@ void note_refused(struct proxy *p, const struct msg *m,
 		steps_int(&s, code);
 		steps_str(&s, reason);
 	}
-	keep_short(p, &s, key->call_id, code, WHY_REFUSED, now);
+	keep_short(p, &s, call_id, code, WHY_REFUSED, now);
 }
 
 void note_late_alone(struct proxy *p, const struct client *c,
