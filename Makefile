@@ -19,15 +19,17 @@ SRC_lua         := base box env error_rate limit load order oslib sched small st
 		   bind_sticky bind_task bind_tls bind_timer bind_try bind_uri bind_why \
 		   console generation script script_apply script_ask script_life script_log \
 		   script_plan script_policy
-# src/host: the production world (libev, sockets, c-ares, TLS), and the simulated one
-SRC_host        := args builtin cli version ping tester files keyfile logsink mailbox sock source \
-		   notifier observe program transitions \
-		   control startup reload review service stop watch watchdog certs verbs ask http http_sock \
-		   worker worker_life worker_listen upkeep statefile disk kept \
-		   process \
+# src/host: the world of a worker (libev, sockets, c-ares, TLS); src/sim: the simulated
+# one. On top of the first the control thread, and the command line.
+SRC_host        := files keyfile logsink transitions mailbox ask sock source \
+		   worker worker_life worker_listen upkeep statefile disk \
 		   udp dgram hep icmp dns \
 		   acceptor stream stream_io \
 		   tls tls_name tls_set tls_words
+SRC_control     := control startup reload stop watch watchdog service \
+		   http http_sock verbs observe kept process certs review \
+		   notifier program
+SRC_cli         := args builtin cli ping tester version
 SRC_sim         := sim sim_conn sim_disk sim_dns sim_flow sim_net sim_node sim_stream \
 		   sim_tls sim_trace sim_worker
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
@@ -120,8 +122,8 @@ all: build/tandem build/lua/tandem/simcore.so ## build the proxy and the Lua mod
 # ---- objects, one directory per mode
 LAYERS := util message transport transaction proxy core lua
 CORE   := $(foreach l,$(LAYERS),$(SRC_$(l):%=$(l)/%.o))
-HOST   := $(SRC_host:%=host/%.o)
-SIM    := $(SRC_sim:%=host/%.o)
+HOST   := $(foreach l,host control cli,$(SRC_$(l):%=$(l)/%.o))
+SIM    := $(SRC_sim:%=sim/%.o)
 SIMMOD := $(SRC_simmod:%=lua/%.o)
 TESTS  := $(UNIT:%=spec/unit/%.o) spec/support/unit.o
 in      = $(addprefix $(1)/obj/,$(2))

@@ -7,13 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host/args.h"
-#include "host/cli.h"
-#include "host/control.h"
+#include "cli/args.h"
+#include "cli/cli.h"
+#include "control/control.h"
 #include "host/files.h"
-#include "host/ping.h"
-#include "host/tester.h"
-#include "host/version.h"
+#include "cli/ping.h"
+#include "cli/tester.h"
+#include "cli/version.h"
 #include "lua/console.h"
 #include "util/list.h"
 

@@ -246,7 +246,7 @@ describe("the command line", function()
       codes[#codes + 1] = row[1]
     end
     local real = {}
-    for code in tree.read "src/host/control.h":gmatch "EXIT_%u+ = (%d+)" do
+    for code in tree.read "src/control/control.h":gmatch "EXIT_%u+ = (%d+)" do
       real[#real + 1] = code
     end
     assert.same(real, codes)

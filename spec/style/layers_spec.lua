@@ -3,11 +3,17 @@
 local tree = require "support.tree"
 local sh = require "support.sh"
 
-local order = { "util", "message", "transport", "transaction", "proxy", "core", "lua", "host" }
+local order = {
+  "util", "message", "transport", "transaction", "proxy", "core", "lua",
+  "host", "control", "cli", "sim",
+}
 local rank = {}
 for i, layer in ipairs(order) do
   rank[layer] = i
 end
+
+-- Two worlds around one core: the simulated one knows nothing of the other.
+local real = { host = true, control = true, cli = true }
 
 -- Entry points put the layers together and may include all of them: main.c for
 -- the binary, src/lua/simlib*.c for the Lua module.
@@ -24,10 +30,11 @@ local libraries = {
   { "^lua%.h$", "^src/lua/" },
   { "^lauxlib%.h$", "^src/lua/" },
   { "^lualib%.h$", "^src/lua/" },
-  { "^ev%.h$", "^src/host/" },
-  { "^ares", "^src/host/" },
-  { "^microhttpd", "^src/host/" },
-  { "^openssl/", "^src/host/", "^src/util/digest%.c$" },
+  { "^ev%.h$", "^src/host/", "^src/control/", "^src/cli/version%.c$" },
+  { "^ares", "^src/host/", "^src/cli/version%.c$" },
+  { "^microhttpd", "^src/control/", "^src/cli/version%.c$" },
+  { "^openssl/", "^src/host/", "^src/control/http%.c$", "^src/cli/version%.c$",
+    "^src/util/digest%.c$" },
   { "^osipparser2/", "^src/message/field%.c$" },
   { "^osip2/", "^src/message/field%.c$" },
 }
@@ -68,6 +75,8 @@ local function judge(name, quote, header)
   local own = tree.layer(name)
   if not is_entry(name) and rank[theirs] > (rank[own] or 0) then
     return ('"%s" is of a higher layer'):format(header)
+  elseif own == "sim" and real[theirs] then
+    return ('"%s" is of the other world'):format(header)
   end
 end
 
@@ -76,7 +85,9 @@ local sources = tree.files("src", "[ch]")
 describe("layers", function()
   it("are the ones the Makefile builds, in this order", function()
     local built = tree.makefile().LAYERS
-    table.insert(built, "host")
+    for _, world in ipairs { "host", "control", "cli", "sim" } do
+      table.insert(built, world)
+    end
     assert.same(order, built)
   end)
 
@@ -114,9 +125,6 @@ describe("the Makefile", function()
       for _, base in ipairs(lists["SRC_" .. layer]) do
         table.insert(listed, ("src/%s/%s.c"):format(layer, base))
       end
-    end
-    for _, base in ipairs(lists.SRC_sim) do
-      table.insert(listed, ("src/host/%s.c"):format(base))
     end
     for _, base in ipairs(lists.SRC_simmod) do
       table.insert(listed, ("src/lua/%s.c"):format(base))

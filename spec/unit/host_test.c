@@ -10,8 +10,8 @@
 #include <unistd.h>
 #include <linux/errqueue.h> /* needs <time.h> before it */
 
-#include "host/args.h"
-#include "host/builtin.h"
+#include "cli/args.h"
+#include "cli/builtin.h"
 #include "host/files.h"
 #include "host/icmp.h"
 #include "host/keyfile.h"

@@ -1,4 +1,4 @@
-#include "host/notifier.h"
+#include "control/notifier.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "host/program.h"
+#include "control/program.h"
 #include "support/unit.h"
 
 /* The clock of this program, which a test may put forward; what waits in the

@@ -1,7 +1,7 @@
 /*
  * What a service manager is told, and by whom.
  */
-#include "host/service.h"
+#include "control/service.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "host/sim.h"
+#include "sim/sim.h"
 
 #define WORLD "tandem.world"
 

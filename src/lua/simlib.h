@@ -1,5 +1,5 @@
 /*
- * The Lua module tandem.simcore: the simulated world (host/sim.h) for a stock
+ * The Lua module tandem.simcore: the simulated world (sim/sim.h) for a stock
  * lua5.4, as thin as can be. One userdata, the world, whose methods take
  * numbers, strings and plain tables; times are integers in microseconds. Users
  * see lua/tandem/sim.lua, which is built on it.

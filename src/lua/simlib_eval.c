@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/sim.h"
+#include "sim/sim.h"
 #include "lua/vm.h"
 
 /* Values from one state to the other in a small format of their own: neither

@@ -1,6 +1,6 @@
 #include "lua/simlib.h"
 
-#include "host/sim.h"
+#include "sim/sim.h"
 
 static size_t check_index(lua_State *L, size_t n)
 {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/sim.h"
+#include "sim/sim.h"
 #include "lua/generation.h"
 #include "lua/metrics.h"
 #include "lua/vm.h"

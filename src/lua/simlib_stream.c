@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "host/sim.h"
+#include "sim/sim.h"
 
 /* ---- what an endpoint shows when TLS is spoken ------------------------- */
 

@@ -1,4 +1,4 @@
--- What the control API may have the process do: the verbs of src/host/verbs.c. Only
+-- What the control API may have the process do: the verbs of src/control/verbs.c. Only
 -- inside a handler, which waits for the answer.
 local call = require "tandem.control.call"
 local cjson = require "cjson"
