@@ -302,9 +302,10 @@ void logsink_free(struct logsink **s)
 	atomic_store(&sink->closing, true);
 	pthread_cond_signal(&sink->more);
 	pthread_mutex_unlock(&sink->lock);
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += CLOSE_S;
-	if (pthread_timedjoin_np(sink->thread, NULL, &until) != 0) {
+	if (pthread_clockjoin_np(sink->thread, NULL, CLOCK_MONOTONIC, &until) !=
+	    0) {
 		/* It is stuck in a write that will never end. The process is
 		 * about to; what the thread still uses stays. */
 		pthread_detach(sink->thread);

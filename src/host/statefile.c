@@ -256,10 +256,11 @@ static void pause_a_moment(struct statefile *sf)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += RETRY_S;
 	while (!sf->closing && !docs_have_news(sf) &&
-	       pthread_cond_timedwait(&sf->changed, &sf->lock, &until) == 0)
+	       pthread_cond_clockwait(&sf->changed, &sf->lock, CLOCK_MONOTONIC,
+				      &until) == 0)
 		;
 }
 

@@ -481,12 +481,12 @@ void worker_stop(struct worker *w)
 	ev_async_send(w->loop, &w->async);
 }
 
-/* When it will have been so long; by the clock that the callers want. */
+/* When it will have been so long; by a clock that nobody sets. */
 static struct timespec after(int seconds)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_REALTIME, &ts);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_sec += seconds;
 	return ts;
 }
@@ -499,7 +499,7 @@ bool worker_rest(struct worker *w)
 	atomic_store(&w->rest, true);
 	ev_async_send(w->loop, &w->async);
 	do
-		err = sem_timedwait(&w->resting, &until);
+		err = sem_clockwait(&w->resting, CLOCK_MONOTONIC, &until);
 	while (err < 0 && errno == EINTR);
 	if (err < 0 && atomic_exchange(&w->rest, false))
 		return false; /* it has not seen it */
@@ -541,7 +541,8 @@ bool worker_join(struct worker *w)
 {
 	struct timespec until = after(JOIN_S);
 
-	return pthread_timedjoin_np(w->thread, NULL, &until) == 0;
+	return pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &until) ==
+	       0;
 }
 
 void worker_free(struct worker **w)
