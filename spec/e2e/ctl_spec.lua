@@ -131,6 +131,8 @@ pbx: backup, tier 2 takes calls, 1 of 2 servers usable
       ["server drain"] = "server drain needs POOL/NAME",
       ["server drain pbx/a --fro 2h"] = "unknown option '--fro'; did you mean '--for'?",
       ["server drain pbx/a --for 2w"] = "--for: a duration is 30s, 5m, 2h, 1d or 1h30m, not '2w'",
+      ["server drain pbx/a --for 31d"] = "--for: at most 30 d, not '31d'",
+      ["log-level debug --for 25h"] = "--for: at most 24 h, not '25h'",
       ["server set pbx/a wieght=5"] = "there is no 'wieght'; did you mean 'weight'?",
       ["server set pbx/a weight=x"] = "weight is a number, not 'x'",
       ["-o xml status"] = "--output: text or json, not 'xml'",
@@ -249,6 +251,8 @@ pbx: backup, tier 2 takes calls, 1 of 2 servers usable
   end)
 
   it("shows calls, and why they went where they went", function()
+    assert.equal("No request is remembered.\n", good "why")
+    assert.equal("Of the requests that are remembered none has failed.\n", good "why --failed")
     sipp.server("ring", { port = b })
     local open = sipp.start("call", { proxy = "127.0.0.1:" .. port, values = { hold = 0 } })
     assert.truthy(process.eventually(5, function() return open:message "180 INVITE" end))

@@ -29,6 +29,19 @@ function duration.parse(text)
   return seconds
 end
 
+-- The same, for what lasts no longer than that.
+---@param most number seconds
+---@return fun(text: string): number?, string?
+function duration.up_to(most)
+  return function(text)
+    local seconds, why = duration.parse(text)
+    if seconds and seconds > most then
+      return nil, ("at most %s, not '%s'"):format(duration.text(most), text)
+    end
+    return seconds, why
+  end
+end
+
 -- In one unit, the largest of which there are two: "95 s", "4 min", "30 h", "12 d".
 ---@param seconds number
 ---@return string

@@ -15,7 +15,7 @@ local reload_patience = 60 -- seconds: an override loads the script again
 
 local reason = { name = "reason", value = "TEXT", help = "why; it stands in log and status" }
 local lasting = {
-  name = "for", value = "DURATION", parse = duration.parse,
+  name = "for", value = "DURATION", parse = duration.up_to(30 * 86400),
   help = "so long, then it is ready again",
 }
 

@@ -38,7 +38,7 @@ end
 -- ---- for a while ----
 
 local lasting = {
-  name = "for", value = "DURATION", parse = duration.parse, help = "so long (5m)",
+  name = "for", value = "DURATION", parse = duration.up_to(86400), help = "so long (5m)",
 }
 local off = { name = "off", help = "end it now" }
 

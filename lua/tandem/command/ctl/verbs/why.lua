@@ -57,6 +57,9 @@ local function why(ctx, words, options)
   if ctx.is_json then
     ctx.out:write(raw)
     return
+  elseif #list == 0 then
+    ctx.out:write(options.failed and "Of the requests that are remembered none has failed.\n"
+      or "No request is remembered.\n")
   end
   put_all(ctx, list, function(record)
     return explain.line(record) .. "\n"
