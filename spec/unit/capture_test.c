@@ -103,6 +103,19 @@ static void give(struct world *w, const char *call_id, const char *from,
 	core_receive(w->core, w->now, &hop, str_from(text));
 }
 
+/* Every message that this text begins with. */
+static void give_cut(struct world *w, const char *text)
+{
+	struct hop hop = {.transport = TRANSPORT_UDP};
+
+	addr_parse(STR("192.0.2.7:5060"), &hop.addr);
+	addr_parse(STR("10.0.0.100:5060"), &hop.local);
+	for (size_t n = 0; n <= strlen(text); n++) {
+		w->log[0] = w->collected[0] = '\0';
+		core_receive(w->core, w->now, &hop, (struct str){text, n});
+	}
+}
+
 static struct capture_filter filter(const char *call_id, const char *user)
 {
 	struct capture_filter f = {.until = {SECONDS(1010)}};
@@ -272,5 +285,34 @@ TEST(a_collector_without_memory)
 	CHECK_INT(core_counters(w.core)->v[CNT_HEP_NOMEM], 1);
 	CHECK_INT(w.sends, 1);
 	CHECK_STR(str_from(w.collected), "192.0.2.9:9060 HEP3 |");
+	world_close(&w);
+}
+
+TEST(what_is_malformed_is_shown_as_far_as_it_goes)
+{
+	static const char *const messages[] = {
+	    "OPTIONS sip:bob@example.com SIP/2.0\r\n\r\n",
+	    "SIP/2.0 200 OK\r\n\r\n",
+	    "OPTIONS sip:bob@example.com SIP/2.0\r\n"
+	    "Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bKcut\r\n"
+	    "From: <sip:alice@example.net>;tag=1\r\n"
+	    "To: <sip:bob@example.com>\r\nCSeq: 1 OPTIONS\r\n"
+	    "Call-ID: cut\r\n\r\n",
+	    "SIP/2.0 200 OK\r\nCall-ID: cut\r\nCSeq: 1 OPTIONS\r\n"
+	    "From: <sip:alice@example.net>;tag=1\r\n\r\n",
+	    "OPTIONS sip:bob@example.com SIP/2.0\r\nFrom:\r\nTo:\r\n"
+	    "Call-ID:\r\nCSeq:\r\nVia:\r\n\r\n",
+	};
+	struct capture_filter f = filter("", "alice");
+	struct world w;
+
+	world_open(&w);
+	capture_log(w.node, true);
+	addr_parse(STR("192.0.2.9:9060"), &f.collector);
+	capture_set_filter(w.node, &f);
+	for (size_t i = 0; i < ARRAY_LEN(messages); i++) {
+		give_cut(&w, messages[i]);
+		CHECK(strstr(w.log, "debug in") || strstr(w.log, "info in"));
+	}
 	world_close(&w);
 }

@@ -75,13 +75,19 @@ struct seen {
 	struct str call_id, cseq, user;
 };
 
+static struct str first_value(const struct msg *m, enum hdr_id id)
+{
+	const struct hdr *h = msg_first(m, id);
+
+	return h ? msg_hdr_value(m, h) : STR_NONE;
+}
+
 static struct str from_user(const struct msg *m)
 {
 	struct nameaddr from;
 	struct uri uri;
 
-	if (!scan_nameaddr(msg_hdr_value(m, msg_first(m, HDR_FROM)), &from,
-			   NULL) ||
+	if (!scan_nameaddr(first_value(m, HDR_FROM), &from, NULL) ||
 	    !scan_uri(from.uri, &uri))
 		return STR_NONE;
 	return str_sub(uri.user, 0, str_find(uri.user, ':'));
@@ -91,8 +97,8 @@ static struct str from_user(const struct msg *m)
 static struct seen look_at(const struct msg *m)
 {
 	return (struct seen){
-	    .call_id = msg_hdr_value(m, msg_first(m, HDR_CALL_ID)),
-	    .cseq = msg_hdr_value(m, msg_first(m, HDR_CSEQ)),
+	    .call_id = first_value(m, HDR_CALL_ID),
+	    .cseq = first_value(m, HDR_CSEQ),
 	    .user = from_user(m),
 	};
 }
