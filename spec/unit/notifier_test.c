@@ -98,36 +98,59 @@ static void wait_for(struct world *w, enum notify_result r, uint64_t n)
 	CHECK_INT(count_of(w, r), n);
 }
 
+static void read_all(const struct world *w, char out[512])
+{
+	char path[64];
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/told", w->dir);
+	f = fopen(path, "r");
+	CHECK(f != NULL);
+	n = fread(out, 1, 511, f);
+	out[n] = '\0';
+	fclose(f);
+}
+
 TEST(nobody_is_told_without_a_program)
 {
+	char told[512];
 	struct world w;
 
-	world_open(&w, "exit 0");
+	world_open(&w, "echo $TANDEM_TO >>${0%/*}/told");
 	put(&w, "server.health", "falling", "down");
 	notifier_set(w.n, w.program, 100, SECONDS(5));
 	notifier_set(w.n, NULL, 0, 0);
 	put(&w, "server.health", "falling", "down");
-	CHECK_INT(count_of(&w, NOTIFY_OK), 0);
+	notifier_set(w.n, w.program, 100, SECONDS(5));
+	put(&w, "server.health", "rising", "up");
 	CHECK_INT(count_of(&w, NOTIFY_SKIPPED), 0);
+	notifier_free(&w.n); /* tells what is left */
+	read_all(&w, told);
+	CHECK_STR(str_from(told), "up\n");
 	world_close(&w);
 }
 
 TEST(what_is_no_news_is_not_told)
 {
+	char told[512];
 	struct world w;
 
-	world_open(&w, "exit 0");
+	world_open(&w, "echo $TANDEM_EVENT $TANDEM_TO >>${0%/*}/told");
 	notifier_set(w.n, w.program, 100, SECONDS(5));
 	put(&w, "server.health", "none", "unknown");
 	put(&w, "pool.state", "none", "up");
 	put(&w, "server.health", "up", "falling");
 	put(&w, "server.health", "down", "rising");
 	put(&w, "pool.state", "up", "down");
-	wait_for(&w, NOTIFY_OK, 1);
 	put(&w, "server.health", "falling", "down");
 	put(&w, "reload", "", "");
 	wait_for(&w, NOTIFY_OK, 3);
 	CHECK_INT(count_of(&w, NOTIFY_FAILED), 0);
+	notifier_free(&w.n);
+	read_all(&w, told);
+	CHECK_STR(str_from(told),
+		  "pool.state down\nserver.health down\nreload\n");
 	world_close(&w);
 }
 
@@ -161,20 +184,6 @@ TEST(the_most_of_a_minute)
 	CHECK_INT(count_of(&w, NOTIFY_SKIPPED), 3);
 	wait_for(&w, NOTIFY_OK, 2);
 	world_close(&w);
-}
-
-static void read_all(const struct world *w, char out[512])
-{
-	char path[64];
-	size_t n;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/told", w->dir);
-	f = fopen(path, "r");
-	CHECK(f != NULL);
-	n = fread(out, 1, 511, f);
-	out[n] = '\0';
-	fclose(f);
 }
 
 TEST(what_was_left_out_is_told_in_the_next_one)
