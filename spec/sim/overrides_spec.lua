@@ -178,6 +178,38 @@ sim.for_workers("overrides", function(workers)
     assert.equal("a", w.alice:call("sip:bob@example.com").server)
   end)
 
+  it("that change what the pool is say so, in the log and to the counters", function()
+    world()
+    w.net:run(1)
+    local function told(from)
+      local list = {}
+      for i, event in ipairs(w.net.events) do
+        if i > from and (event.event == "pool.state" or event.event == "pool.tier") then
+          list[#list + 1] = ("%s>%s %s"):format(event.from, event.to, event.reason)
+        end
+      end
+      return list
+    end
+    local from = #w.net.events
+    set(entry("a", "weight", 5))
+    assert.same({}, told(from))
+    set(entry("a", "removed", true))
+    assert.same({ "1>2 reload" }, told(from)) -- that is its first tier now
+    assert.equal(1, w.net:metric("tandem_pool_failovers_total", { pool = "pbx" }))
+    from = #w.net.events
+    set(entry("c", "server", { uri = "sip:10.0.0.3" }))
+    assert.same({ "2>1 reload" }, told(from))
+    order { server = "c", admin = "drain" }
+    from = #w.net.events
+    set(entry("b", "removed", true))
+    assert.same({ "backup>down reload", "2>0 reload" }, told(from))
+    assert.equal(2, w.net:metric("tandem_pool_failovers_total", { pool = "pbx" }))
+    from = #w.net.events
+    assert.is_true(node:reload())
+    w.net:run(30)
+    assert.same({}, told(from))
+  end)
+
   it("of a pool that is gone are dropped", function()
     world()
     set(entry("a", "weight", 5))

@@ -7,7 +7,7 @@ local holds = require "tandem.health.holds"
 local pool_state = require "tandem.health.state"
 local stand_in = require "tandem.choice.stand_in"
 local tally = require "tandem.tally"
-local ipairs, math, tostring = ipairs, math, tostring
+local ipairs, math, pcall, tostring = ipairs, math, pcall, tostring
 
 local _ENV = nil
 
@@ -44,8 +44,34 @@ local function arm(pool, now)
   end
 end
 
-local function report(pool, name, from, to, reason)
-  if from ~= nil or pool.is_new then -- after a reload the log knows
+-- ---- what was told last, also by the generation before ----
+
+local function store()
+  return core.shared "tandem.pool"
+end
+
+-- Nil and nil of a pool that there has not been.
+local function recall(pool)
+  local text = store():get(pool.name)
+  local told = text and core.json_decode(text) or {}
+  pool.last_served = told.served
+  return told.state, told.tier
+end
+
+local function write(pool)
+  store():set(pool.name, core.json_encode {
+    state = pool.last_state, tier = pool.last_tier, served = pool.last_served,
+  })
+end
+
+-- `is_first`: handlers of this generation hear of what is, the log of what has changed.
+local function report(pool, name, from, to, reason, is_first)
+  if from == to and not is_first then
+    return
+  elseif from == to then
+    from = nil
+  elseif from ~= nil or pool.is_new then
+    reason = is_first and from ~= nil and "reload" or reason
     core.event(to == "down" and "warn" or "info", name, {
       { "pool", pool.name }, { "from", from and tostring(from) or "none" },
       { "to", tostring(to) }, { "reason", reason },
@@ -81,6 +107,10 @@ function watch.update(pool, reason, now)
   pool.watched = summary
   take_over(pool, now)
   local was, was_tier = pool.last_state, pool.last_tier
+  local is_first = was == nil
+  if is_first then
+    was, was_tier = recall(pool)
+  end
   local state, tier = pool_state.pool(pool, now)
   tier = tier or 0
   pool.last_state, pool.last_tier = state, tier
@@ -88,11 +118,10 @@ function watch.update(pool, reason, now)
     tally.add(pool, "failovers")
   end
   pool.last_served = tier > 0 and tier or pool.last_served
-  if state ~= was then
-    report(pool, "pool.state", was, state, reason)
-  end
-  if tier ~= was_tier then
-    report(pool, "pool.tier", was_tier, tier, reason)
+  report(pool, "pool.state", was, state, reason, is_first)
+  report(pool, "pool.tier", was_tier, tier, reason, is_first)
+  if is_first or state ~= was or tier ~= was_tier then
+    pcall(write, pool) -- without room for it the next generation knows less
   end
   stand_in.publish(pool, now)
   arm(pool, now)
