@@ -154,6 +154,20 @@ TEST(what_is_no_news_is_not_told)
 	world_close(&w);
 }
 
+/* A reload took it away while they waited for their turn. */
+TEST(without_a_program_they_are_left_out)
+{
+	struct world w;
+
+	world_open(&w, "sleep 0.2");
+	notifier_set(w.n, w.program, 100, SECONDS(5));
+	for (int i = 0; i < 5; i++)
+		put(&w, "pool.state", "up", "down");
+	notifier_set(w.n, NULL, 0, 0);
+	CHECK(count_of(&w, NOTIFY_SKIPPED) >= 4); /* one may be running */
+	world_close(&w);
+}
+
 /* The end does not wait for a program that hangs, nor for all of the queue. */
 TEST(a_full_queue_and_the_end)
 {

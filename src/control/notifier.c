@@ -336,11 +336,17 @@ static bool start(struct notifier *n)
 void notifier_set(struct notifier *n, const char *program, unsigned per_minute,
 		  int64_t timeout)
 {
+	struct notice *x;
+
 	pthread_mutex_lock(&n->lock);
 	free(n->program);
 	n->program = program ? strdup(program) : NULL;
 	n->per_minute = per_minute;
 	n->timeout = timeout;
+	while (!n->program && (x = pop(n)) != NULL) {
+		free(x);
+		skip(n);
+	}
 	if (n->program && !n->started)
 		n->started = start(n);
 	pthread_cond_signal(&n->more);
