@@ -40,8 +40,8 @@ struct notifier;
 struct notifier *notifier_new(struct logsink *log);
 /* Kills the program that runs when the queue is not empty soon enough. */
 void notifier_free(struct notifier **n);
-/* From now on this program (an absolute path; NULL: none, and what waits is left
- * out), at most so often a minute, each for so many microseconds. */
+/* From now on this program (an absolute path; NULL: none, and what waits is
+ * left out), at most so often a minute, each for so many microseconds. */
 void notifier_set(struct notifier *n, const char *program, unsigned per_minute,
 		  int64_t timeout);
 /* Ignores what is no news: what was found at the start, and a server that is
