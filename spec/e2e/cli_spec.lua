@@ -86,6 +86,12 @@ describe("tandem", function()
     refuses("run --http-token token", 2, "--http-token is for --http IP:PORT")
   end)
 
+  it("ends with 2 for a token that cannot be one: a supervisor need not try again", function()
+    local run = ("run -c %s --ctl none --http 127.0.0.1:9 --http-token "):format(script(good))
+    refuses(run .. "/nowhere", 2, "cannot read the token file /nowhere: No such file")
+    refuses(run .. process.write("token", "short\n"), 2, "must have 16 to 254 characters")
+  end)
+
   it("ends with 2 for a script that is not there, and with 1 for a port that is taken", function()
     refuses("run -c /nowhere.lua", 2, "/nowhere.lua: No such file or directory\n")
     if not process.read "/etc/tandem/route.lua" then

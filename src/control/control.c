@@ -161,6 +161,9 @@ static int serve(struct control *c)
 	signal(SIGCHLD, SIG_DFL);
 	mask(SIG_BLOCK, SIGHUP);
 	mask(SIG_BLOCK, SIGUSR1);
+	if (c->conf->http_token &&
+	    http_check_token(c->conf->http_token, c->why, CONTROL_WHY) != 0)
+		return EXIT_CONFIG;
 	if ((code = startup_load(c)) != EXIT_FINE)
 		return code;
 	/* Not earlier: a script that loads for ever can be interrupted. */

@@ -395,7 +395,8 @@ int http_open_unix(struct http *h, const char *path, char *why, size_t n)
 	return err;
 }
 
-static int read_token(struct http *h, const char *file, char *why, size_t n)
+static int read_token(char token[TOKEN_MAX], size_t *n_r, const char *file,
+		      char *why, size_t n)
 {
 	FILE *f = fopen(file, "re");
 	int err = errno;
@@ -405,14 +406,14 @@ static int read_token(struct http *h, const char *file, char *why, size_t n)
 			 strerror(err));
 		return err;
 	}
-	if (!fgets(h->token, sizeof(h->token), f))
-		h->token[0] = '\0';
+	if (!fgets(token, TOKEN_MAX, f))
+		token[0] = '\0';
 	fclose(f);
-	h->token_n = strcspn(h->token, "\r\n");
-	h->token[h->token_n] = '\0';
-	if (h->token_n >= TOKEN_MIN && h->token_n < TOKEN_MAX - 1)
+	*n_r = strcspn(token, "\r\n");
+	token[*n_r] = '\0';
+	if (*n_r >= TOKEN_MIN && *n_r < TOKEN_MAX - 1)
 		return 0;
-	h->token_n = 0;
+	*n_r = 0;
 	snprintf(why, n,
 		 "the token in %s must have %d to %d characters; make one "
 		 "with: openssl rand -hex 32",
@@ -420,10 +421,23 @@ static int read_token(struct http *h, const char *file, char *why, size_t n)
 	return EINVAL;
 }
 
+int http_check_token(const char *file, char *why, size_t n)
+{
+	char token[TOKEN_MAX];
+	size_t token_n;
+	int err = read_token(token, &token_n, file, why, n);
+
+	OPENSSL_cleanse(token, sizeof(token));
+	return err;
+}
+
 int http_open_tcp(struct http *h, const struct addr *a, const char *token_file,
 		  char *why, size_t n)
 {
-	int err = token_file ? read_token(h, token_file, why, n) : 0, fd;
+	int err = token_file
+		      ? read_token(h->token, &h->token_n, token_file, why, n)
+		      : 0,
+	    fd;
 
 	if (err)
 		return err;

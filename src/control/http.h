@@ -19,6 +19,9 @@ struct http *http_new(struct ev_loop *loop, struct console *console);
  * things. A socket that nobody answers on is replaced. 0, or an errno with the
  * reason in why[n]. */
 int http_open_unix(struct http *h, const char *path, char *why, size_t n);
+/* Is there a token in that file that may be one? 0, or an errno with the reason
+ * in why[n]. */
+int http_check_token(const char *file, char *why, size_t n);
 /* Listens on TCP: for reading, and for changes by who sends the token, which is
  * the first line of `token_file`; NULL: nobody. On a loopback address only for
  * who asks for an IP address or localhost. 0, or an errno with the reason in
