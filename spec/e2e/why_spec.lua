@@ -88,6 +88,12 @@ describe("tandem ctl", function()
     assert.matches("INVITE    200 .-  " .. id:gsub("%p", "%%%0")
       .. "  pbx/a:icmp_port, pbx/b:200\n", said)
     assert.is_nil(said:find("\27", 1, true))
+    for _, as in ipairs { "text", "ladder" } do
+      local status, text = http.ask(ctl, "/v1/why/no-hop-left%1B%5B31m?as=" .. as)
+      assert.equal(200, status)
+      assert.is_nil(text:find("\27", 1, true))
+    end
+    assert.matches("refused with 400: Bad Call-ID\n", run "why 'no-hop-left\27[31m'", 1, true)
     said = run "why --failed --last 1"
     assert.matches("^%S+  MESSAGE   483 +0.000  no/hop/left\n$", said)
     said = run "why no/hop/left"

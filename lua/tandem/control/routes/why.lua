@@ -2,6 +2,7 @@
 local explain = require "tandem.control.explain"
 local host = require "tandem.control.host"
 local ladder = require "tandem.control.ladder"
+local terminal_text = require "tandem.command.text"
 local ipairs, math, table, tonumber = ipairs, math, table, tonumber
 
 local _ENV = nil
@@ -54,13 +55,13 @@ local shown = {
   end,
 }
 
--- Oldest first, as people read.
+-- Oldest first, as people read, and without what moves the cursor of a terminal.
 local function as_text(list, show)
   local parts = {}
   for i = #list, 1, -1 do
     parts[#parts + 1] = show(list[i])
   end
-  return table.concat(parts, "\n")
+  return (table.concat(parts, "\n"):gsub("[^\n]+", terminal_text.clean))
 end
 
 local function of_call(api, request, call_id)
