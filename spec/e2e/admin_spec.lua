@@ -91,6 +91,10 @@ describe("operators", function()
     assert.equal(200, status)
     assert.is_true(value.removed)
     assert.equal(404, (ask("GET", "/v1/pools/pbx/servers/b")))
+    status, value = ask("POST", "/v1/pools/pbx/servers", { name = "b", uri = "sip:127.0.0.1" })
+    assert.same({ 409, "the script has a server 'b' in pool 'pbx', which an operator has removed; "
+      .. "DELETE /v1/overrides/pbx/b (tandem ctl overrides clear pbx/b) brings it back" },
+      { status, value.error })
     assert.equal(200, (ask("DELETE", "/v1/pools/pbx/servers/c")))
     assert.equal(404, (ask("GET", "/v1/pools/pbx/servers/c")))
     assert.equal(1, select(2, ask("DELETE", "/v1/overrides")).cleared)

@@ -165,6 +165,27 @@ end
 
 -- ---- servers that come and go ----
 
+-- Is there an override of that kind?
+local function is_overridden(pool, server, what)
+  for _, item in ipairs(present()) do
+    if item.pool == pool and item.server == server and item.what == what then
+      return true
+    end
+  end
+  return false
+end
+
+-- Why there cannot be one more of that name.
+local function clash(pool, name)
+  if find.named(pool.servers, name) then
+    return ("pool '%s' has a server '%s' already"):format(pool.name, name)
+  elseif is_overridden(pool.name, name, "removed") then
+    return ("the script has a server '%s' in pool '%s', which an operator has removed; DELETE "
+      .. "/v1/overrides/%s/%s (tandem ctl overrides clear %s/%s) brings it back")
+      :format(name, pool.name, pool.name, name, pool.name, name)
+  end
+end
+
 local function add(request, params)
   local pool, problem = find_pool(params)
   local body
@@ -173,16 +194,17 @@ local function add(request, params)
   end
   if not body then
     return nil, problem
-  elseif find.named(pool.servers, body.name) then
-    return nil, { status = 409, error = ("pool '%s' has a server '%s' already")
-      :format(params.pool, body.name) }
+  end
+  local trouble = clash(pool, body.name)
+  if trouble then
+    return nil, { status = 409, error = trouble }
   end
   params.server = body.name
   local item = entry(request, params, "server", {
     uri = body.uri, tier = body.tier, weight = body.weight, max_calls = body.max_calls,
     max_cps = body.max_cps,
   })
-  -- Somebody may have taken the same one out: then that is what is over.
+  -- What was wanted of one of that name before is over.
   local ok
   ok, problem = host.reload {
     clear = { { pool = params.pool, server = body.name } }, set = { item },
@@ -195,15 +217,6 @@ local function add(request, params)
   return server and kept(server), problem
 end
 
-local function is_added(params)
-  for _, item in ipairs(present()) do
-    if item.pool == params.pool and item.server == params.server and item.what == "server" then
-      return true
-    end
-  end
-  return false
-end
-
 local function remove(request, params)
   local body, problem = read(only_reason, request.body)
   local server, ok
@@ -214,7 +227,7 @@ local function remove(request, params)
     return nil, problem
   end
   local one = { pool = params.pool, server = params.server }
-  if is_added(params) then
+  if is_overridden(params.pool, params.server, "server") then
     ok, problem = host.reload { clear = { one } }
   else
     ok, problem = host.reload {
