@@ -75,6 +75,15 @@ sim.for_workers("the trace of a choice", function(workers)
     assert.equal("function", choice.policy)
   end)
 
+  it("says who has ordered it, however long the reason is, and cuts between characters", function()
+    open {}
+    assert(net.nodes[1]:ask("order", {
+      pool = "pbx", server = "a", admin = "drain", reason = "x" .. ("ö"):rep(90), who = "ctl root",
+    }))
+    net:run(0.1)
+    assert.equal(("out: drain, x%s (ctl root)"):format(("ö"):rep(25)), verdicts().a)
+  end)
+
   it("says what an operator or the script has ordered", function()
     open { order = '"new disks", 600' }
     order("a", "drain")

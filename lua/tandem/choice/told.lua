@@ -3,6 +3,7 @@
 -- for all choices that see it (view.lua); it is made when the first of them asks.
 -- tandem/why.lua reads these texts again.
 local core = require "tandem.core"
+local cut = require "tandem.cut"
 local pool_state = require "tandem.health.state"
 local record = require "tandem.health.record"
 local slow_start = require "tandem.choice.slow_start"
@@ -24,12 +25,13 @@ local function wall(time, now)
 end
 
 local function plain(text)
-  return (tostring(text or ""):sub(1, detail_most):gsub("%c", " "))
+  return (cut(tostring(text or ""), detail_most):gsub("%c", " "))
 end
 
 local function ordered(server, now)
   local admin = record.load(server).admin
-  local detail = plain(("%s (%s)"):format(admin.why or "", admin.who or ""))
+  local who = plain(admin.who)
+  local detail = ("%s (%s)"):format(cut(plain(admin.why), detail_most - #who), who)
   return detail, admin.ends and wall(admin.ends, now) or nil
 end
 

@@ -2,6 +2,7 @@
 -- Written by worker 0, readable by all, kept across reloads in a shared table of our
 -- own. Where that table has no room, the older half is given up.
 local core = require "tandem.core"
+local cut = require "tandem.cut"
 local pcall, table = pcall, table
 
 local _ENV = nil
@@ -29,20 +30,11 @@ function history.load(server)
   return text and core.json_decode(text) or {}
 end
 
--- Its beginning, without half a character at the end.
-local function cut(text)
-  local last = text_most
-  while #text > text_most and text:find("^[\x80-\xBF]", last + 1) do
-    last = last - 1
-  end
-  return text:sub(1, last)
-end
-
 ---@param server table
 ---@param change tandem.Change without its time
 function history.add(server, change)
   local list = history.load(server)
-  change.time, change.why = core.wall(), cut(change.why)
+  change.time, change.why = core.wall(), cut(change.why, text_most)
   list[#list + 1] = change
   local from = #list > most and #list - most + 1 or 1
   while from <= #list do
