@@ -13,10 +13,11 @@ sip.route(function(req) return req:relay(pbx) end)
 ]]
 
 describe("clients of the control API", function()
-  local tandem, sock, tcp
+  local tandem, sock, tcp, port
 
   before_each(function()
-    local port, a, web = process.ports(3)
+    local a, web
+    port, a, web = process.ports(3)
     sock, tcp = process.path "ctl.sock", "127.0.0.1:" .. web
     tandem = proxy.start {
       source = source, values = { port = port, a = a }, args = { "--ctl", sock, "--http", tcp },
@@ -65,6 +66,38 @@ describe("clients of the control API", function()
     assert.is_true(ok)
     assert.equal(200, select(2, output:gsub("200\n", "")))
     assert.is_true(answers())
+  end)
+
+  local function request(method, n)
+    return table.concat({
+      method .. " sip:127.0.0.1:" .. port .. " SIP/2.0",
+      "Via: SIP/2.0/UDP 127.0.0.1:9;rport;branch=z9hG4bK" .. n, "Max-Forwards: 70",
+      "From: <sip:x@example.net>;tag=1", "To: <sip:127.0.0.1>", "Call-ID: " .. n,
+      "CSeq: 1 " .. method, "Content-Length: 0", "", "" }, "\r\n")
+  end
+
+  it("may all want much of a worker: no call waits for more than one of them", function()
+    local traces = process.write("traces", request("MESSAGE", "$i"):gsub("\r", ""))
+    assert(sh.run(("bash -c 'for i in $(seq 200); do sed \"s/\\$i/$i/;s/$/\\r/\" %s "
+      .. ">/dev/udp/127.0.0.1/%d; done'"):format(traces, port)))
+    assert.truthy(process.eventually(20, function()
+      local status, list = http.ask(sock, "/v1/why?last=100")
+      return status == 200 and #list == 100
+    end))
+    local crowd = process.start {
+      name = "crowd", limit = 60,
+      argv = { "sh", "-c", "exec curl -sS -Z --parallel-immediate --parallel-max 200 -o '"
+        .. process.path "answer" .. "#1' --unix-socket " .. sock
+        .. " 'http://tandem/v1/why?last=100&n=[1-2000]' 2>/dev/null" },
+    }
+    assert.truthy(process.eventually(20, function()
+      return process.read(process.path "answer1")
+    end))
+    for n = 1, 2 do
+      assert.matches("^SIP/2.0 200 ", process.ask(port, request("OPTIONS", n), 2.5))
+    end
+    assert.falsy(crowd:ended())
+    crowd:kill()
   end)
 
   it("may hold more connections than there is room for, and let go", function()
