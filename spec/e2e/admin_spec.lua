@@ -101,6 +101,23 @@ describe("operators", function()
     assert.equal("b", server("b").name)
   end)
 
+  it("see no password of a URI", function()
+    start()
+    local status, value = ask("POST", "/v1/pools/pbx/servers",
+      { name = "c", uri = "sip:user:secret@127.0.0.1:9", reason = "sip:10.0.0.1:5060 a@b" })
+    assert.same({ 200, "sip:user:*@127.0.0.1:9" }, { status, value.uri })
+    for _, path in ipairs { "/v1/servers", "/v1/pools", "/v1/page", "/v1/overrides" } do
+      local file = process.path "said"
+      sh.run(("curl -sf --unix-socket %s http://x%s >%s"):format(sh.quote(ctl), path,
+        sh.quote(file)))
+      local text = process.read(file)
+      assert.truthy(text:find("sip:user:*@127.0.0.1:9", 1, true), path)
+      assert.is_nil(text:find("secret", 1, true), path)
+    end
+    assert.equal("sip:10.0.0.1:5060 a@b", select(2, ask("GET", "/v1/overrides"))
+      .overrides[1].reason)
+  end)
+
   it("are told what is wrong, and nothing has changed", function()
     start()
     local pbx = "/v1/pools/pbx/servers"

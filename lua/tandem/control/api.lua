@@ -120,11 +120,16 @@ local function utf8_only(text)
   return table.concat(parts, "\u{FFFD}")
 end
 
+-- Anybody may read, by TCP: no password of a URI is for everybody.
+local function redacted(text)
+  return (text:gsub('([sS][iI][pP][sS]?:[^@:/?,;<>%s"]*):[^@/?,;<>%s"]*@', "%1:*@"))
+end
+
 local function encode(status, value)
   local text = json.encode(value):gsub('"([%w_]+)":{}', function(name)
     return lists[name] and ('"%s":[]'):format(name)
   end):gsub("\\(.)", { ["/"] = "/" }) -- cjson escapes what need not be
-  return status, "application/json", utf8_only(text) .. "\n"
+  return status, "application/json", utf8_only(redacted(text)) .. "\n"
 end
 
 local function refuse(status, text)
