@@ -51,7 +51,7 @@ add("gauge", {
     "Memory of requests, transactions, calls and connections." },
 })
 add("counter", {
-  { "tandem_state_write_errors_total", {}, "Snapshots of the calls that could not be written." },
+  { "tandem_state_write_errors_total", {}, "Times that a file of state_dir could not be written." },
   { "tandem_worker_messages_lost_total", {}, "Messages between workers that found no room." },
   { "tandem_verbs_after_decision_total", {},
     "Verbs of the script that came when the request was decided." },

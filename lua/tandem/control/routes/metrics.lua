@@ -1,5 +1,5 @@
--- What Prometheus reads. A worker that does not answer costs only its own numbers: that
--- is when the others are wanted most.
+-- What Prometheus reads. Of a worker that does not answer the last numbers stand: that is
+-- when the others are wanted most, and a sum without it would look like a restart.
 local cjson = require "cjson"
 local host = require "tandem.control.host"
 local metrics = require "tandem.control.metrics"
@@ -14,24 +14,22 @@ local function pages(what, worker)
   end)
 end
 
--- All that a worker says, added to the sources; nil when it did not say all.
-local function add_worker(sources, worker)
+-- All that a worker says; nil when it did not say all.
+local function ask(worker)
   local answer = host.ask("metrics", nil, worker)
   local user = answer and pages("metrics.user", worker)
   if not user then
     return nil
   end
   answer.user = user.user
-  sources.workers[#sources.workers + 1] = answer
-  if worker > 0 then
-    return true
+  local shared = {}
+  if worker == 0 then -- it decides for all
+    shared = pages("metrics.servers", worker)
   end
-  local shared = pages("metrics.servers", worker)
-  if shared then
-    sources.pools, sources.servers = shared.pools, shared.servers
-  end
-  return shared
+  return shared and { counted = answer, pools = shared.pools, servers = shared.servers }
 end
+
+local last = {} -- what each worker said when it answered last
 
 local function page()
   local info = host.info()
@@ -39,8 +37,14 @@ local function page()
   local facts = sources.facts
   facts[#facts + 1] = { "tandem_build_info", { "version", info.version, "lua", lua }, 1 }
   for worker = 0, info.workers - 1 do
-    local has_all = add_worker(sources, worker) and 1 or 0
-    facts[#facts + 1] = { "tandem_worker_answers", { "worker", worker }, has_all }
+    local said = ask(worker)
+    facts[#facts + 1] = { "tandem_worker_answers", { "worker", worker }, said and 1 or 0 }
+    last[worker] = said or last[worker]
+    said = last[worker]
+    if said then
+      sources.workers[#sources.workers + 1] = said.counted
+      sources.pools, sources.servers = said.pools or sources.pools, said.servers or sources.servers
+    end
   end
   return metrics.text(sources)
 end
