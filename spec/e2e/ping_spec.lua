@@ -145,10 +145,10 @@ end)
 describe("tandem ping with a password", function()
   after_each(process.clean)
 
-  local function guarded(password)
+  local function guarded(password, algorithm)
     local port = process.ports(1)
     local server = sipp.server("guarded", {
-      port = port, values = { algorithm = "MD5", password = password },
+      port = port, values = { algorithm = algorithm or "MD5", password = password },
     })
     return server, ("--register --user 1000 sip:1000@127.0.0.1:%d"):format(port)
   end
@@ -176,6 +176,12 @@ describe("tandem ping with a password", function()
       "--password-env SECRET " .. arguments, "SECRET=wrong")
   end)
 
+  it("does not blame the password for what it cannot answer", function()
+    local _, arguments = guarded("s3cret", "SHA-3")
+    expect(2, "^SIP CRITICAL %- 401 .*, which is no challenge that can be answered $",
+      "--password-env SECRET " .. arguments, "SECRET=s3cret")
+  end)
+
   it("says WARNING when none was given: it is alive", function()
     local _, arguments = guarded "another"
     expect(1, "^SIP WARNING %- 401 ", (arguments:gsub("%-%-user 1000", "")))
@@ -197,6 +203,13 @@ describe("tandem ping --invite", function()
     local server = sipp.server("ring", { port = port })
     expect(2, "^SIP CRITICAL %- no answer ", "--invite -t 0.5 sip:bob@127.0.0.1:" .. port)
     assert.truthy(process.eventually(3, function() return server:count "CANCEL" > 0 end))
+  end)
+
+  it("says WARNING when it cannot hang up", function()
+    local port = process.ports(1)
+    proxy.start { source = obliging, values = { listen = ('"udp:127.0.0.1:%d"'):format(port) } }
+    expect(1, "^SIP WARNING %- 200 .*, but without a Contact the call cannot be ended $",
+      "--invite sip:200@127.0.0.1:" .. port)
   end)
 
   it("says what a busy one says", function()

@@ -493,4 +493,19 @@ sim.for_workers("in a script", function(workers)
     assert.equal("hello", sent:header "Subject")
     assert.matches("^<sip:tandem@example.com>;tag=", sent:header "From")
   end)
+
+  it("a call of our own without a Contact has no dialog, and says so", function()
+    open { after = [[
+      sip.after(1, function()
+        local res = sip.request { method = "INVITE", uri = "sip:10.0.0.2", timeout = 2 }
+        say(res.code, pcall(res.request, res, "BYE"))
+      end)
+    ]] }
+    w.b:answer("INVITE", 200, { Contact = "" })
+    w.net:run(5)
+    assert.matches("^200 false .*there is no dialog: the answer has no Contact", w.said()[1])
+    assert.equal(0, w.net:metric("tandem_dropped_total", { reason = "no_memory" }))
+    w.b:answer("INVITE", 486)
+    w.net:run(60)
+  end)
 end)

@@ -197,6 +197,9 @@ static struct own *dialog_field(lua_State *L)
 			vm_raise(L, "request: dialog: the answer to an "
 				    "INVITE of our own expected");
 		own = l->own;
+		if (!own_has_dialog(own))
+			vm_raise(L, "request: there is no dialog: the answer "
+				    "has no Contact");
 	}
 	lua_pop(L, 1);
 	return own;

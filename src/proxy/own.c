@@ -385,6 +385,11 @@ struct own *own_new(struct proxy *p, const struct own_conf *conf,
 	return o;
 }
 
+bool own_has_dialog(const struct own *o)
+{
+	return o->has_dialog;
+}
+
 const struct hop *own_hop(const struct own *o)
 {
 	return &o->conf.hop;

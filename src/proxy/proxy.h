@@ -308,7 +308,8 @@ struct own_conf {
 	 * from is not ours (semantics 21). Family 0: any that is. */
 	struct addr source;
 	int64_t timeout; /* microseconds to a final; 0: 64*T1 */
-	/* dialog of an earlier own INVITE for BYE and the like, or NULL */
+	/* of an earlier own INVITE with a dialog, for BYE and the like; or
+	 * NULL */
 	struct own *dialog;
 	void *ctx;
 	/* Exactly once, never from inside own_new. res is NULL on failure and
@@ -320,6 +321,8 @@ struct own_conf {
  * for an INVITE; a 2xx that comes later is ACKed and ended with BYE. */
 struct own *own_new(struct proxy *p, const struct own_conf *conf,
 		    struct now now);
+/* An INVITE with a 2xx that says where to send what follows. */
+bool own_has_dialog(const struct own *o);
 /* The address it was sent to, or tried last. */
 const struct hop *own_hop(const struct own *o);
 /* Frees it; an open transaction is given up (no on_end any more). A call that

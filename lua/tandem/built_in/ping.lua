@@ -2,6 +2,7 @@
 -- Exit codes and the line are those of a monitoring plugin.
 local sip = require "tandem"
 local core = require "tandem.core"
+local digest = require "tandem.health.digest"
 local probe = require "tandem.health.probe"
 local error, ipairs, math, pcall, tostring = error, ipairs, math, pcall, tostring
 
@@ -69,7 +70,8 @@ local function judge(opts, res, took)
   if is_expected(opts, code) then
     return opts.warn and took > opts.warn and warning or ok
   elseif opts.user and refusals[code] then
-    return critical, "the password is refused"
+    return critical, (code == 403 or digest.of(res)) and "the password is refused"
+      or "which is no challenge that can be answered"
   elseif code >= 500 and code <= 599 then
     return critical
   end
@@ -113,10 +115,15 @@ local function failed(opts, uri, detail)
     opts.timeout)
 end
 
--- The answer to the BYE; who does not know the call any more has ended it.
-local function is_over(task)
-  local res = task:wait()
-  return res ~= nil and (res.code <= 299 or res.code == 481)
+-- What is wrong with the end of the call, or nil: the answer to the BYE. Who does not
+-- know the call any more has ended it.
+local function trouble_of(hanging_up)
+  if not hanging_up then
+    return "without a Contact the call cannot be ended"
+  end
+  local res = hanging_up:wait()
+  local is_over = res ~= nil and (res.code <= 299 or res.code == 481)
+  return not is_over and "the BYE is not answered" or nil
 end
 
 local function ask(opts, uri)
@@ -134,8 +141,9 @@ local function ask(opts, uri)
     return core.quit(code, text)
   end
   local code, text = answered(opts, res, took)
-  if hanging_up and not is_over(hanging_up) then
-    code, text = math.max(code, warning), text .. ", but the BYE is not answered"
+  local trouble = opts.method == "INVITE" and res.code <= 299 and trouble_of(hanging_up)
+  if trouble then
+    code, text = math.max(code, warning), text .. ", but " .. trouble
     text = text:gsub("^SIP %u+", "SIP " .. names[code])
   end
   core.quit(code, text .. figures(opts, took))

@@ -108,6 +108,14 @@ function digest.choose(values)
   return nil
 end
 
+-- The same of a response; nil also when it asks for none.
+---@param res { code: integer, headers: fun(self: table, name: string): string[] }
+---@return tandem.Challenge?
+function digest.of(res)
+  local header = challenged_by[res.code]
+  return header and digest.choose(res:headers(header)) or nil
+end
+
 ---@class tandem.DigestRequest
 ---@field method string
 ---@field uri string its Request-URI
@@ -174,8 +182,7 @@ end
 ---@param res { code: integer, headers: fun(self: table, name: string): string[] }
 ---@return boolean
 function session:take(res)
-  local header = challenged_by[res.code]
-  local challenge = header and digest.choose(res:headers(header))
+  local challenge = digest.of(res)
   if not challenge then
     return false
   end

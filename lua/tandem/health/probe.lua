@@ -132,7 +132,8 @@ function probe.send(server, conf, party, addr)
   end
   local credentials = credentials_of(conf)
   local res, err, detail = request.send(spec, credentials, party.uri)
-  if res and conf.method == "INVITE" and res.code < 300 then
+  -- Without a Contact there is no dialog: nothing can be sent in it.
+  if res and conf.method == "INVITE" and res.code < 300 and res.contacts[1] then
     return res, err, detail, hang_up(res, credentials, conf.bye_timeout)
   end
   return res, err, detail
