@@ -101,6 +101,14 @@ describe("operators", function()
     assert.equal("b", server("b").name)
   end)
 
+  it("clear what was ordered of a server before it was taken out, too", function()
+    start()
+    assert.equal(200, (patch("b", { admin = "drain" })))
+    assert.equal(200, (ask("DELETE", "/v1/pools/pbx/servers/b")))
+    assert.equal(2, select(2, ask("DELETE", "/v1/overrides")).cleared)
+    assert.equal("ready", server "b".admin)
+  end)
+
   it("see no password of a URI", function()
     start()
     local status, value = ask("POST", "/v1/pools/pbx/servers",

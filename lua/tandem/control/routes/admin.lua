@@ -273,20 +273,40 @@ local function show()
   return kept { overrides = list }
 end
 
--- Takes the orders of these back: what the script says counts.
-local function forget_orders(request, list)
+-- Those of one server, or all of them; and how many of them are values.
+local function chosen(params)
+  local list, why = all()
+  if not list then
+    return nil, why
+  end
+  local mine, values = {}, 0
   for _, item in ipairs(list) do
+    if not params.pool or (item.pool == params.pool and item.server == params.server) then
+      mine[#mine + 1] = item
+      values = values + (item.what ~= "admin" and 1 or 0)
+    end
+  end
+  return mine, values
+end
+
+-- Takes orders back: what the script says counts. How many there were.
+local function forget_orders(request, params)
+  local list, why = chosen(params)
+  local orders = 0
+  for _, item in ipairs(list or {}) do
     if item.what == "admin" then
-      local ok, why = host.ask("order", {
+      local ok
+      ok, why = host.ask("order", {
         pool = item.pool, server = item.server, admin = item.configured, who = who(request),
         reason = request.body.reason or "override cleared",
       })
       if not ok then
         return nil, why
       end
+      orders = orders + 1
     end
   end
-  return true
+  return list and orders, why
 end
 
 local function clear(request, params)
@@ -294,32 +314,25 @@ local function clear(request, params)
   if not body then
     return nil, problem
   end
-  local list, trouble = all()
-  local values, mine = 0, {}
-  for _, item in ipairs(list or {}) do
-    if not params.pool or (item.pool == params.pool and item.server == params.server) then
-      mine[#mine + 1] = item
-      values = values + (item.what ~= "admin" and 1 or 0)
-    end
-  end
-  if not list then
-    return nil, trouble
+  local mine, values = chosen(params)
+  if not mine then
+    return nil, values
   elseif params.pool and not next(mine) then
     return nil, { status = 404, error = ("there is no override of %s/%s")
       :format(params.pool, params.server) }
   end
-  local ok = true
+  local ok, orders = true, nil
   if values > 0 then
     ok, problem = host.reload(params.pool
       and { clear = { { pool = params.pool, server = params.server } } } or { clear_all = true })
   end
-  if ok then
-    ok, problem = forget_orders(request, mine)
+  if ok then -- also of a server that has just come back
+    orders, problem = forget_orders(request, params)
   end
-  if not ok then
+  if not orders then
     return nil, problem
   end
-  return kept { cleared = #mine }
+  return kept { cleared = values + orders }
 end
 
 return function(route)
