@@ -250,6 +250,32 @@ pbx: backup, tier 2 takes calls, 1 of 2 servers usable
     assert.is_false(cjson.decode(good "-o json drain --off").draining)
   end)
 
+  it("waits no longer when somebody else has taken the order back", function()
+    sipp.server("answer", { port = b, values = { ring = 0 } })
+    sipp.start("call", { proxy = "127.0.0.1:" .. port, values = { hold = 60000 } })
+    assert.truthy(process.eventually(5, function()
+      return select(2, http.ask(sock, "/v1/drain")).calls == 1
+    end))
+    for order, case in pairs {
+      ["server drain pbx/b"] = { "server ready pbx/b --reason 'not now'",
+        "tandem ctl: pbx/b takes calls again (ctl %S+ ?%d*: not now), and has 1 call\n" },
+      drain = { "drain --off",
+        "tandem ctl: the proxy takes new calls again, somebody has ended the drain\n" },
+    } do
+      local waiting = process.start {
+        name = "waiting", limit = 20,
+        argv = { "sh", "-c", ctl:line(order .. " --wait") .. " 2>&1" },
+      }
+      assert.truthy(process.eventually(5, function()
+        return waiting:output():find "drain"
+      end))
+      good(case[1])
+      waiting.expected = 1
+      assert.equal(1, waiting:wait())
+      assert.matches(case[2]:gsub("[()]", "%%%0"), waiting:output())
+    end
+  end)
+
   it("shows calls, and why they went where they went", function()
     assert.equal("No request is remembered.\n", good "why")
     assert.equal("Of the requests that are remembered none has failed.\n", good "why --failed")

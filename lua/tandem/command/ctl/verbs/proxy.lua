@@ -60,7 +60,12 @@ end
 
 local function wait_for(ctx, seconds)
   local rest, raw = wait.for_end(ctx, "the proxy", seconds, function()
-    return ctx.api:get "/v1/drain"
+    local load_now, answer = ctx.api:get "/v1/drain"
+    if not load_now.draining and not load_now.stopping and wait.rest(load_now) then
+      ctx.out:progress ""
+      client.fail(client.failed, "the proxy takes new calls again, somebody has ended the drain")
+    end
+    return load_now, answer
   end)
   if ctx.is_json then
     ctx.out:write(raw)

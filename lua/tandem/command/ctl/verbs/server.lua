@@ -58,7 +58,13 @@ local function wait_for(ctx, server, seconds)
   local name = server.pool .. "/" .. server.name
   local rest, raw = wait.for_end(ctx, name, seconds, function()
     local now, answer = ctx.api:get(path)
-    return { calls = now.calls, setup = now.setup, requests = now.inflight }, answer
+    local load = { calls = now.calls, setup = now.setup, requests = now.inflight }
+    if now.admin == "ready" and wait.rest(load) then
+      ctx.out:progress ""
+      client.fail(client.failed, "%s takes calls again (%s: %s), and has %s", name,
+        now.admin_who or "?", now.admin_why or "?", wait.rest(load))
+    end
+    return load, answer
   end)
   if ctx.is_json then
     ctx.out:write(raw)
