@@ -3,6 +3,7 @@ local http = require "support.http"
 local process = require "support.process"
 local proxy = require "support.proxy"
 local sh = require "support.sh"
+local unix = require "socket.unix"
 
 local source = [[
 local sip = require "tandem"
@@ -114,6 +115,23 @@ describe("clients of the control API", function()
     assert.truthy(process.eventually(5, function()
       return pcall(http.ask, sock, "/healthz") and answers()
     end))
+  end)
+
+  it("may all leave at once when there was no room for more", function()
+    local crowd = {}
+    for i = 1, 300 do
+      crowd[i] = unix.stream()
+      assert(crowd[i]:connect(sock))
+    end
+    assert.truthy(process.eventually(10, function()
+      return select(2, http.ask(tcp, "/metrics")):match "process_open_fds (%d+)" // 1 > 256
+    end))
+    tandem:signal "STOP"
+    for _, client in ipairs(crowd) do
+      client:close()
+    end
+    tandem:signal "CONT"
+    assert.is_true(answers())
   end)
 
   it("may send two requests at once", function()

@@ -291,22 +291,27 @@ static void on_completed(void *ctx, struct MHD_Connection *conn, void **slot,
 
 /* ---- the loop ---- */
 
+/* Twice: a door that was full listens again only from the next turn on, and
+ * when all have left in this one, nothing comes any more that would bring it.
+ */
+static void turn(struct door *d)
+{
+	MHD_run(d->daemon);
+	MHD_run(d->daemon);
+}
+
 static void on_readable(struct ev_loop *loop, ev_io *io, int events)
 {
-	struct door *d = io->data;
-
 	(void)loop;
 	(void)events;
-	MHD_run(d->daemon);
+	turn(io->data);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *t, int events)
 {
-	struct door *d = t->data;
-
 	(void)loop;
 	(void)events;
-	MHD_run(d->daemon);
+	turn(t->data);
 }
 
 static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events)
