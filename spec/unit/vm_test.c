@@ -510,6 +510,8 @@ TEST(load_errors)
 {
 	load_fails("local x = = 1", "script.lua:1: unexpected symbol");
 	load_fails("\nerror 'boom'", "script.lua:2: boom");
+	load_fails("\nerror(nil)", "script.lua:2: nil");
+	load_fails("\n\nerror {}", "script.lua:3: table: ");
 	load_fails("require 'fails'", "in main chunk");
 	load_fails("require 'fails'", "fails:2: attempt to index");
 	load_fails("\nwhile true do end",

@@ -106,6 +106,33 @@ static void stringify(lua_State *L)
 	lua_pushfstring(L, "(error object is a %s value)", type);
 }
 
+/* Whatever says of itself what it is says where it comes from, if it wants. */
+static bool is_mute(lua_State *L)
+{
+	if (lua_type(L, -1) == LUA_TSTRING)
+		return false;
+	if (luaL_getmetafield(L, -1, "__tostring") == LUA_TNIL)
+		return true;
+	lua_pop(L, 1);
+	return false;
+}
+
+/* The line that is being run: lua_error adds it to strings only. */
+static void put_place(lua_State *of, int level, char *text, size_t cap)
+{
+	char place[LUA_IDSIZE + 16];
+	lua_Debug ar;
+
+	for (int i = level; lua_getstack(of, i, &ar); i++) {
+		if (!lua_getinfo(of, "Sl", &ar) || ar.currentline <= 0)
+			continue;
+		snprintf(place, sizeof(place), "%s:%d: ", ar.short_src,
+			 ar.currentline);
+		put(text, cap, str_from(place));
+		return;
+	}
+}
+
 void vm_describe(lua_State *L, lua_State *of, int level, char *text, size_t cap)
 {
 	int top = lua_gettop(L);
@@ -119,6 +146,8 @@ void vm_describe(lua_State *L, lua_State *of, int level, char *text, size_t cap)
 	lua_pushvalue(of, -1);
 	if (of != L)
 		lua_xmove(of, L, 1);
+	if (is_mute(L))
+		put_place(of, level, text, cap);
 	stringify(L);
 	s.p = lua_tolstring(L, -1, &s.n);
 	put(text, cap, s);
