@@ -170,10 +170,10 @@ static void metrics(struct control *c, const struct str *arg, size_t n,
 	console_answer(call, buf_ok(&b), buf_str(&b));
 }
 
-/* Who did it over the API, for the log: "ctl (uid 1000)". */
+/* Who did it over the API, for the log: "ctl uid 1000". */
 static void by_whom(char out[64], struct str who)
 {
-	snprintf(out, 64, "ctl (%.*s)", STR_FMT(who));
+	snprintf(out, 64, "ctl %.*s", STR_FMT(who));
 }
 
 /* drain on|off WHO */
