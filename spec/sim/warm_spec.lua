@@ -270,6 +270,18 @@ sim.for_workers("a warm start", function(workers)
     trunk:crash()
     net:resolver "silent"
     net:run(5)
+    local whole = trunk:kept "health.json"
+    for _, text in ipairs {
+      "?", "5", '{"found":5}', '{"found":{}}', '{"found":{},"list":[{}]}',
+      '{"found":{"sip:trunk.example":{"list":[{"at":1}]}},"list":[]}',
+    } do
+      local doc = cjson.decode(whole)
+      doc.rosters.trunk = text
+      trunk:kept("health.json", cjson.encode(doc))
+      trunk:start() -- without it
+      trunk:crash()
+    end
+    trunk:kept("health.json", whole)
     trunk:start()
     local found = trunk.pools.trunk["gw1.trunk.example"]
     assert.same({ "drain", 1 }, { found.admin, found.tier })

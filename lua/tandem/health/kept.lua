@@ -100,6 +100,38 @@ function kept.server(full, one, names)
   }
 end
 
+local function has(item, fields, path)
+  must(schema.table, item, path)
+  for name, kind in pairs(fields) do
+    must(kind, item[name], path .. "." .. name)
+  end
+end
+
+local place = { addr = schema.string, at = clock, rank = whole, weight = whole }
+local entry = {
+  addr = schema.string, name = schema.string, uri = schema.string, tier = whole, weight = whole,
+}
+
+-- The servers that DNS has named (dns/roster.lua), likewise.
+---@param pool string
+---@param text any
+---@return table
+function kept.roster(pool, text)
+  local path = pool .. ".roster"
+  local roster = core.json_decode(must(schema.string, text, path))
+  has(roster, { found = schema.table, list = schema.table }, path)
+  for _, found in pairs(roster.found) do
+    has(found, { list = schema.table }, path .. ".found")
+    for _, item in ipairs(found.list) do
+      has(item, place, path .. ".found")
+    end
+  end
+  for _, item in ipairs(roster.list) do
+    has(item, entry, path .. ".list")
+  end
+  return roster
+end
+
 -- The whole, all of whose servers are still to be checked.
 ---@param text string
 ---@param version integer

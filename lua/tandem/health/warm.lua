@@ -146,8 +146,7 @@ local function move_places(was, by)
   return core.json_encode(was)
 end
 
-local function move_roster(text, by)
-  local roster = core.json_decode(text)
+local function move_roster(roster, by)
   for _, found in pairs(roster.found) do
     for _, place in ipairs(found.list) do
       place.at = place.at + by
@@ -185,7 +184,7 @@ local function restore_rosters(rosters, by, age)
   for name, text in pairs(rosters) do
     local pool = registry.pool(name)
     if pool and pool.discover and age <= pool.discover.stale then
-      core.shared "tandem.roster":set(name, move_roster(text, by))
+      core.shared "tandem.roster":set(name, move_roster(kept.roster(name, text), by))
     end
   end
 end
