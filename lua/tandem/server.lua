@@ -1,5 +1,6 @@
 -- A server of a pool, as scripts see it. What changes its state goes to worker 0.
 local core = require "tandem.core"
+local cut = require "tandem.cut"
 local frozen = require "tandem.config.frozen"
 local history = require "tandem.health.history"
 local limits = require "tandem.choice.limits"
@@ -19,11 +20,14 @@ local methods, fields = {}, {}
 local class = object.class("server", methods, fields)
 server.class = class
 
+-- Longer reasons would not fit into a line of the log.
+local reason_most = 200
+
 local function reason(verb, why, otherwise)
   if why ~= nil and type(why) ~= "string" then
     misuse("server:%s: why: a string expected, got %s", verb, type(why))
   end
-  return why or otherwise
+  return why and cut(why, reason_most) or otherwise
 end
 
 local function who()

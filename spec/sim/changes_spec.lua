@@ -109,6 +109,17 @@ sim.for_workers("changes", function(workers)
       assert.near(1767225600 + 0.002, first.time, 0.01) -- where the simulator's wall clock begins
     end)
 
+    it("with no more of a reason than a line of the log has room for", function()
+      open [[sip.after(1, function() a:drain(("é"):rep(20000)) end)]]
+      w.net:run(1.5)
+      local line = w.net.events[#w.net.events]
+      for _, event in ipairs(w.net.events) do
+        line = event.event == "server.admin" and event or line
+      end
+      assert.equal(("é"):rep(100), line.reason)
+      assert.equal("drain", line.to)
+    end)
+
     it("which a reload keeps", function()
       open()
       w.net:run(1)

@@ -36,9 +36,9 @@ describe("a duration", function()
   end
 
   it("is short where it matters", function()
-    assert.same({ "12 ms", "0 ms", "1.24 s", "1.00 s", "2 min" }, {
-      duration.short(0.0124), duration.short(0), duration.short(1.236), duration.short(0.9996),
-      duration.short(130),
+    assert.same({ "12 ms", "0.2 ms", "0.0 ms", "1.24 s", "1.00 s", "2 min" }, {
+      duration.short(0.0124), duration.short(0.00021), duration.short(0), duration.short(1.236),
+      duration.short(0.9996), duration.short(130),
     })
   end)
 end)

@@ -57,11 +57,13 @@ function duration.text(seconds)
   return ("%.0f d"):format(seconds / 86400)
 end
 
--- What took less than that: "12 ms", "1.24 s".
+-- What took less than that: "0.2 ms", "12 ms", "1.24 s".
 ---@param seconds number
 ---@return string
 function duration.short(seconds)
-  if seconds < 0.9995 then
+  if seconds < 0.00995 then
+    return ("%.1f ms"):format(seconds * 1000)
+  elseif seconds < 0.9995 then
     return ("%.0f ms"):format(seconds * 1000)
   elseif seconds < 99.995 then
     return ("%.2f s"):format(seconds)

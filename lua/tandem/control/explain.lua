@@ -10,6 +10,7 @@
 --                 b   tier 2  next: tier 1 is usable
 --        0.000  #1 to pbx/a at 10.0.0.1:5060;transport=udp
 --        4.000  #1 failed: no answer (silent)
+local duration = require "tandem.command.duration"
 local ipairs, math, os, string, table = ipairs, math, os, string, table
 
 local _ENV = nil
@@ -33,18 +34,6 @@ local causes = {
 ---@return string
 function explain.cause(cause)
   return causes[cause] and ("%s (%s)"):format(causes[cause], cause) or cause
-end
-
--- "42 s", "12 min", "3 h", "5 d"
-local function span(seconds)
-  if seconds < 120 then
-    return ("%.0f s"):format(seconds)
-  elseif seconds < 7200 then
-    return ("%.0f min"):format(seconds / 60)
-  elseif seconds < 172800 then
-    return ("%.0f h"):format(seconds / 3600)
-  end
-  return ("%.0f d"):format(seconds / 86400)
 end
 
 local rules = {
@@ -75,12 +64,12 @@ function explain.candidate(candidate)
     local rule = rules[candidate.rule] or candidate.rule
     parts[1] = rule ~= "" and rule or nil
     if candidate.rule == "down" and candidate.ago then
-      parts[1] = ("down for %s"):format(span(candidate.ago))
+      parts[1] = ("down for %s"):format(duration.text(candidate.ago))
     end
   end
   parts[#parts + 1] = candidate.detail
   if candidate.left then
-    parts[#parts + 1] = ("%s left"):format(span(candidate.left))
+    parts[#parts + 1] = ("%s left"):format(duration.text(candidate.left))
   end
   return #parts > 0 and ("%s: %s"):format(verdict, table.concat(parts, ", ")) or verdict
 end
