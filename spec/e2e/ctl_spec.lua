@@ -263,7 +263,7 @@ pbx: backup, tier 2 takes calls, 1 of 2 servers usable
         "tandem ctl: the proxy takes new calls again, somebody has ended the drain\n" },
     } do
       local waiting = process.start {
-        name = "waiting", limit = 20,
+        name = "waiting-" .. order:match "%a+", limit = 20, -- each with a log of its own
         argv = { "sh", "-c", ctl:line(order .. " --wait") .. " 2>&1" },
       }
       assert.truthy(process.eventually(5, function()

@@ -138,6 +138,7 @@ function process.start(options)
     command = table.concat(words, " "), inside = options.inside,
   }, Process)
   os.remove(self.pid_file)
+  os.remove(self.log) -- nobody takes what an earlier one said for what this one says
   -- The shell becomes setpriv becomes timeout, which leads the session and is our
   -- child; when we end it gets a signal, and passes it on.
   self.pipe = sh.popen(string.format(
