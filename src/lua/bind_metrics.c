@@ -113,12 +113,11 @@ void metrics_push_bounds(lua_State *L)
 
 /* ---- core.metrics() ---- */
 
-static void push_alive(lua_State *L, struct script *s)
+void metrics_set_alive(lua_State *L, const struct core *c)
 {
 	struct core_stats cs;
 
-	core_stats(s->core, &cs);
-	lua_createtable(L, 0, 8);
+	core_stats(c, &cs);
 	set_int(L, "bytes", cs.bytes);
 	set_int(L, "servers", cs.servers);
 	set_int(L, "clients", cs.clients);
@@ -126,6 +125,12 @@ static void push_alive(lua_State *L, struct script *s)
 	set_int(L, "timers", cs.timers);
 	set_int(L, "calls", cs.calls);
 	set_int(L, "flows", cs.flows);
+}
+
+static void push_alive(lua_State *L, struct script *s)
+{
+	lua_createtable(L, 0, 8);
+	metrics_set_alive(L, s->core);
 	set_int(L, "lua_bytes", vm_bytes(s->vm));
 }
 

@@ -20,6 +20,10 @@ void metrics_push_histograms(lua_State *L, const struct counters *c);
 struct script;
 void metrics_push_user(lua_State *L, const struct script *s, size_t from,
 		       size_t n);
+/* Puts what is alive in the core into the table at the top: bytes, servers,
+ * clients, requests, timers, calls, flows. [-0, +0, m] */
+struct core;
+void metrics_set_alive(lua_State *L, const struct core *c);
 /* Pushes the list of the bounds of all buckets but the last, in seconds.
  * [-0, +1, m] */
 void metrics_push_bounds(lua_State *L);

@@ -304,18 +304,10 @@ static int l_stats(lua_State *L)
 	struct core *core = sim_node_core(s, node, worker);
 	const struct succession *scripts = sim_node_scripts(s, node, worker);
 	struct script_stats ss;
-	struct core_stats cs;
 
-	core_stats(core, &cs);
 	succession_stats(scripts, &ss);
 	lua_newtable(L);
-	set_int(L, "bytes", cs.bytes);
-	set_int(L, "servers", cs.servers);
-	set_int(L, "clients", cs.clients);
-	set_int(L, "requests", cs.requests);
-	set_int(L, "timers", cs.timers);
-	set_int(L, "calls", cs.calls);
-	set_int(L, "flows", cs.flows);
+	metrics_set_alive(L, core);
 	set_int(L, "blocks", core_mem(core)->blocks);
 	set_int(L, "tasks", ss.tasks);
 	set_int(L, "script_timers", ss.timers);
