@@ -30,10 +30,10 @@ SRC_control     := control startup reload stop watch watchdog service \
 		   http http_sock verbs observe kept process certs review \
 		   notifier program
 SRC_cli         := args builtin cli ping tester version
-SRC_sim         := sim sim_conn sim_disk sim_dns sim_flow sim_net sim_node sim_stream \
-		   sim_tls sim_trace sim_worker
+SRC_sim         := sim sim_conn sim_disk sim_dns sim_flow sim_net sim_node sim_pause \
+		   sim_split sim_stream sim_tls sim_trace sim_worker
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
-SRC_simmod      := simlib simlib_eval simlib_log simlib_node simlib_stream
+SRC_simmod      := simlib simlib_eval simlib_fault simlib_log simlib_node simlib_stream
 # spec/unit/<name>.c and spec/fuzz/<name>.c
 UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test log_test map_test mem_test rand_test redact_test siphash_test str_test timer_test capture_test core_test core_hostile_test \
 		   counters_test histogram_test \

@@ -29,7 +29,7 @@ local function run(seed)
     },
     dns = { ["b.example.com"] = { "10.0.0.2", ttl = 5 } },
   }
-  net:node()
+  local second = net:node()
   local a, b = net:uas("10.0.0.1", "a"), net:uas("tcp:10.0.0.2", "b")
   local alice, carol = net:uac("192.0.2.7", "alice"), net:uac("192.0.2.8", "carol")
   local dave, erin = net:uac("tcp:192.0.2.9", "dave"), net:uac("tls:192.0.2.10", "erin")
@@ -45,6 +45,11 @@ local function run(seed)
     end
     if i == 5 then
       a:silence()
+      second:pause { buffer = 5000 }
+    elseif i == 6 then
+      second:resume()
+    elseif i == 8 then
+      net:split(net.nodes[1].ip, { net.nodes[1], second }, { random = true })
     end
     net:run(3)
   end

@@ -353,6 +353,7 @@ int luaopen_tandem_simcore(lua_State *L)
 	luaL_newmetatable(L, WORLD);
 	luaL_setfuncs(L, methods, 0);
 	luaL_setfuncs(L, simlib_node_methods, 0);
+	luaL_setfuncs(L, simlib_fault_methods, 0);
 	luaL_setfuncs(L, simlib_log_methods, 0);
 	luaL_setfuncs(L, simlib_stream_methods, 0);
 	lua_pushvalue(L, -1);

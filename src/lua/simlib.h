@@ -15,6 +15,7 @@
 struct sim;
 
 extern const luaL_Reg simlib_node_methods[];
+extern const luaL_Reg simlib_fault_methods[];
 extern const luaL_Reg simlib_log_methods[];
 extern const luaL_Reg simlib_stream_methods[];
 

@@ -35,7 +35,7 @@ struct sim *sim_new(uint64_t seed, int64_t start)
 	return s;
 }
 
-static void free_ev(struct sim *s, struct ev *e)
+void sim_event_free(struct sim *s, struct ev *e)
 {
 	if (e->post)
 		sim_post_free(s, &e->post);
@@ -52,10 +52,11 @@ void sim_free(struct sim **sp)
 	if (!s)
 		return;
 	sim_nodes_fini(s);
+	sim_split_fini(s);
 	sim_dns_fini(s);
 	sim_streams_fini(s);
 	for (size_t i = 0; i < s->heap_n; i++)
-		free_ev(s, s->heap[i]);
+		sim_event_free(s, s->heap[i]);
 	mem_free(&s->mem, s->heap);
 	sim_net_fini(s);
 	sim_trace_fini(s);
@@ -114,12 +115,10 @@ static void swap(struct ev **heap, size_t a, size_t b)
 	heap[b] = e;
 }
 
-struct ev *sim_queue(struct sim *s, enum ev_kind kind, int64_t at)
+static void put(struct sim *s, struct ev *e, int64_t at)
 {
-	struct ev *e = sim_alloc(s, sizeof(*e));
 	size_t i = s->heap_n;
 
-	e->kind = kind;
 	e->at = at < s->now ? s->now : at;
 	e->seq = ++s->seq;
 	s->heap =
@@ -128,7 +127,20 @@ struct ev *sim_queue(struct sim *s, enum ev_kind kind, int64_t at)
 	for (; i > 0 && earlier(s->heap[i], s->heap[(i - 1) / 2]);
 	     i = (i - 1) / 2)
 		swap(s->heap, i, (i - 1) / 2);
+}
+
+struct ev *sim_queue(struct sim *s, enum ev_kind kind, int64_t at)
+{
+	struct ev *e = sim_alloc(s, sizeof(*e));
+
+	e->kind = kind;
+	put(s, e, at);
 	return e;
+}
+
+void sim_queue_again(struct sim *s, struct ev *e)
+{
+	put(s, e, s->now);
 }
 
 static struct ev *pop(struct sim *s)
@@ -167,14 +179,19 @@ static bool dispatch(struct sim *s, struct ev *e, struct sim_event *out_r)
 		tell = true;
 		break;
 	case EV_PACKET:
-		tell = sim_arrive(s, e->packet, out_r);
+		if (e->node)
+			sim_node_event(s, e);
+		else
+			tell = sim_arrive(s, e->packet, out_r);
 		break;
 	case EV_POST:
 	case EV_FLOW:
+	case EV_INPUT:
 		sim_node_event(s, e);
 		break;
 	case EV_SAVE:
-		sim_disk_tick(s, e->node, e->boots);
+		if (!sim_pause_event(s, e->node, e))
+			sim_disk_tick(s, e->node, e->boots);
 		break;
 	case EV_STREAM:
 		tell = sim_stream_event(s, e, out_r);
@@ -184,7 +201,7 @@ static bool dispatch(struct sim *s, struct ev *e, struct sim_event *out_r)
 		tell = sim_dns_event(s, e, out_r);
 		break;
 	}
-	free_ev(s, e);
+	sim_event_free(s, e);
 	return tell;
 }
 

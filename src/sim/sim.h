@@ -45,6 +45,21 @@ void sim_host_drop(struct sim *s, unsigned host, const struct addr *ip);
 /* Without power a host sends nothing and what it is sent vanishes. */
 void sim_host_power(struct sim *s, unsigned host, bool on);
 
+enum { SIM_SPLIT_MAX = 4 };
+
+/* Several machines believe that an address is theirs. Who gets a datagram: */
+enum sim_split_mode {
+	SIM_SPLIT_ALL,
+	SIM_SPLIT_RANDOM, /* one of them */
+	SIM_SPLIT_TURNS   /* one of them, and after `period` the next */
+};
+
+struct sim_split {
+	unsigned host[SIM_SPLIT_MAX], n;
+	enum sim_split_mode mode;
+	int64_t period; /* microseconds */
+};
+
 struct sim_link {
 	double loss, duplicate, reorder; /* probabilities, 0 to 1 */
 	int64_t delay, jitter;           /* microseconds, one way */
@@ -178,9 +193,20 @@ int sim_node_start(struct sim *s, unsigned node,
  * failure nothing has changed. The same results, and the reason is logged. */
 int sim_node_reload(struct sim *s, unsigned node,
 		    const struct sim_node_conf *conf, char *err, size_t errlen);
+/* Split brain: all these nodes have the address from now on, until one takes
+ * it. `from` is a host whose view this is; 0: that of all who have none of
+ * their own. A connection is made to one of them, and stays with it. False: one
+ * has too many addresses. */
+bool sim_node_split(struct sim *s, const struct addr *ip, unsigned from,
+		    const unsigned *node, const struct sim_split *conf);
 /* Has the machine this address now? */
 bool sim_node_owns(const struct sim *s, unsigned node, const struct addr *ip);
 bool sim_node_runs(const struct sim *s, unsigned node);
+/* SIGSTOP: it does nothing, and of what it is sent each worker's socket takes
+ * `buffer` bytes; and SIGCONT: everything at once. */
+void sim_node_pause(struct sim *s, unsigned node, size_t buffer);
+bool sim_node_paused(const struct sim *s, unsigned node);
+void sim_node_resume(struct sim *s, unsigned node);
 /* Ends the process: as SIGKILL does, or so that open requests are answered. */
 void sim_node_kill(struct sim *s, unsigned node);
 void sim_node_stop(struct sim *s, unsigned node);
@@ -218,10 +244,12 @@ enum sim_fate {
 	SIM_LOST,    /* by the link */
 	SIM_CUT,     /* by a partition */
 	SIM_REFUSED, /* nobody listens */
-	SIM_DEAD,    /* a host without power, here or there */
+	SIM_DEAD,    /* a host without power, here or there; or a process
+		      * that ended with it unread */
 	SIM_NOBODY,  /* no such address */
 	SIM_TOO_BIG,
-	SIM_UNSENT /* the connection it waited for ended before */
+	SIM_UNSENT, /* the connection it waited for ended before */
+	SIM_FULL    /* the socket's buffer is, of a node that is stopped */
 };
 
 const char *sim_fate_text(enum sim_fate fate);

@@ -230,7 +230,7 @@ bool sim_conn_takes(struct sim *s, const struct end *to)
 static void accept_or_refuse(struct sim *s, struct end *to)
 {
 	struct endpoint *ep = endpoint_at(s, &to->addr);
-	unsigned owner = sim_owner(s, &to->addr);
+	unsigned owner = sim_reach(s, sim_other(to)->host, &to->addr);
 	unsigned node = s->machine[owner].node;
 	int l = -1;
 

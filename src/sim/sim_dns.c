@@ -71,6 +71,9 @@ static void answer(struct sim *s, struct ev *e)
 	struct machine_node *n = s->node[qn->node - 1];
 	struct query *q = qn->q;
 
+	e->boots = qn->boots;
+	if (q && sim_pause_event(s, qn->node, e))
+		return;
 	s->question[e->index - 1] = NULL;
 	if (q && n->boots == qn->boots && qn->worker < n->workers) {
 		q->host = NULL;

@@ -141,6 +141,9 @@ void sim_flow_up(struct sim *s, struct end *e, const char *name)
 	struct flow_event up = {
 	    .kind = FLOW_UP, .accepted = e == &e->conn->end[1], .peer = e->hop};
 
+	if (sim_pause_stream(s, e, true, up.accepted ? name : e->hop.tls_name,
+			     STR_NONE))
+		return;
 	if (up.accepted)
 		up.peer.tls_name = name;
 	core_flow_event(sim_node_core(s, e->node, e->worker),
@@ -150,7 +153,7 @@ void sim_flow_up(struct sim *s, struct end *e, const char *name)
 
 void sim_flow_data(struct sim *s, struct end *e, struct str bytes)
 {
-	if (!e->known)
+	if (!e->known || sim_pause_stream(s, e, false, NULL, bytes))
 		return;
 	core_receive(sim_node_core(s, e->node, e->worker),
 		     sim_node_now(s, e->node), &e->hop, bytes);

@@ -13,6 +13,7 @@
 struct packet {
 	struct sim_packet p;
 	uint64_t no; /* in the log */
+	bool direct; /* to its to_host, if that has the address still */
 };
 
 /* How the trace tells its parts apart. */
@@ -23,7 +24,8 @@ enum trace {
 	TRACE_POST,
 	TRACE_NODE,
 	TRACE_STREAM,
-	TRACE_QUERY
+	TRACE_QUERY,
+	TRACE_PAUSE
 };
 
 /* One machine as the others see it. */
@@ -68,29 +70,32 @@ enum ev_kind {
 	EV_SAVE,
 	EV_STREAM, /* sim_stream.h */
 	EV_QUERY,
-	EV_ANSWER
+	EV_ANSWER,
+	EV_INPUT /* of a stream, while its node was stopped */
 };
 
 struct conn;     /* sim_stream.h */
 struct seg;      /* sim_stream.h */
 struct question; /* sim_dns.c */
+struct split;    /* sim_split.c */
 
 struct ev {
 	int64_t at;
 	uint64_t seq;
 	enum ev_kind kind;
 	struct packet *packet; /* EV_PACKET */
-	unsigned node, worker; /* EV_POST, EV_FLOW, EV_SAVE */
+	unsigned node, worker; /* EV_POST, EV_FLOW, EV_SAVE, EV_INPUT; of an
+				* EV_PACKET that has been in a buffer */
 	unsigned boots;        /* of the node when it was queued */
 	struct post *post;     /* owned, with what it points at */
 	struct flow_event flow;
-	char *text; /* owned: of `flow`, or the bytes of EV_ANSWER */
+	char *text; /* owned: of `flow`, or the bytes of EV_ANSWER, EV_INPUT */
 	/* EV_STREAM */
 	struct conn *conn;
 	struct seg *seg;
 	int what, side;
 	/* EV_QUERY, EV_ANSWER */
-	uint64_t index; /* of the question */
+	uint64_t index; /* of the question; EV_INPUT: how many bytes */
 	struct answer answer;
 };
 
@@ -101,6 +106,7 @@ struct sim_worker {
 	struct succession scripts;
 	struct core *core;
 	int64_t deadline; /* in the world's time; INT64_MAX: none */
+	size_t waiting;   /* bytes in its socket, while it is stopped */
 };
 
 /* A text that is kept in a state_dir; its memory is the world's. */
@@ -116,8 +122,12 @@ struct machine_node {
 	int64_t skew;   /* of its wall clock */
 	struct addr ip[16];
 	unsigned ips;
-	unsigned workers;               /* 0: the process does not run */
-	bool muted;                     /* killed: nothing gets out any more */
+	unsigned workers; /* 0: the process does not run */
+	bool muted;       /* killed: nothing gets out any more */
+	bool paused;      /* stopped (sim_pause.c) */
+	size_t buffer;    /* bytes that a worker's socket takes */
+	struct ev **held; /* owned: for when it goes on */
+	size_t n_held, held_cap;
 	bool has_state;                 /* its script has a state_dir */
 	struct str disk;                /* owned: the calls in there */
 	struct sim_kept kept[SIM_KEPT]; /* and the texts, by name */
@@ -141,6 +151,7 @@ struct sim {
 	struct map ip_map, pipe_map, endpoint_map, conn_map;
 	struct owner *owners;
 	struct pipe *pipes;
+	struct split *splits; /* sim_split.c */
 	struct endpoint **endpoint;
 	size_t endpoints, endpoint_cap;
 	struct sim_link link;
@@ -166,11 +177,16 @@ void *sim_alloc(struct sim *s, size_t n);
 /* Room for one more in an array of n elements. */
 void *sim_grow(struct sim *s, void *array, size_t n, size_t *cap, size_t size);
 struct ev *sim_queue(struct sim *s, enum ev_kind kind, int64_t at);
+/* An event that was taken out of the queue; it is due at once. */
+void sim_queue_again(struct sim *s, struct ev *e);
+void sim_event_free(struct sim *s, struct ev *e);
 
 void sim_net_init(struct sim *s);
 void sim_net_fini(struct sim *s);
 /* The machine that has the address now; 0: nobody. */
 unsigned sim_owner(const struct sim *s, const struct addr *ip);
+/* Does that machine have the address? In a split more than one has. */
+bool sim_has(const struct sim *s, unsigned host, const struct addr *ip);
 /* Puts a datagram of a host on its way. `node` is 0 for endpoints. SIM_TOO_BIG
  * is known at once, whatever else befalls it only the log tells. */
 struct packet *sim_put(struct sim *s, unsigned host, unsigned node,
@@ -207,6 +223,29 @@ bool sim_dns_event(struct sim *s, struct ev *e, struct sim_event *out_r);
 void sim_disk_start(struct sim *s, unsigned node);
 void sim_disk_tick(struct sim *s, unsigned node, unsigned boots);
 void sim_disk_save(struct sim *s, unsigned node);
+
+/* sim_split.c */
+void sim_split_add(struct sim *s, unsigned from, const struct addr *ip,
+		   const struct sim_split *conf);
+void sim_split_end(struct sim *s, const struct addr *ip);
+/* The machine has the address no more; one that has it still, or 0. */
+unsigned sim_split_leave(struct sim *s, unsigned host, const struct addr *ip);
+bool sim_split_has(const struct sim *s, unsigned host, const struct addr *ip);
+/* Whom a datagram of `from` reaches: how many machines; 0: there is no split.
+ */
+unsigned sim_split_pick(struct sim *s, unsigned from, const struct addr *ip,
+			unsigned host_r[SIM_SPLIT_MAX]);
+/* The machine that a connection of `from` to the address would be made to; 0:
+ * nobody. */
+unsigned sim_reach(const struct sim *s, unsigned from, const struct addr *ip);
+void sim_split_fini(struct sim *s);
+
+/* sim_pause.c: true when the node is stopped, and has it when it goes on. */
+bool sim_pause_event(struct sim *s, unsigned node, struct ev *e);
+bool sim_pause_packet(struct sim *s, unsigned node, struct packet *p,
+		      struct sim_worker *w, const struct hop *peer);
+/* Its process has ended: what waited for it is gone. */
+void sim_pause_end(struct sim *s, unsigned node);
 
 void sim_nodes_fini(struct sim *s);
 /* The same for a node; false when nobody listens there. */

@@ -76,6 +76,11 @@ unsigned sim_owner(const struct sim *s, const struct addr *ip)
 	return o ? o->host : 0;
 }
 
+bool sim_has(const struct sim *s, unsigned host, const struct addr *ip)
+{
+	return sim_owner(s, ip) == host || sim_split_has(s, host, ip);
+}
+
 void sim_host_take(struct sim *s, unsigned host, const struct addr *ip)
 {
 	struct owner *o = find_owner(s, ip);
@@ -95,9 +100,10 @@ void sim_host_take(struct sim *s, unsigned host, const struct addr *ip)
 void sim_host_drop(struct sim *s, unsigned host, const struct addr *ip)
 {
 	struct owner *o = find_owner(s, ip);
+	unsigned heir = sim_split_leave(s, host, ip);
 
 	if (o && o->host == host)
-		o->host = 0;
+		o->host = heir;
 }
 
 unsigned sim_host(struct sim *s, const struct addr *ip)
@@ -257,7 +263,7 @@ static void launch(struct sim *s, struct packet *p)
 
 int64_t sim_carry(struct sim *s, unsigned from, const struct addr *to)
 {
-	unsigned there = sim_owner(s, to);
+	unsigned there = sim_reach(s, from, to);
 	const struct sim_link *conf;
 	struct pipe *pipe;
 
@@ -270,6 +276,25 @@ int64_t sim_carry(struct sim *s, unsigned from, const struct addr *to)
 	return conf->delay + random_us(s, conf->jitter);
 }
 
+static struct packet *put(struct sim *s, const struct sim_packet *copy,
+			  unsigned host, unsigned there)
+{
+	struct packet *p = sim_trace_packet(s, copy, host);
+	size_t mtu;
+
+	if (there) {
+		p->direct = true;
+		p->p.to_host = there;
+	}
+	there = p->p.to_host;
+	mtu = there ? conf_of(s, pipe_of(s, host, there))->mtu : 0;
+	if (copy->bytes.n > (mtu ? mtu : DATAGRAM_MAX))
+		sim_trace_fate(s, p, SIM_TOO_BIG);
+	else
+		launch(s, p);
+	return p;
+}
+
 struct packet *sim_put(struct sim *s, unsigned host, unsigned node,
 		       const struct addr *from, const struct addr *to,
 		       struct str bytes)
@@ -279,14 +304,12 @@ struct packet *sim_put(struct sim *s, unsigned host, unsigned node,
 				  .to = *to,
 				  .node = node,
 				  .bytes = bytes};
-	struct packet *p = sim_trace_packet(s, &copy, host);
-	unsigned there = p->p.to_host;
-	size_t mtu = there ? conf_of(s, pipe_of(s, host, there))->mtu : 0;
+	unsigned there[SIM_SPLIT_MAX];
+	unsigned n = sim_split_pick(s, host, to, there);
+	struct packet *p = put(s, &copy, host, n ? there[0] : 0);
 
-	if (bytes.n > (mtu ? mtu : DATAGRAM_MAX))
-		sim_trace_fate(s, p, SIM_TOO_BIG);
-	else
-		launch(s, p);
+	for (unsigned i = 1; i < n; i++)
+		put(s, &copy, host, there[i]);
 	return p;
 }
 
@@ -349,10 +372,18 @@ static void tell(struct sim_event *out_r, const struct endpoint *e,
 	};
 }
 
+/* Who has the address when it arrives; in a split, the one it was sent to. */
+static unsigned receiver(const struct sim *s, const struct packet *p)
+{
+	if (!p->direct)
+		return sim_owner(s, &p->p.to);
+	return sim_has(s, p->p.to_host, &p->p.to) ? p->p.to_host : 0;
+}
+
 bool sim_arrive(struct sim *s, struct packet *p, struct sim_event *out_r)
 {
 	struct endpoint *e = sim_endpoint_at(s, &p->p.to, false);
-	unsigned host = sim_owner(s, &p->p.to);
+	unsigned host = receiver(s, p);
 	const struct machine *m = &s->machine[host];
 
 	if (!host || m->off) {

@@ -41,22 +41,52 @@ static void tell_own(struct machine_node *n)
 		ls->own[ls->owns] = n->ip[ls->owns];
 }
 
-bool sim_node_take(struct sim *s, unsigned id, const struct addr *ip)
+static bool add_ip(struct machine_node *n, const struct addr *ip)
 {
-	struct machine_node *n = node_of(s, id);
-
 	for (unsigned i = 0; i < n->ips; i++)
 		if (addr_ip_eq(&n->ip[i], ip))
 			return true;
 	if (n->ips == ARRAY_LEN(n->ip))
 		return false;
+	n->ip[n->ips] = *ip;
+	n->ip[n->ips++].port = 0;
+	return true;
+}
+
+bool sim_node_take(struct sim *s, unsigned id, const struct addr *ip)
+{
+	struct machine_node *n = node_of(s, id);
+
+	if (!add_ip(n, ip))
+		return false;
+	sim_split_end(s, ip);
 	for (unsigned i = 1; i <= s->nodes; i++)
 		if (i != id)
 			sim_node_drop(s, i, ip);
-	n->ip[n->ips] = *ip;
-	n->ip[n->ips++].port = 0;
 	sim_host_take(s, n->host, ip);
 	tell_own(n);
+	return true;
+}
+
+bool sim_node_split(struct sim *s, const struct addr *ip, unsigned from,
+		    const unsigned *node, const struct sim_split *conf)
+{
+	struct sim_split sp = *conf;
+	unsigned owner = sim_owner(s, ip);
+	bool owned = from && owner;
+
+	for (unsigned i = 0; i < sp.n; i++) {
+		struct machine_node *n = node_of(s, node[i]);
+
+		if (!add_ip(n, ip))
+			return false;
+		tell_own(n);
+		sp.host[i] = n->host;
+		owned = owned || owner == n->host;
+	}
+	if (!owned)
+		sim_host_take(s, sp.host[0], ip);
+	sim_split_add(s, from, ip, &sp);
 	return true;
 }
 
@@ -76,7 +106,7 @@ void sim_node_drop(struct sim *s, unsigned id, const struct addr *ip)
 
 bool sim_node_owns(const struct sim *s, unsigned id, const struct addr *ip)
 {
-	return sim_owner(s, ip) == node_of(s, id)->host;
+	return sim_has(s, node_of(s, id)->host, ip);
 }
 
 static void take_listeners(struct sim *s, unsigned id)
@@ -317,6 +347,7 @@ static void destroy(struct sim *s, unsigned id)
 {
 	struct machine_node *n = node_of(s, id);
 
+	sim_pause_end(s, id);
 	for (unsigned i = 0; i < n->workers; i++) {
 		succession_unbind(&n->worker[i]->scripts, sim_node_now(s, id));
 		if (n->worker[i]->core && !n->muted)

@@ -143,6 +143,8 @@ void sim_seg_data(struct sim *s, struct end *from, struct str bytes,
 	struct str rest;
 
 	seg.packet = sim_trace_packet(s, &copy, from->host);
+	if (to->host)
+		seg.packet->p.to_host = to->host;
 	rest = seg.packet->p.bytes;
 	if (to->host)
 		sim_link_get(s, from->host, to->host, &link);
@@ -205,7 +207,9 @@ static bool arrive(struct sim *s, struct end *from, struct seg *seg,
 		   struct sim_event *out_r)
 {
 	struct end *to = sim_other(from);
-	unsigned owner = sim_owner(s, &to->addr);
+	unsigned owner = to->host && sim_has(s, to->host, &to->addr)
+			     ? to->host
+			     : sim_reach(s, from->host, &to->addr);
 
 	if (!owner || s->machine[owner].off || !sim_conn_takes(s, to)) {
 		try_later(s, from, seg);

@@ -143,4 +143,8 @@ void sim_flow_up(struct sim *s, struct end *e, const char *name);
 void sim_flow_data(struct sim *s, struct end *e, struct str bytes);
 const struct tls_conf *sim_flow_tls(const struct sim *s, const struct end *e);
 
+/* sim_pause.c: as the others there; `name` is what the peer has proved. */
+bool sim_pause_stream(struct sim *s, const struct end *e, bool is_up,
+		      const char *name, struct str bytes);
+
 #endif

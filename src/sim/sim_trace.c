@@ -10,7 +10,7 @@ const char *sim_fate_text(enum sim_fate fate)
 	    [SIM_LOST] = "lost",       [SIM_CUT] = "cut",
 	    [SIM_REFUSED] = "refused", [SIM_DEAD] = "dead",
 	    [SIM_NOBODY] = "nobody",   [SIM_TOO_BIG] = "too_big",
-	    [SIM_UNSENT] = "unsent",
+	    [SIM_UNSENT] = "unsent",   [SIM_FULL] = "full",
 	};
 
 	return (size_t)fate < ARRAY_LEN(text) ? text[fate] : "?";

@@ -302,6 +302,22 @@ unsigned sim_socket_of(const struct sim *s, const struct machine_node *n,
 	return (unsigned)(siphash_end(&h) % n->workers);
 }
 
+static void take_packet(struct sim_worker *w, struct packet *p,
+			const struct hop *peer)
+{
+	struct now now = sim_node_now(w->sim, w->node);
+	struct flow_event e = {.kind = FLOW_ERROR,
+			       .cause = p->p.icmp,
+			       .peer = *peer,
+			       .quoted = p->p.bytes};
+
+	sim_trace_fate(w->sim, p, SIM_DELIVERED);
+	if (p->p.icmp)
+		core_flow_event(w->core, now, &e);
+	else
+		core_receive(w->core, now, peer, p->p.bytes);
+}
+
 bool sim_node_arrive(struct sim *s, unsigned id, struct packet *p)
 {
 	struct machine_node *n = s->node[id - 1];
@@ -314,18 +330,10 @@ bool sim_node_arrive(struct sim *s, unsigned id, struct packet *p)
 		return false;
 	peer.listener = (uint16_t)i;
 	w = n->worker[sim_socket_of(s, n, &p->p.from, &p->p.to)];
-	sim_trace_fate(s, p, SIM_DELIVERED);
-	if (p->p.icmp) {
-		struct flow_event e = {.kind = FLOW_ERROR,
-				       .cause = p->p.icmp,
-				       .peer = peer,
-				       .quoted = p->p.bytes};
-
-		core_flow_event(w->core, sim_node_now(s, id), &e);
-	} else {
-		core_receive(w->core, sim_node_now(s, id), &peer, p->p.bytes);
+	if (!sim_pause_packet(s, id, p, w, &peer)) {
+		take_packet(w, p, &peer);
+		sim_node_touched(s, id);
 	}
-	sim_node_touched(s, id);
 	return true;
 }
 
@@ -333,14 +341,22 @@ void sim_node_event(struct sim *s, struct ev *e)
 {
 	struct machine_node *n = s->node[e->node - 1];
 	struct now now = sim_node_now(s, e->node);
+	struct sim_worker *w;
 
 	/* It was for a process that is gone. */
-	if (n->boots != e->boots || e->worker >= n->workers)
+	if (n->boots != e->boots || e->worker >= n->workers ||
+	    sim_pause_event(s, e->node, e))
 		return;
+	w = n->worker[e->worker];
 	if (e->kind == EV_POST)
-		core_post(n->worker[e->worker]->core, now, e->post);
+		core_post(w->core, now, e->post);
+	else if (e->kind == EV_PACKET)
+		take_packet(w, e->packet, &e->flow.peer);
+	else if (e->kind == EV_INPUT)
+		core_receive(w->core, now, &e->flow.peer,
+			     (struct str){e->text, e->index});
 	else
-		core_flow_event(n->worker[e->worker]->core, now, &e->flow);
+		core_flow_event(w->core, now, &e->flow);
 	sim_node_touched(s, e->node);
 }
 
@@ -349,7 +365,8 @@ struct sim_worker *sim_node_first(struct sim *s)
 	struct sim_worker *first = NULL;
 
 	for (size_t i = 0; i < s->nodes; i++)
-		for (unsigned k = 0; k < s->node[i]->workers; k++) {
+		for (unsigned k = 0;
+		     k < s->node[i]->workers && !s->node[i]->paused; k++) {
 			struct sim_worker *w = s->node[i]->worker[k];
 
 			if (!first || w->deadline < first->deadline)

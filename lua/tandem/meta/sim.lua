@@ -141,6 +141,13 @@ function net:partition(a, b, opts) end
 ---@param b tandem.sim.Machine?
 function net:heal(a, b) end
 
+-- All these nodes have the address, until one takes it. A datagram to it reaches all;
+-- with switch one, and after so many seconds the next; with random any of them.
+---@param ip string
+---@param nodes tandem.sim.Node[] at most 4
+---@param opts { switch: number?, random: boolean?, from: tandem.sim.Machine? }?
+function net:split(ip, nodes, opts) end
+
 -- What DNS says of a name from now on; nil: it does not exist.
 ---@param name string
 ---@param records tandem.sim.Records?
@@ -201,6 +208,11 @@ local node = {}
 
 function node:crash() end
 function node:stop() end
+-- SIGSTOP: what it is sent waits, up to `buffer` bytes of datagrams for each worker.
+---@param opts { buffer: integer? }? 4 MiB
+function node:pause(opts) end
+-- SIGCONT: timers that are due and what has waited, at once.
+function node:resume() end
 ---@param on boolean? false: no more
 function node:drain(on) end
 function node:term() end

@@ -272,6 +272,23 @@ function methods:heal(a, b)
   self.world:cut(machine(b), machine(a), false)
 end
 
+-- Split brain: all these nodes have the address and send from it, until one of them
+-- takes it. What is sent to it reaches all of them; with opts.switch one, and after so
+-- many seconds the next; with opts.random any. opts.from: only what that machine sends.
+---@param ip string
+---@param nodes tandem.sim.Node[]
+---@param opts { switch: number?, random: boolean?, from: tandem.sim.Machine? }?
+function methods:split(ip, nodes, opts)
+  opts = opts or {}
+  local ids = {}
+  for i, one in ipairs(nodes) do
+    ids[i] = one.id
+  end
+  local mode = opts.switch and "turns" or opts.random and "random" or "all"
+  self.world:split(ip, mode, to_us(opts.switch or 0), opts.from and machine(opts.from) or 0,
+    table.unpack(ids))
+end
+
 -- What DNS says of a name from now on (see dns.lua); nil: it does not exist. Caches
 -- keep what they have.
 ---@param name string
@@ -506,6 +523,7 @@ function methods:finish(opts)
   end
   self.finished, self.running = true, false
   for _, proxy in ipairs(self.nodes) do
+    proxy:resume()
     proxy:quiesce()
   end
   for _, endpoint in ipairs(self.endpoints) do

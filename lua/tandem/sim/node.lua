@@ -138,13 +138,35 @@ function methods:crash()
   self.net.world:kill(self.id)
 end
 
+local socket_buffer = 4 << 20 -- bytes that a worker's socket takes, as the binary's
+
+-- As SIGSTOP: it does nothing until it is resumed. What it is sent waits in the sockets,
+-- opts.buffer bytes of datagrams for each worker, and what is more is lost ("full").
+---@param opts { buffer: integer? }?
+function methods:pause(opts)
+  self.net.world:pause(self.id, opts and opts.buffer or socket_buffer)
+end
+
+-- As SIGCONT: timers that are due and all that has come meanwhile, at once.
+function methods:resume()
+  self.net.world:resume(self.id)
+end
+
+local function check_not_paused(self)
+  if self.net.world:paused(self.id) then
+    error(self.name .. " is paused, and hears no signals", 3)
+  end
+end
+
 -- As SIGTERM in the end: open requests are answered.
 function methods:stop()
+  check_not_paused(self)
   self.net.world:stop(self.id)
 end
 
 -- Takes nothing new from now on (and again: false); what is there goes on.
 function methods:drain(on)
+  check_not_paused(self)
   self.net.world:drain(self.id, on ~= false)
 end
 
@@ -210,6 +232,7 @@ end
 -- Loads another script (a path, { source = ... } or nothing: the same again).
 -- Returns true, or nil and the errors; then nothing has changed.
 function methods:reload(what)
+  check_not_paused(self)
   local opts = message.copy(self.opts)
   if type(what) == "string" then
     opts.script, opts.source, opts.path = what, nil, what
@@ -231,6 +254,7 @@ end
 ---@return boolean? ok
 ---@return string? why
 function methods:override(edit)
+  check_not_paused(self)
   local opts = message.copy(self.opts)
   opts.edit = edit
   return self.net.world:reload(self.id, conf(opts))
@@ -246,7 +270,9 @@ local function apply_after(self, seconds)
   end
   self.change = self.net:after(seconds, function()
     self.change = nil
-    if self.workers > 0 and not self:reload() and self.retired >= many then
+    if self.net.world:paused(self.id) then
+      apply_after(self, 1)
+    elseif self.workers > 0 and not self:reload() and self.retired >= many then
       apply_after(self, pause)
     end
   end)
