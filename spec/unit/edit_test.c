@@ -177,6 +177,9 @@ TEST(uri_and_status)
 	CHECK_INT(edit_uri(&w.e, STR("sips:x@[::1]:5061;lr")), 0);
 	CHECK_STR(str_sub(written(&w), 0, 44),
 		  "INVITE sips:x@[::1]:5061;lr SIP/2.0\r\nVia: SI");
+	/* 19.1.1: no headers there */
+	CHECK_INT(edit_uri(&w.e, STR("sip:?@b;lr?Route=%3Csip:c%3E")), 0);
+	CHECK_STR(str_sub(written(&w), 0, 27), "INVITE sip:?@b;lr SIP/2.0\r\n");
 	fixture_fini(&w.f);
 
 	setup(&w, STR("SIP/2.0 200\r\nl: 0\r\n\r\n"));

@@ -150,6 +150,10 @@ TEST(request_lines)
 	VERDICT("INVITE <sip:a> SIP/2.0\r\n\r\n", MSG_BAD_URI);
 	VERDICT("INVITE sip:a; lr SIP/2.0\r\n\r\n", MSG_BAD_URI);
 	VERDICT("INVITE sip:a\tb SIP/2.0\r\n\r\n", MSG_BAD_URI);
+	VERDICT("INVITE sip:a?b=c SIP/2.0\r\n\r\n", MSG_BAD_URI);
+	VERDICT("INVITE sip:a@b;x?b=c SIP/2.0\r\n\r\n", MSG_BAD_URI);
+	VERDICT("INVITE sip:a?b=c@d SIP/2.0\r\n\r\n", MSG_OK); /* the user */
+	VERDICT("INVITE http://a?b=c SIP/2.0\r\n\r\n", MSG_OK);
 	VERDICT("INVITE sip: SIP/2.0\r\n\r\n", MSG_BAD_URI);
 	VERDICT("INVITE :a SIP/2.0\r\n\r\n", MSG_BAD_URI);
 	VERDICT("INVITE 1:a SIP/2.0\r\n\r\n", MSG_BAD_URI);
@@ -203,6 +207,7 @@ TEST(header_lines)
 	VERDICT(INVITE "X: a\n\r\n\r\n", MSG_BAD_CHAR);
 	VERDICT(INVITE "X: a\r\r\n\r\n", MSG_BAD_CHAR);
 	VERDICT(INVITE "X: a\0b\r\n\r\n", MSG_BAD_CHAR);
+	VERDICT(INVITE "X: \"\\\0\"\r\n\r\n", MSG_BAD_CHAR);
 	VERDICT(INVITE "X: a\r\n\n\r\n", MSG_BAD_CHAR);
 	VERDICT("INVITE sip:a\0b SIP/2.0\r\n\r\n", MSG_BAD_CHAR);
 	VERDICT(INVITE "X: a\r\n", MSG_NO_END);
@@ -306,6 +311,18 @@ TEST(what_stays_after_a_failure)
 		  MSG_BAD_CHAR);
 	CHECK_INT(f.m.n, 5);
 	CHECK(f.m.no_answer);
+
+	/* what a quoted-pair may hold can be repeated, if nothing else is wrong
+	 * with its line */
+	CHECK_INT(
+	    fixture_index(&f, STR(INVITE "X: \"\\\0\"\r\n" FIELDS "\r\n")),
+	    MSG_BAD_CHAR);
+	CHECK_INT(f.m.n, 6);
+	CHECK_STR(msg_hdr_value(&f.m, msg_find(&f.m, STR("X"))), "\"\\\0\"");
+	CHECK_INT(
+	    fixture_index(&f, STR(INVITE "X: \"\\\0\0\"\r\n" FIELDS "\r\n")),
+	    MSG_BAD_CHAR);
+	CHECK_INT(f.m.n, 5);
 
 	CHECK_INT(fixture_index(&f, STR("INVITE <sip:a> SIP/2.0\r\n" FIELDS)),
 		  MSG_BAD_URI);

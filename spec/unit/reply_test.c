@@ -104,6 +104,25 @@ TEST(a_broken_to_gets_no_tag)
 	fixture_fini(&f);
 }
 
+/* RFC 4475 3.3.8. Which one is copied is the same question twice (length and
+ * bytes) for those who get it wrong: CVE-2018-14767, CVE-2023-28095. */
+TEST(of_two_the_first_goes_back)
+{
+	struct fixture f;
+	struct reply r = {.code = 400, .to_tag = STR("t")};
+
+	setup(&f, STR("BYE sip:a SIP/2.0\r\nv: SIP/2.0/UDP a\r\n"
+		      "t: <sip:b>\r\nt: <sip:a-longer-one>;tag=\r\n"
+		      "f: sip:a\r\nFrom: sip:b\r\ni: 1\r\nCall-ID: 2\r\n"
+		      "CSeq: 1 BYE\r\nCSeq: 2 INVITE\r\n\r\n"));
+	CHECK(reply_can_answer(&f.m));
+	CHECK_STR(reply(&f, &r),
+		  "SIP/2.0 400 Bad Request\r\nv: SIP/2.0/UDP a\r\n"
+		  "f: sip:a\r\nt: <sip:b>;tag=t\r\ni: 1\r\nCSeq: 1 BYE\r\n"
+		  "Content-Length: 0\r\n\r\n");
+	fixture_fini(&f);
+}
+
 static bool answerable(struct str text)
 {
 	struct fixture f;
@@ -148,8 +167,10 @@ TEST(when_there_can_be_an_answer)
 	NO(BYE VIA FROM TO ID "\r\n");
 	NO(BYE VIA FROM TO "i:\r\n" CSEQ "\r\n");
 	NO(BYE "v: x\r\n" ALL "\r\n");
-	NO(BYE ALL TO "\r\n"); /* CVE-2018-14767: which one would it copy? */
-	NO(BYE ALL ID "\r\n");
+	YES(BYE ALL TO "\r\n");
+	YES(BYE ALL ID "\r\n");
+	YES(BYE "v: SIP/2.0/UDP a;;,;\r\n" FROM TO ID CSEQ "\r\n");
+	NO(BYE "v: SIP/2.0/UDP ;;,;\r\n" FROM TO ID CSEQ "\r\n");
 	NO(BYE ALL "Via: a\rX: b\r\n\r\n"); /* a response would carry it on */
 	NO(BYE VIA FROM "t: sip:b\nX: y\r\n" TO ID CSEQ "\r\n");
 	NO("");

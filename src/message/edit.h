@@ -63,6 +63,8 @@ int edit_pop_value(struct edits *e, enum hdr_id id);
 int edit_pop_last_value(struct edits *e, enum hdr_id id);
 /* Replaces the first value of a list header in place (Via received/rport). */
 int edit_replace_value(struct edits *e, enum hdr_id id, struct str value);
+/* The Request-URI. Headers in it ("?a=b") are left out: RFC 3261 19.1.1 has
+ * none there. */
 int edit_uri(struct edits *e, struct str uri);
 /* Responses: code 100-699; a reason of STR_NONE stays as it is. */
 int edit_status(struct edits *e, int code, struct str reason);

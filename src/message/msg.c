@@ -69,20 +69,30 @@ static const char *find_break(const char *p, const char *end)
 	return p;
 }
 
+/* What of CR, LF and NUL is in a line where it may not be. */
+enum taint {
+	CLEAN,
+	QUOTED_NUL, /* only what the grammar knows: "\" NUL, 25.1 quoted-pair */
+	TAINTED
+};
+
 /* Takes one line, a header with its folds, off what is left. Leaves its end
  * without CRLF in *eol_r. False when no CRLF comes any more. */
 static bool take_line(struct walk *w, bool folds, const char **eol_r,
-		      bool *clean_r)
+		      enum taint *taint_r)
 {
 	const char *p = w->p;
 
-	*clean_r = true;
+	*taint_r = CLEAN;
 	for (;;) {
 		p = find_break(p, w->end);
 		if (w->end - p < 2)
 			return false;
 		if (p[0] != '\r' || p[1] != '\n') {
-			*clean_r = false;
+			bool quoted = !*p && p > w->p && p[-1] == '\\';
+
+			if (!quoted || *taint_r == CLEAN)
+				*taint_r = quoted ? QUOTED_NUL : TAINTED;
 			p++;
 			continue;
 		}
@@ -151,16 +161,16 @@ static enum msg_bad read_name(const char *line, const char *eol,
 }
 
 static enum msg_bad add_header(struct walk *w, const char *line,
-			       const char *eol, bool clean)
+			       const char *eol, enum taint taint)
 {
 	struct msg *m = w->m;
 	const char *name_end, *value;
 	enum msg_bad bad = read_name(line, eol, &name_end, &value);
 
 	if (bad)
-		return clean ? bad : MSG_BAD_CHAR;
+		return taint == CLEAN ? bad : MSG_BAD_CHAR;
 	enum hdr_id id = hdr_id((struct str){line, (size_t)(name_end - line)});
-	if (!clean)
+	if (taint == TAINTED)
 		bad = MSG_BAD_CHAR;
 	else if (w->p - line > MSG_MAX_LINE)
 		bad = MSG_LINE_TOO_LONG;
@@ -187,7 +197,7 @@ static enum msg_bad add_header(struct walk *w, const char *line,
 	else if (is_strictly_single(id))
 		bad = MSG_DUPLICATE;
 	m->n++;
-	return bad;
+	return taint == CLEAN ? bad : MSG_BAD_CHAR;
 }
 
 /* Indexes headers up to the empty line. False when it has to stop early. */
@@ -195,8 +205,8 @@ static bool read_headers(struct walk *w)
 {
 	struct msg *m = w->m;
 	enum msg_bad bad;
+	enum taint taint;
 	const char *eol;
-	bool clean;
 
 	for (;;) {
 		const char *line = w->p;
@@ -210,11 +220,11 @@ static bool read_headers(struct walk *w)
 			note(w, MSG_TOO_MANY_HEADERS);
 			return false;
 		}
-		if (!take_line(w, true, &eol, &clean)) {
-			note(w, clean ? MSG_NO_END : MSG_BAD_CHAR);
+		if (!take_line(w, true, &eol, &taint)) {
+			note(w, taint == CLEAN ? MSG_NO_END : MSG_BAD_CHAR);
 			return false;
 		}
-		bad = add_header(w, line, eol, clean);
+		bad = add_header(w, line, eol, taint);
 		if (bad == MSG_NOMEM) {
 			w->bad = bad;
 			return false;
@@ -270,8 +280,8 @@ static void clear(struct msg *m, struct arena *a)
 enum msg_bad msg_index(struct msg *m, struct arena *a, struct str raw)
 {
 	struct walk w = {.m = m, .p = raw.p};
+	enum taint taint;
 	const char *eol;
-	bool clean;
 
 	clear(m, a);
 	if (!raw.n)
@@ -284,7 +294,7 @@ enum msg_bad msg_index(struct msg *m, struct arena *a, struct str raw)
 	m->raw = (struct str){w.p, (size_t)(w.end - w.p)};
 	if (m->raw.n > MSG_MAX_BYTES)
 		note(&w, MSG_TOO_BIG);
-	if (!take_line(&w, false, &eol, &clean)) {
+	if (!take_line(&w, false, &eol, &taint)) {
 		clear(m, a);
 		return MSG_NOT_SIP;
 	}
@@ -294,7 +304,7 @@ enum msg_bad msg_index(struct msg *m, struct arena *a, struct str raw)
 		clear(m, a);
 		return bad;
 	}
-	note(&w, clean ? bad : MSG_BAD_CHAR);
+	note(&w, taint == CLEAN ? bad : MSG_BAD_CHAR);
 	m->headers_off = (uint32_t)(w.p - m->raw.p);
 	if (read_headers(&w))
 		read_body(&w);

@@ -134,7 +134,9 @@ struct msg {
  *   MSG_BAD_START, _METHOD, _URI        method or uri may be STR_NONE
  *   MSG_TOO_MANY_HEADERS, MSG_NO_END    what came before; no body
  *   MSG_BAD_HEADER, _HEADER_NAME, _CHAR, MSG_LINE_TOO_LONG
- *                                       all but the offending fields
+ *                                       all but the offending fields; one
+ *                                       whose only fault is a NUL behind a
+ *                                       backslash stays: the 400 repeats it
  *   others                              everything; the body is the rest
  */
 enum msg_bad msg_index(struct msg *m, struct arena *a, struct str raw);

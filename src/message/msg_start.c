@@ -82,6 +82,16 @@ static enum msg_bad status_line(struct msg *m, struct str line, size_t vlen)
 	return check_version(line.p, vlen);
 }
 
+/* 19.1.1: a Request-URI has no headers. One that is let through could become a
+ * header field further on (RFC 4475 3.1.2.11). */
+static bool has_headers(struct str text)
+{
+	struct uri uri;
+
+	return str_find(text, '?') < text.n && scan_uri(text, &uri) &&
+	       uri.headers.p;
+}
+
 /* Not a full check (scan_uri does that when it is used): a scheme, and nothing
  * that could end the URI for another reader of the line. */
 static enum msg_bad check_uri(struct str uri)
@@ -93,7 +103,9 @@ static enum msg_bad check_uri(struct str uri)
 	while (++i < uri.n)
 		if (!ch_is(uri.p[i], CH_URI))
 			return MSG_BAD_URI;
-	return uri.n > MSG_MAX_URI ? MSG_URI_TOO_LONG : MSG_OK;
+	if (uri.n > MSG_MAX_URI)
+		return MSG_URI_TOO_LONG;
+	return has_headers(uri) ? MSG_BAD_URI : MSG_OK;
 }
 
 /* Method SP Request-URI SP SIP-Version; exactly one SP each (7.1). */

@@ -92,27 +92,43 @@ struct str reply_phrase(int code)
 	return STR("Unknown");
 }
 
-static bool is_there_once(const struct msg *m, enum hdr_id id)
+static bool is_there(const struct msg *m, enum hdr_id id)
 {
 	const struct hdr *h = msg_first(m, id);
 
-	return h && h->value_len && !msg_next(m, h);
+	return h && h->value_len;
 }
 
 /* What CANCEL, ACK and every response repeat. */
 static bool has_identity(const struct msg *m)
 {
 	return !m->no_answer && msg_first(m, HDR_VIA) &&
-	       is_there_once(m, HDR_FROM) && is_there_once(m, HDR_TO) &&
-	       is_there_once(m, HDR_CALL_ID) && is_there_once(m, HDR_CSEQ);
+	       is_there(m, HDR_FROM) && is_there(m, HDR_TO) &&
+	       is_there(m, HDR_CALL_ID) && is_there(m, HDR_CSEQ);
+}
+
+/* Each of them, and not twice. */
+static bool is_sound(const struct msg *m)
+{
+	static const enum hdr_id ids[] = {HDR_FROM, HDR_TO, HDR_CALL_ID,
+					  HDR_CSEQ};
+
+	if (!has_identity(m))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+		if (msg_next(m, msg_first(m, ids[i])))
+			return false;
+	return true;
 }
 
 bool reply_can_answer(const struct msg *m)
 {
 	struct via via;
 
-	return m->is_request && m->method_id != METHOD_ACK && has_identity(m) &&
-	       scan_via(msg_hdr_value(m, msg_first(m, HDR_VIA)), &via, NULL);
+	if (!m->is_request || m->method_id == METHOD_ACK || !has_identity(m))
+		return false;
+	return scan_via(msg_hdr_value(m, msg_first(m, HDR_VIA)), &via, NULL) ||
+	       via.host.n > 0;
 }
 
 static void put_field(struct buf *out, const struct msg *m, const struct hdr *h)
@@ -124,6 +140,13 @@ static void put_all(struct buf *out, const struct msg *m, enum hdr_id id)
 {
 	for (const struct hdr *h = msg_first(m, id); h; h = msg_next(m, h))
 		put_field(out, m, h);
+}
+
+/* Of what should be there once, and is not, the first: a response with two of
+ * them would be as wrong as the request. */
+static void put_first(struct buf *out, const struct msg *m, enum hdr_id id)
+{
+	put_field(out, m, msg_first(m, id));
 }
 
 /* All Via lines as received, with the topmost value replaced if asked for. */
@@ -192,10 +215,10 @@ int reply_write(const struct msg *request, const struct reply *r,
 	put_vias(out, m, r->via);
 	if (r->record_route)
 		put_all(out, m, HDR_RECORD_ROUTE);
-	put_all(out, m, HDR_FROM);
+	put_first(out, m, HDR_FROM);
 	put_to(out, m, r->code == 100 ? STR_NONE : r->to_tag);
-	put_all(out, m, HDR_CALL_ID);
-	put_all(out, m, HDR_CSEQ);
+	put_first(out, m, HDR_CALL_ID);
+	put_first(out, m, HDR_CSEQ);
 	if (r->code == 100)
 		put_all(out, m, HDR_TIMESTAMP);
 	buf_put(out, r->headers);
@@ -237,8 +260,8 @@ static int write_sibling(const struct msg *sent, struct str method,
 			 const struct msg *to, struct str headers,
 			 struct buf *out)
 {
-	if (!sent->is_request || !sent->uri.p || !has_identity(sent) ||
-	    !is_there_once(to, HDR_TO))
+	if (!sent->is_request || !sent->uri.p || !is_sound(sent) ||
+	    !is_there(to, HDR_TO))
 		return ERR_STATE;
 	buf_put(out, method);
 	buf_char(out, ' ');
@@ -248,7 +271,7 @@ static int write_sibling(const struct msg *sent, struct str method,
 	put_all(out, sent, HDR_ROUTE);
 	BUF_LIT(out, "Max-Forwards: 70\r\n");
 	put_all(out, sent, HDR_FROM);
-	put_all(out, to, HDR_TO);
+	put_first(out, to, HDR_TO);
 	put_all(out, sent, HDR_CALL_ID);
 	put_cseq(out, sent, method);
 	buf_put(out, headers);
@@ -276,7 +299,7 @@ int reply_write_image(const struct msg *sent, struct buf *out)
 					  HDR_TO,    HDR_CALL_ID,
 					  HDR_CSEQ,  HDR_MAX_FORWARDS};
 
-	if (!sent->is_request || !has_identity(sent))
+	if (!sent->is_request || !is_sound(sent))
 		return ERR_STATE;
 	buf_put(out, str_sub(sent->raw, 0, sent->headers_off));
 	put_top_via(out, sent);

@@ -23,9 +23,9 @@ struct reply {
 
 struct str reply_phrase(int code); /* the standard phrase, "Unknown" if none */
 /* True when a response can be built at all: it is a request but no ACK, From,
- * To, Call-ID and CSeq are there, once, and the topmost Via can be read. A To
- * or From that no grammar allows does not stand in the way: it is copied as it
- * is (and gets no tag). */
+ * To, Call-ID and CSeq are there, and the topmost Via can be read as far as its
+ * sent-by. A To or From that no grammar allows does not stand in the way: it is
+ * copied as it is (and gets no tag). Of two the first is copied. */
 bool reply_can_answer(const struct msg *m);
 /* Writes the response; Vias, From, To, Call-ID, CSeq and (100 only) Timestamp
  * are copied as received. 0, ERR_NOMEM, ERR_LIMIT (the space of `out`), or

@@ -30,7 +30,8 @@ struct via {
 bool scan_list(struct str *list, struct str *value_r);
 
 /* Parses the first value of a (comma-separated) Via value and leaves the rest
- * (or STR_NONE) in *rest_r, which may be NULL. False when malformed. */
+ * (or STR_NONE) in *rest_r, which may be NULL. False when malformed; host is
+ * set even so when what is wrong comes behind it, and text is not. */
 bool scan_via(struct str value, struct via *out_r, struct str *rest_r);
 
 /* A URI cut into slices of its text; nothing is unescaped. */

@@ -144,10 +144,6 @@ static void strip_maddr(struct proxy *p, struct route *r, struct edits *edits)
 			buf_put(&b, value);
 		}
 	}
-	if (uri.headers.p) {
-		buf_char(&b, '?');
-		buf_put(&b, uri.headers);
-	}
 	if (buf_ok(&b) && edit_uri(edits, buf_str(&b)) == 0)
 		r->uri = edits->uri;
 }

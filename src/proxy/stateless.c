@@ -35,9 +35,11 @@ static void send_stateless(struct proxy *p, const struct msg *m,
 	 * the same answer, and so that its ACK is recognised as ours. */
 	branch_to_tag(tag, p->c.key, &up);
 	reply->to_tag = (struct str){tag, TAG_LEN};
-	reply->via = via_mark_received(p->c.scratch, &key->via, from);
+	/* A Via that cannot be read goes back as it came. */
+	if (key->via.text.p)
+		reply->via = via_mark_received(p->c.scratch, &key->via, from);
 	buf_arena(&b, p->c.scratch, 512);
-	if (!reply->via.p || reply_write(m, reply, &b) != 0) {
+	if (arena_failed(p->c.scratch) || reply_write(m, reply, &b) != 0) {
 		count(p->c.counters, CNT_NOMEM);
 		return;
 	}
