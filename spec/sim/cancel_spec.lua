@@ -457,11 +457,23 @@ sim.for_workers("a CANCEL", function(workers)
   end)
 
   it("without an INVITE is 481 and leaves nothing behind (peers 4.1-10)", function()
-    open { handler = wire.single }
+    open { handler = wire.single, before = "sip.settings { stateless_relay = false }" }
     alice:request("CANCEL", uri)
     net:run(0.1)
     assert.equal("481", wire.names(alice.received))
     assert.same({}, a.received)
+    assert.equal(0, wire.alive(net).servers)
+  end)
+
+  it("without an INVITE may be for one of another node: the servers are asked", function()
+    open { handler = wire.single }
+    alice:request("CANCEL", uri)
+    net:run(0.1)
+    assert.equal("481", wire.names(alice.received))
+    assert.equal("CANCEL", wire.names(a.received))
+    assert.equal(1, #a.received[1]:list "Via")
+    assert.equal(1, net:metric("tandem_takeover_messages_total", { kind = "cancel" }))
+    net:run(40)
     assert.equal(0, wire.alive(net).servers)
   end)
 
@@ -475,7 +487,9 @@ sim.for_workers("a CANCEL", function(workers)
       :gsub("branch=[^;\r]*", "branch=z9hG4bKother")))
     net:run(0.1)
     assert.equal(1, #alice:got(481))
-    assert.equal("INVITE", wire.names(a.received))
+    assert.equal("INVITE CANCEL", wire.names(a.received))
+    assert.not_equal(a.received[1].branch, a.received[2].branch)
+    assert.equal("ringing", call.state)
     alice:cancel(call)
   end)
 

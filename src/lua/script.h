@@ -70,6 +70,7 @@ struct plan {
 	struct txn_times times;
 	enum trying_mode trying;
 	enum late_answer late_answer;
+	enum stateless_relay stateless_relay;
 	struct stream_limits streams;
 	size_t udp_max, why_memory;
 	enum log_level log_level;

@@ -50,6 +50,7 @@ int script_settings(const struct script *s, struct mem *m,
 	out_r->times = s->plan.times;
 	out_r->trying = s->plan.trying;
 	out_r->late_answer = s->plan.late_answer;
+	out_r->stateless_relay = s->plan.stateless_relay;
 	out_r->streams = s->plan.streams;
 	out_r->udp_max = s->plan.udp_max;
 	out_r->why_memory = s->plan.why_memory;

@@ -93,6 +93,7 @@ static void read_words(lua_State *L, int t, struct plan *p)
 {
 	static const char *const trying[] = {"commit", "rfc", NULL};
 	static const char *const late[] = {"bye", "forward", NULL};
+	static const char *const relay[] = {"all", "invite", "none", NULL};
 	int level;
 
 	lua_getfield(L, t, "trying");
@@ -101,6 +102,9 @@ static void read_words(lua_State *L, int t, struct plan *p)
 	lua_getfield(L, t, "late_answer");
 	p->late_answer =
 	    luaL_checkoption(L, -1, "bye", late) ? LATE_FORWARD : LATE_BYE;
+	lua_getfield(L, t, "stateless_relay");
+	p->stateless_relay =
+	    (enum stateless_relay)luaL_checkoption(L, -1, "all", relay);
 	if (lua_getfield(L, t, "log_level") != LUA_TNIL) {
 		level = log_level_parse(script_str(L, -1));
 		if (level < 0)

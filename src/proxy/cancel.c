@@ -66,7 +66,7 @@ static void on_cancel_end(struct timer *t, struct now now)
 }
 
 /* RFC 3326: why it is cancelled, for those who ring. */
-static struct str reason_lines(struct proxy *p, const struct msg *m)
+struct str cancel_reason(struct proxy *p, const struct msg *m)
 {
 	const struct hdr *f = msg_find(m, STR("Reason"));
 	struct buf b;
@@ -100,6 +100,8 @@ void cancel_on_request(struct proxy *p, struct msg *m,
 	struct server *s = server_find_cancelled(p->c.txns, m, key, from);
 	struct request *r;
 
+	if (!s && orphan_cancel(p, m, key, from, now))
+		return;
 	if (!s) {
 		stateless_reply(p, m, key, from, 481, STR_NONE, STR_NONE, now);
 		return;
@@ -109,5 +111,5 @@ void cancel_on_request(struct proxy *p, struct msg *m,
 	s->cancelled = true;
 	/* CANCEL means nothing to anything but an INVITE (9.1). */
 	if (r && s->invite)
-		cancel_request(r, reason_lines(p, m), now);
+		cancel_request(r, cancel_reason(p, m), now);
 }

@@ -16,9 +16,10 @@
 #include "transport/via.h"
 #include "util/err.h"
 #include "util/rand.h"
+#include "util/tokens.h"
 
 /* What client.owner points to. */
-enum owner_kind { OWNER_ATTEMPT, OWNER_OWN };
+enum owner_kind { OWNER_ATTEMPT, OWNER_OWN, OWNER_CANCEL };
 
 struct owner {
 	enum owner_kind kind;
@@ -126,8 +127,9 @@ struct proxy {
 	size_t n_requests;
 	tick_t settled; /* when a request outside of a dialog was last answered,
 			 * of those that are gone */
-	int64_t reply_tokens; /* of stateless error replies */
-	tick_t reply_refill;
+	struct tokens replies; /* errors without state (stateless.c) */
+	struct list cancels;   /* of others, on their way (orphan_cancel.c) */
+	struct tokens cancelling;
 };
 
 /* proxy.c */
@@ -350,7 +352,30 @@ void cancel_on_request(struct proxy *p, struct msg *m,
 		       const struct msg_key *key, const struct hop *from,
 		       struct now now);
 void cancel_check(struct request *r, struct now now);
+/* The Reason lines of a CANCEL (RFC 3326), in scratch; or STR_NONE. */
+struct str cancel_reason(struct proxy *p, const struct msg *m);
 void cancel_stop(struct request *r);
+
+/* orphan.c: semantics 19 and 20 */
+/* A response that no transaction here waits for. */
+void orphan_response(struct proxy *p, struct msg *m, const struct msg_key *key,
+		     const struct hop *from, struct now now);
+/* An attempt that another node has made for this request, so that its answer is
+ * one of a branch; NULL when memory ran out. */
+struct attempt *attempt_adopt(struct request *r, struct str branch,
+			      const struct hop *to, struct member *m,
+			      struct now now);
+
+/* orphan_cancel.c: semantics 20 */
+/* A CANCEL that no transaction here is for: it goes where its INVITE may have
+ * gone. False: nowhere, and it was not answered. */
+bool orphan_cancel(struct proxy *p, struct msg *m, const struct msg_key *key,
+		   const struct hop *from, struct now now);
+void orphan_cancel_on_response(struct owner *o, struct client *c,
+			       const struct msg *m, struct now now);
+void orphan_cancel_on_failure(struct owner *o, struct client *c,
+			      struct now now);
+void orphan_cancels_fini(struct proxy *p);
 
 /* undelivered.c */
 /* A response of ours that was not written to its connection. */

@@ -4,6 +4,7 @@
  * is followed by another attempt at the next address, within the time that the
  * try has left; silence uses that up (semantics 12).
  */
+#include <string.h>
 #include "proxy/context.h"
 
 /* ---- what it counts at its server ---- */
@@ -75,6 +76,20 @@ static struct attempt *attempt_new(struct request *r, const struct target *t,
 	timer_init(&a->limit, attempt_on_limit);
 	timer_init(&a->timer_c, attempt_on_timer_c);
 	list_append(&r->attempts, &a->link);
+	return a;
+}
+
+struct attempt *attempt_adopt(struct request *r, struct str branch,
+			      const struct hop *to, struct member *m,
+			      struct now now)
+{
+	struct target t = {.hop = *to, .member = m};
+	struct attempt *a;
+
+	t.hop.tls_name = NULL; /* borrowed, and nothing is sent there */
+	a = attempt_new(r, &t, now);
+	if (a)
+		memcpy(a->branch, branch.p, BRANCH_LEN);
 	return a;
 }
 

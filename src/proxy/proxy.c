@@ -9,6 +9,15 @@
 #include "message/field.h"
 #include "proxy/context.h"
 
+/* A second. What is sent without a transaction of ours to account for it must
+ * not serve anybody as a flood: errors, and CANCELs to all servers. */
+enum {
+	REPLY_RATE = 2000,
+	REPLY_BURST = 4000,
+	CANCEL_RATE = 1000,
+	CANCEL_BURST = 4000
+};
+
 struct request *request_of(struct server *s)
 {
 	return s->owner;
@@ -27,6 +36,10 @@ static void user_response(void *ctx, struct client *c, struct msg *m,
 	(void)key;
 	if (o && o->kind == OWNER_OWN) {
 		own_on_response(o, m, now);
+		return;
+	}
+	if (o && o->kind == OWNER_CANCEL) {
+		orphan_cancel_on_response(o, c, m, now);
 		return;
 	}
 	if (o) {
@@ -50,6 +63,8 @@ static void user_failure(void *ctx, struct client *c, enum cause cause,
 	(void)ctx;
 	if (o->kind == OWNER_OWN)
 		own_on_failure(o, cause, now);
+	else if (o->kind == OWNER_CANCEL)
+		orphan_cancel_on_failure(o, c, now);
 	else
 		attempt_on_failure(container_of(o, struct attempt, owner),
 				   cause, now);
@@ -100,7 +115,7 @@ static void user_client_end(void *ctx, struct client *c)
 	(void)ctx;
 	if (o->kind == OWNER_OWN)
 		own_on_client_end(o, c);
-	else
+	else if (o->kind == OWNER_ATTEMPT)
 		container_of(o, struct attempt, owner)->client = NULL;
 }
 
@@ -143,7 +158,9 @@ struct proxy *proxy_new(const struct proxy_conf *conf)
 	list_init(&p->owns);
 	list_init(&p->undelivered);
 	list_init(&p->parked);
-	p->reply_tokens = 1000;
+	list_init(&p->cancels);
+	tokens_init(&p->replies, REPLY_RATE, REPLY_BURST);
+	tokens_init(&p->cancelling, CANCEL_RATE, CANCEL_BURST);
 	field_init();
 	p->c.txns->user = (struct txn_user){
 	    .ctx = p,
@@ -173,6 +190,7 @@ void proxy_free(struct proxy **pp)
 	parked_fini(p);
 	answered_fini(p);
 	undelivered_fini(p);
+	orphan_cancels_fini(p);
 	shared_fini(p);
 	calls_fini(&p->calls);
 	why_fini(&p->why);
@@ -450,8 +468,7 @@ void proxy_on_response(struct proxy *p, struct msg *m,
 	c = client_find(p->c.txns, key->via.branch, m->method_id,
 			key->cseq_method);
 	if (!c) {
-		/* RFC 6026 8.9: not forwarded */
-		count(p->c.counters, CNT_STRAY_RESPONSE);
+		orphan_response(p, m, key, from, now);
 		return;
 	}
 	/* 16.7 step 3: without a second Via it was meant for us, who asked

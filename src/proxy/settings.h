@@ -13,6 +13,9 @@
 
 enum trying_mode { TRYING_COMMIT, TRYING_RFC }; /* semantics 11 */
 enum late_answer { LATE_BYE, LATE_FORWARD };    /* semantics 2 */
+/* Semantics 20: what is relayed of the transactions that another node, or the
+ * process before, has begun. */
+enum stateless_relay { RELAY_ALL, RELAY_INVITE, RELAY_NONE };
 
 /* Where messages are mirrored to, and as what (util/hep.h). */
 struct hep_conf {
@@ -27,6 +30,7 @@ struct settings {
 	struct txn_times times;
 	enum trying_mode trying;
 	enum late_answer late_answer;
+	enum stateless_relay stateless_relay;
 	struct addr_net
 	    *trust; /* sources that may use foreign Routes and URIs */
 	size_t n_trust;

@@ -4,25 +4,6 @@
  */
 #include "proxy/context.h"
 
-enum { REPLY_RATE = 2000, REPLY_BURST = 4000 }; /* stateless errors a second */
-
-static bool take_token(struct proxy *p, struct now now)
-{
-	int64_t gained =
-	    tick_diff(now.mono, p->reply_refill) * REPLY_RATE / SECONDS(1);
-
-	if (gained > 0) {
-		p->reply_tokens += gained;
-		p->reply_refill = now.mono;
-		if (p->reply_tokens > REPLY_BURST)
-			p->reply_tokens = REPLY_BURST;
-	}
-	if (p->reply_tokens <= 0)
-		return false;
-	p->reply_tokens--;
-	return true;
-}
-
 static void send_stateless(struct proxy *p, const struct msg *m,
 			   const struct msg_key *key, const struct hop *from,
 			   struct reply *reply)
@@ -58,7 +39,7 @@ void stateless_reply(struct proxy *p, const struct msg *m,
 
 	if (m->method_id == METHOD_ACK)
 		return; /* 17: never answered */
-	if (!take_token(p, now)) {
+	if (!tokens_take(&p->replies, 1, now.mono)) {
 		count(p->c.counters, CNT_REPLY_LIMITED);
 		return;
 	}

@@ -10,10 +10,12 @@ uint64_t loop_hash(const struct proxy *p, const struct msg *m,
 {
 	/* RFC 5393 4.2.1: everything a routing decision may rest on, so that a
 	 * changed Request-URI is a spiral and the same one a loop. What a
-	 * member sends goes another way than what its callers send. */
+	 * member sends goes another way than what its callers send.
+	 * Proxy-Require and Proxy-Authorization are left out: a CANCEL may not
+	 * have them (9.1), and a node that never saw its INVITE has to find the
+	 * branch of that again (semantics 20). */
 	const struct member *source = proxy_member_at(p, &from->addr);
-	static const enum hdr_id ids[] = {HDR_ROUTE, HDR_PROXY_REQUIRE,
-					  HDR_PROXY_AUTHORIZATION};
+	const struct hdr *f = msg_first(m, HDR_ROUTE);
 	struct siphash h;
 
 	siphash_init(&h, p->c.key);
@@ -24,12 +26,8 @@ uint64_t loop_hash(const struct proxy *p, const struct msg *m,
 	siphash_str(&h, key->to_tag);
 	siphash_u64(&h, key->cseq);
 	siphash_u64(&h, source ? source->id : 0);
-	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
-		const struct hdr *f = msg_first(m, ids[i]);
-
-		for (; f; f = msg_next(m, f))
-			siphash_str(&h, msg_hdr_value(m, f));
-	}
+	for (; f; f = msg_next(m, f))
+		siphash_str(&h, msg_hdr_value(m, f));
 	return siphash_end(&h);
 }
 

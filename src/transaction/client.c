@@ -150,6 +150,26 @@ struct client *client_new(struct txns *t, struct server *up, void *owner,
 	return c;
 }
 
+struct client *client_adopt(struct txns *t, struct server *up,
+			    const struct hop *hop,
+			    const char branch[BRANCH_LEN], struct str image,
+			    const struct msg *final, struct now now)
+{
+	struct client *c = create(t, METHOD_INVITE, hop, branch, image);
+
+	if (!c)
+		return NULL;
+	c->up = up;
+	if (up)
+		list_append(&up->clients, &c->up_link);
+	c->state = CLIENT_COMPLETED;
+	c->code = final->status;
+	c->abandoned = true;
+	client_ack(c, final);
+	end_after(c, is_reliable(c) ? 0 : 64 * t->times.t1, now); /* timer D */
+	return c;
+}
+
 static void retire(struct client *c)
 {
 	struct txns *t = c->txns;

@@ -66,6 +66,15 @@ void server_key_make(struct server_key *k, const struct msg *m,
 		k->method = key->cseq_method;
 }
 
+bool server_key_of_final(struct server_key *k, const struct msg_key *key)
+{
+	*k = (struct server_key){.method = key->cseq_method};
+	if (!is_rfc3261(key->via.branch))
+		return false;
+	make_new(k, key);
+	return true;
+}
+
 static void hash_parts(const struct server_key *k, struct siphash *h)
 {
 	for (unsigned i = 0; i < k->parts; i++) {

@@ -136,39 +136,64 @@ static void on_end(struct timer *timer, struct now now)
 }
 
 /* The key and the name of the TLS peer are in the block, behind the struct. */
-struct server *server_new(struct txns *t, const struct msg *m,
-			  const struct msg_key *key, const struct hop *from)
+static struct server *enter(struct txns *t, const struct server_key *k,
+			    enum method method, const struct hop *from)
 {
 	size_t tls = from->tls_name ? strlen(from->tls_name) + 1 : 0;
-	struct server_key k;
-	struct server *s;
-	size_t n;
+	size_t n = server_key_size(k);
+	struct server *s = mem_zalloc(t->mem, sizeof(*s) + n + tls);
 	char *tail;
 
-	assert(m->is_request && m->method_id != METHOD_ACK);
-	server_key_make(&k, m, key);
-	n = server_key_size(&k);
-	s = mem_zalloc(t->mem, sizeof(*s) + n + tls);
 	if (!s)
 		return NULL;
 	tail = (char *)(s + 1);
-	server_key_write(&k, tail);
+	server_key_write(k, tail);
 	s->key = (struct str){tail, n};
 	s->from = *from;
 	if (tls)
 		s->from.tls_name = memcpy(tail + n, from->tls_name, tls);
 	s->state = SERVER_TRYING;
-	s->method = m->method_id;
-	s->invite = m->method_id == METHOD_INVITE;
-	s->id = server_key_id(&k, t->key);
+	s->method = method;
+	s->invite = method == METHOD_INVITE;
+	s->id = server_key_id(k, t->key);
 	s->txns = t;
 	list_init(&s->clients);
 	timer_init(&s->retransmit, on_retransmit);
 	timer_init(&s->end, on_end);
 	flows_link(t->flows, &s->flow, from->conn);
-	map_add(&t->servers, &s->node, server_key_hash(&k, t->map_key));
+	map_add(&t->servers, &s->node, server_key_hash(k, t->map_key));
 	t->n_servers++;
 	return s;
+}
+
+struct server *server_new(struct txns *t, const struct msg *m,
+			  const struct msg_key *key, const struct hop *from)
+{
+	struct server_key k;
+
+	assert(m->is_request && m->method_id != METHOD_ACK);
+	server_key_make(&k, m, key);
+	return enter(t, &k, m->method_id, from);
+}
+
+struct server *server_adopt(struct txns *t, const struct msg_key *key,
+			    const struct hop *to)
+{
+	struct server_key k;
+
+	assert(key->cseq_id == METHOD_INVITE);
+	return server_key_of_final(&k, key) ? enter(t, &k, METHOD_INVITE, to)
+					    : NULL;
+}
+
+uint64_t server_invite_id(const struct txns *t, const struct msg *m,
+			  const struct msg_key *key)
+{
+	struct server_key k;
+
+	server_key_make(&k, m, key);
+	k.method = method_name(METHOD_INVITE);
+	return server_key_id(&k, t->key);
 }
 
 static bool is_reliable(const struct server *s)

@@ -173,6 +173,16 @@ struct server *server_find_cancelled(struct txns *t, const struct msg *m,
 /* Creates one for a new request; NULL when memory ran out. */
 struct server *server_new(struct txns *t, const struct msg *m,
 			  const struct msg_key *key, const struct hop *from);
+/* The id (server.id) that the transaction of the INVITE would have here which
+ * this CANCEL is for. */
+uint64_t server_invite_id(const struct txns *t, const struct msg *m,
+			  const struct msg_key *key);
+/* One for an INVITE that another node received: `key` is that of a final
+ * response to it, with the caller's Via for the topmost; responses go to `to`.
+ * The final is sent next, and there is no owner. NULL when memory ran out, or
+ * when it would have to be matched by what no response holds (RFC 2543). */
+struct server *server_adopt(struct txns *t, const struct msg_key *key,
+			    const struct hop *to);
 /* Gives the matched transaction a retransmission or an ACK. One that comes over
  * another connection than the first, from the same machine, says where the
  * responses go from now on: its sender has lost the old one. */
@@ -198,6 +208,14 @@ struct client *client_new(struct txns *t, struct server *up, void *owner,
 			  enum method method, const struct hop *hop,
 			  const char branch[BRANCH_LEN], struct str bytes,
 			  struct now now);
+/* A non-2xx final has come to an INVITE that another node sent to `hop`: it is
+ * ACKed, and what repeats it is absorbed (timer D). `image` is what an ACK is
+ * made of (reply_write_image); both are copied. NULL when memory ran out: it
+ * comes again. */
+struct client *client_adopt(struct txns *t, struct server *up,
+			    const struct hop *hop,
+			    const char branch[BRANCH_LEN], struct str image,
+			    const struct msg *final, struct now now);
 /* By branch and CSeq method. */
 struct client *client_find(struct txns *t, struct str branch, enum method m,
 			   struct str method_text);

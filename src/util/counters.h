@@ -51,6 +51,19 @@
 	X(CNT_KEEPALIVE, "tandem_dropped_total", "reason=keepalive")           \
 	X(CNT_PARSE, "tandem_dropped_total", "reason=parse")                   \
 	X(CNT_STRAY_RESPONSE, "tandem_dropped_total", "reason=stray_response") \
+	X(CNT_FORGED_BRANCH, "tandem_dropped_total", "reason=forged_branch")   \
+	X(CNT_ORPHAN_PROVISIONAL, "tandem_takeover_messages_total",            \
+	  "kind=provisional")                                                  \
+	X(CNT_ORPHAN_ANSWER, "tandem_takeover_messages_total", "kind=answer")  \
+	X(CNT_ORPHAN_FAILURE, "tandem_takeover_messages_total",                \
+	  "kind=failure")                                                      \
+	X(CNT_ORPHAN_OTHER, "tandem_takeover_messages_total",                  \
+	  "kind=noninvite")                                                    \
+	X(CNT_ORPHAN_CANCEL, "tandem_takeover_messages_total", "kind=cancel")  \
+	X(CNT_ORPHAN_ABSORBED, "tandem_takeover_messages_total",               \
+	  "kind=absorbed")                                                     \
+	X(CNT_CANCEL_LIMITED, "tandem_dropped_total",                          \
+	  "reason=takeover_cancel_limit")                                      \
 	X(CNT_NO_ACK, "tandem_no_ack_total", "")                               \
 	X(CNT_STRAY_ACK, "tandem_dropped_total", "reason=stray_ack")           \
 	X(CNT_UNLOCATED_ACK, "tandem_dropped_total", "reason=unlocated_ack")   \

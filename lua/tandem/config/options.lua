@@ -481,6 +481,7 @@ options.settings = record {
   dns = dns,
   trying = word { "commit", "rfc" },
   late_answer = word { "bye", "forward" },
+  stateless_relay = schema.off_or(word { "all", "invite" }),
   tcp = options.tcp,
   udp_max = schema.off_or(integer { min = 512, max = 65535 }),
   trace = options.trace,

@@ -77,6 +77,8 @@ add("counter", {
   { "tandem_late_2xx_total", { "action" }, "2xx of servers that had been given up." },
   { "tandem_no_ack_total", {}, "Finals to an INVITE that nobody acknowledged." },
   { "tandem_loops_total", {}, "Requests that had been here before, unchanged." },
+  { "tandem_takeover_messages_total", { "kind" },
+    "Messages of transactions that another node has begun." },
   { "tandem_bad_cookies_total", {}, "Route values of ours that are forged or damaged." },
   { "tandem_bad_tokens_total", {}, "Flow tokens that are forged or damaged." },
   { "tandem_flows_gone_total", {}, "Requests to a phone whose connection has ended." },

@@ -1,0 +1,143 @@
+-- Semantics 19 and 20: messages of transactions that a node began which is no more.
+local sim = require "support.sim"
+local ipairs, error = ipairs, error
+
+local uri, key, vip = "sip:bob@example.com", "0123456789abcdef", "10.0.0.100"
+
+local script = [[
+local sip = require "tandem"
+sip.listen { "udp:10.0.0.100:5060", "udp:10.0.0.101:5060", "udp:10.0.0.102:5060" }
+local pbx = sip.pool("pbx", { servers = {
+  { name = "a", uri = "sip:10.0.0.1" }, { name = "b", uri = "sip:10.0.0.2", tier = 2 },
+}, check = false })
+%s
+sip.route(function(req)
+  if not req:relay(pbx, { timeout = 2 }) then return req:reply(500) end
+end)
+]]
+
+sim.for_workers("after the death of a node", function(workers)
+  after_each(sim.finish)
+
+  local net, one, two, a, b, alice
+
+  local function open(more)
+    net = sim.new {
+      source = script:format(more or ""), workers = workers, key = key,
+      addr = { "10.0.0.101", vip },
+    }
+    one, two = net.nodes[1], net:node { addr = { "10.0.0.102" }, key = key }
+    a, b = net:uas("10.0.0.1", "a"), net:uas("10.0.0.2", "b")
+    alice = net:uac("192.0.2.7", { name = "alice", proxy = vip .. ":5060" })
+  end
+
+  local function take_over()
+    one:power_off()
+    two:take(vip)
+  end
+
+  local function relayed(kind)
+    return two:metric("tandem_takeover_messages_total", { kind = kind })
+  end
+
+  it("the other one passes on 180, 200 and what follows", function()
+    open()
+    a:ring(5)
+    local call = alice:invite(uri)
+    net:run(1)
+    take_over()
+    a:on("INVITE", nil)
+    net:run(10)
+    assert.equal(200, call.code)
+    assert.equal(1, relayed "answer")
+    net:run(1)
+    assert.equal(1, #a:got "ACK")
+    alice:bye(call)
+    net:run(1)
+    assert.equal(1, #a:got "BYE")
+    assert.equal(1, #a:got "INVITE")
+    assert.same({}, b.received)
+  end)
+
+  it("the other one passes on a failure, ACKs it and repeats it until its ACK", function()
+    open()
+    a:answer("INVITE", 486, nil, 3)
+    local call = alice:invite(uri)
+    net:run(1)
+    take_over()
+    net:run(40)
+    assert.equal(486, call.code)
+    assert.equal(1, #a:got "ACK")
+    assert.equal(a:got("INVITE")[1].branch, a:got("ACK")[1].branch)
+    assert.equal(1, relayed "failure")
+  end)
+
+  it("a CANCEL reaches the server, whose 487 goes up", function()
+    open()
+    a:ring(60)
+    local call = alice:invite(uri)
+    net:run(1)
+    take_over()
+    alice:cancel(call)
+    net:run(1)
+    assert.equal(487, call.code)
+    assert.equal(200, call.cancel.code)
+    assert.equal(1, #a:got "CANCEL")
+    assert.equal(a:got("INVITE")[1].branch, a:got("CANCEL")[1].branch)
+    assert.equal(1, #b:got "CANCEL") -- it might have been there
+    assert.equal(1, #a:got "ACK")
+    net:run(40)
+  end)
+
+  it("passes nothing on when it is not to", function()
+    open "sip.settings { stateless_relay = false }"
+    a:answer("INVITE", 486, nil, 3)
+    local call = alice:invite(uri)
+    net:run(1)
+    take_over()
+    net:run(40)
+    assert.is_nil(call.code)
+    assert.is_true(two:metric("tandem_dropped_total", { reason = "stray_response" }) > 0)
+  end)
+
+  -- The 180 of a server as it was, but for what `change` makes of it.
+  local function ring_again(change)
+    for _, packet in ipairs(net:packets()) do
+      if packet.from == "10.0.0.1:5060" and packet.bytes:find("^SIP/2.0 180") then
+        local bytes, n = change(packet.bytes)
+        assert.equal(1, n)
+        a:send(bytes)
+        return
+      end
+    end
+    error "nothing rang"
+  end
+
+  it("passes nothing on that was changed where it is signed", function()
+    open()
+    a:ring(60)
+    local call = alice:invite(uri)
+    net:run(1)
+    take_over()
+    for _, change in ipairs {
+      function(bytes) return bytes:gsub("(branch=z9hG4bK1%x%x)%x%x", "%100", 1) end,
+      function(bytes) return bytes:gsub("Call%-ID: ", "Call-ID: x") end,
+      function(bytes) return bytes:gsub("CSeq: 1 ", "CSeq: 2 ") end,
+      function(bytes) return bytes:gsub("(From: [^\r]*tag=)", "%1x") end,
+      function(bytes) return bytes:gsub("received=192.0.2.7", "received=192.0.2.8") end,
+    } do
+      ring_again(change)
+    end
+    local before = #alice.received
+    net:run(1)
+    assert.equal(before, #alice.received)
+    assert.equal(5, two:metric("tandem_dropped_total", { reason = "forged_branch" }))
+    assert.equal(0, relayed "provisional")
+    ring_again(function(bytes) return bytes, 1 end)
+    net:run(1)
+    assert.equal(before + 1, #alice.received)
+    assert.equal(1, relayed "provisional")
+    alice:cancel(call)
+    net:run(40)
+  end)
+end)

@@ -1,0 +1,316 @@
+/*
+ * CANCELs whose INVITE another node has forwarded (semantics 20). Which server
+ * that chose we do not know, but the branch is a function of the request and
+ * of the target (semantics 19): so a CANCEL with its branch goes to every
+ * server that a policy could have chosen. One of them knows the INVITE and
+ * says 200; the 481s of the others are absorbed.
+ */
+#include <string.h>
+#include "proxy/context.h"
+
+/* RFC 3261 9.1: whoever waits longer than that has a server that is down. */
+enum { PATIENCE = 16 /* T1 */, TARGETS_MAX = 256 };
+
+struct orphan_cancel {
+	struct owner owner; /* of each of its transactions */
+	struct list link;   /* proxy.cancels */
+	struct proxy *proxy;
+	struct server *server; /* the caller's; NULL: is answered */
+	struct str bytes;      /* owned: its request, for the answer */
+	struct hop from;
+	unsigned open; /* targets that have not answered */
+	struct timer limit;
+};
+
+/* ---- the answer ---- */
+
+static void forget(struct orphan_cancel *x)
+{
+	struct proxy *p = x->proxy;
+
+	timer_stop(p->c.timers, &x->limit);
+	list_remove(&x->link);
+	mem_free(p->c.mem, (void *)x->bytes.p);
+	mem_free(p->c.mem, x);
+}
+
+static bool write_answer(struct orphan_cancel *x, int code, struct buf *b)
+{
+	struct proxy *p = x->proxy;
+	struct reply reply = {.code = code};
+	struct upstream_id up;
+	struct msg_key key;
+	char tag[TAG_LEN];
+	struct msg m;
+
+	buf_arena(b, p->c.scratch, 512);
+	if (msg_index(&m, p->c.scratch, x->bytes) != MSG_OK ||
+	    msg_key(&m, &key) != MSG_OK)
+		return false;
+	up = upstream_id(&key, &x->from);
+	branch_to_tag(tag, p->c.key, &up);
+	reply.to_tag = (struct str){tag, TAG_LEN};
+	reply.via = via_mark_received(p->c.scratch, &key.via, &x->from);
+	return reply.via.p && reply_write(&m, &reply, b) == 0 && buf_ok(b);
+}
+
+/* Once. Without memory the caller hears nothing, and repeats the CANCEL. */
+static void answer(struct orphan_cancel *x, int code, struct now now)
+{
+	struct proxy *p = x->proxy;
+	struct server *s = x->server;
+	struct buf b;
+
+	if (!s)
+		return;
+	x->server = NULL;
+	timer_stop(p->c.timers, &x->limit);
+	if (!write_answer(x, code, &b) ||
+	    server_respond(s, buf_str(&b), code, now) == ERR_NOMEM)
+		count(p->c.counters, CNT_NOMEM);
+	server_disown(s, now);
+}
+
+static void on_limit(struct timer *t, struct now now)
+{
+	answer(container_of(t, struct orphan_cancel, limit), 481, now);
+}
+
+static void one_less(struct orphan_cancel *x, struct now now)
+{
+	if (--x->open)
+		return;
+	answer(x, 481, now);
+	forget(x);
+}
+
+void orphan_cancel_on_response(struct owner *o, struct client *c,
+			       const struct msg *m, struct now now)
+{
+	struct orphan_cancel *x = container_of(o, struct orphan_cancel, owner);
+
+	if (m->status < 200)
+		return;
+	client_disown(c, now);
+	if (m->status / 100 == 2)
+		answer(x, 200, now);
+	one_less(x, now);
+}
+
+void orphan_cancel_on_failure(struct owner *o, struct client *c, struct now now)
+{
+	client_disown(c, now);
+	one_less(container_of(o, struct orphan_cancel, owner), now);
+}
+
+/* ---- where to ---- */
+
+struct targets {
+	struct hop hop[TARGETS_MAX];
+	unsigned n;
+};
+
+static void add(struct targets *t, const struct way *w)
+{
+	for (unsigned i = 0; i < w->n; i++) {
+		const struct hop *hop = &w->hop[i];
+		unsigned k = 0;
+
+		while (k < t->n && (t->hop[k].transport != hop->transport ||
+				    !addr_eq(&t->hop[k].addr, &hop->addr)))
+			k++;
+		if (k == t->n && t->n < TARGETS_MAX)
+			t->hop[t->n++] = *hop;
+	}
+}
+
+/* Every address of every server. */
+static void add_members(struct proxy *p, struct targets *t, struct now now)
+{
+	list_each (it, &p->c.members->list) {
+		const struct member *m = container_of(it, struct member, link);
+		struct way w = {.n = 0};
+
+		if (m->declared &&
+		    way_of_member(p, m, 0, p->c.scratch, now.mono, &w) == 0)
+			add(t, &w);
+	}
+}
+
+/* Along its Route and Request-URI, as far as that is known now. */
+static void add_next_hop(struct proxy *p, const struct msg_key *key,
+			 const struct route *route, struct targets *t,
+			 struct now now)
+{
+	struct way w = {.n = 0};
+	struct locate_ask ask;
+	enum cause cause;
+
+	if (route->has_flow)
+		t->hop[t->n++] = route->flow;
+	else if (way_of_uri(p, route->next, way_seed(p, key->call_id),
+			    p->c.scratch, now, &w, &ask, &cause) == 0)
+		add(t, &w);
+	for (unsigned i = 0; i < t->n; i++)
+		way_identify_at(p, &t->hop[i]);
+}
+
+static void find_targets(struct proxy *p, const struct msg_key *key,
+			 const struct route *route, struct targets *t,
+			 struct now now)
+{
+	t->n = 0;
+	if (route->kind == ROUTE_SCRIPT)
+		add_members(p, t, now);
+	else if (route->kind == ROUTE_FOLLOW)
+		add_next_hop(p, key, route, t, now);
+}
+
+/* ---- sending ---- */
+
+struct sending {
+	struct orphan_cancel *x;
+	struct msg *m;
+	const struct msg_key *key;
+	struct route route;
+	struct edits edits;
+	struct upstream_id up;
+	uint64_t loop;
+};
+
+/* As the request was sent, with our Via on top; then the CANCEL of that. */
+static bool write_cancel(const struct sending *s, const struct hop *hop,
+			 char branch[BRANCH_LEN], struct buf *out)
+{
+	struct proxy *p = s->x->proxy;
+	struct arena *scratch = p->c.scratch;
+	struct edits e;
+	struct buf via, b;
+	struct msg sent;
+	int err = 0;
+
+	edits_copy(&e, &s->edits, scratch);
+	if (s->route.next_is_strict && !s->route.has_flow)
+		err = forward_strictly(&e, s->route.uri, s->route.next);
+	branch_write(branch, p->c.key, &s->up, hop, 0, s->loop);
+	buf_arena(&via, scratch, 128);
+	via_write(&via, p->c.listeners, hop, (struct str){branch, BRANCH_LEN});
+	if (err || !buf_ok(&via) ||
+	    edit_prepend(&e, STR("Via"), buf_str(&via)) != 0)
+		return false;
+	buf_arena(&b, scratch, s->m->raw.n + 128);
+	buf_arena(out, scratch, 512);
+	return edits_write(&e, &b) == 0 &&
+	       msg_index(&sent, scratch, buf_str(&b)) == MSG_OK &&
+	       reply_write_cancel(&sent, cancel_reason(p, s->m), out) == 0 &&
+	       buf_ok(out);
+}
+
+static void send_to(const struct sending *s, const struct hop *target,
+		    struct now now)
+{
+	struct orphan_cancel *x = s->x;
+	struct proxy *p = x->proxy;
+	struct hop hop = *target;
+	char branch[BRANCH_LEN];
+	struct buf b;
+
+	if (!s->route.has_flow &&
+	    !forward_go_on(p, &x->from, s->route.door, &hop))
+		return;
+	if (write_cancel(s, &hop, branch, &b) &&
+	    client_new(p->c.txns, NULL, &x->owner, METHOD_CANCEL, &hop, branch,
+		       buf_str(&b), now))
+		x->open++;
+	else
+		count(p->c.counters, CNT_NOMEM);
+}
+
+static bool keep_bytes(struct orphan_cancel *x, struct str bytes)
+{
+	char *p = mem_alloc(x->proxy->c.mem, bytes.n);
+
+	if (!p)
+		return false;
+	memcpy(p, bytes.p, bytes.n);
+	x->bytes = (struct str){p, bytes.n};
+	return true;
+}
+
+static struct orphan_cancel *orphan_cancel_new(struct proxy *p,
+					       const struct msg *m,
+					       const struct msg_key *key,
+					       const struct hop *from)
+{
+	struct orphan_cancel *x = mem_zalloc(p->c.mem, sizeof(*x));
+
+	if (!x)
+		return NULL;
+	x->owner.kind = OWNER_CANCEL;
+	x->proxy = p;
+	x->from = *from;
+	x->from.tls_name = NULL; /* borrowed, and nobody asks */
+	timer_init(&x->limit, on_limit);
+	list_append(&p->cancels, &x->link);
+	if (keep_bytes(x, m->raw))
+		x->server = server_new(p->c.txns, m, key, from);
+	if (x->server)
+		return x;
+	forget(x);
+	return NULL;
+}
+
+/* False: it went nowhere. */
+static bool send_all(struct sending *s, const struct targets *t, struct now now)
+{
+	struct orphan_cancel *x = s->x;
+	struct proxy *p = x->proxy;
+
+	/* One more until all are under way: none ends it before. */
+	x->open = 1;
+	for (unsigned i = 0; i < t->n; i++)
+		send_to(s, &t->hop[i], now);
+	if (x->open == 1) {
+		server_disown(x->server, now);
+		forget(x);
+		return false;
+	}
+	count(p->c.counters, CNT_ORPHAN_CANCEL);
+	timer_arm(p->c.timers, &x->limit,
+		  tick_add(now.mono, PATIENCE * p->c.settings->times.t1));
+	one_less(x, now);
+	return true;
+}
+
+bool orphan_cancel(struct proxy *p, struct msg *m, const struct msg_key *key,
+		   const struct hop *from, struct now now)
+{
+	const struct member *source = proxy_member_at(p, &from->addr);
+	struct sending s = {.m = m, .key = key, .up = upstream_id(key, from)};
+	struct targets *t = arena_alloc(p->c.scratch, sizeof(*t));
+
+	if (p->c.settings->stateless_relay == RELAY_NONE || !t)
+		return false;
+	s.loop = loop_hash(p, m, key, from);
+	s.up.transaction = server_invite_id(p->c.txns, m, key);
+	edits_init(&s.edits, m, p->c.scratch);
+	s.route = route_request(p, m, key, from, source, &s.edits);
+	find_targets(p, key, &s.route, t, now);
+	if (t->n == 0)
+		return false;
+	if (!tokens_take(&p->cancelling, t->n, now.mono)) {
+		count(p->c.counters, CNT_CANCEL_LIMITED);
+		return false;
+	}
+	s.x = orphan_cancel_new(p, m, key, from);
+	if (s.x)
+		return send_all(&s, t, now);
+	count(p->c.counters, CNT_NOMEM);
+	return true; /* the caller repeats it */
+}
+
+void orphan_cancels_fini(struct proxy *p)
+{
+	list_each_safe (it, &p->cancels)
+		forget(container_of(it, struct orphan_cancel, link));
+}
