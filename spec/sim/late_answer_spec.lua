@@ -285,7 +285,7 @@ sim.for_workers("a late 2xx", function(workers)
     end)
 
     it("is absorbed for 64*T1 after the attempt was given up, no longer", function()
-      open { handler = quick }
+      open { handler = quick, before = "sip.settings { stateless_relay = false }" }
       a:on("INVITE", function(_, reply)
         a:after(33.5, function() reply(200) end) -- given up at 1.001
       end)
@@ -296,6 +296,19 @@ sim.for_workers("a late 2xx", function(workers)
       assert.equal(0, wire.alive(net).clients)
       assert.equal(0, #a:got "ACK" + #a:got "BYE")
       assert.equal(1, net:metric("tandem_dropped_total", { reason = "stray_response" }))
+    end)
+
+    -- Whether it was this node's or another's nobody knows any more.
+    it("is passed on after that, as that of another node would be", function()
+      open { handler = quick }
+      a:on("INVITE", function(_, reply)
+        a:after(33.5, function() reply(200) end)
+      end)
+      alice:call(uri)
+      net:run(33.8 - net.now)
+      assert.equal(1, #alice:got(200))
+      assert.equal(1, net:metric("tandem_takeover_messages_total", { kind = "answer" }))
+      net:run(40)
     end)
   end)
 

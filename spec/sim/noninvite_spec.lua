@@ -78,7 +78,7 @@ sim.for_workers("a non-INVITE request", function(workers)
       a:send(final)
       net:run(1)
       assert.equal(1, #alice:got(200))
-      assert.equal(1, net:metric("tandem_dropped_total", { reason = "stray_response" }))
+      assert.equal(1, net:metric("tandem_takeover_messages_total", { kind = "absorbed" }))
     end)
 
     it("is another transaction for every method, also unknown ones", function()
@@ -168,11 +168,22 @@ sim.for_workers("a non-INVITE request", function(workers)
     end)
 
     it("gets no final that comes after 64*T1", function()
-      open { handler = wire.single }
+      open { handler = wire.single, before = 'sip.settings { stateless_relay = "invite" }' }
       a:answer("MESSAGE", 200, nil, 33)
       alice:request("MESSAGE", uri)
       net:run(60)
       assert.equal(0, #alice:got(200))
+      assert.equal(1, net:metric("tandem_dropped_total", { reason = "stray_response" }))
+    end)
+
+    -- Semantics 20: a deviation from RFC 4320 4.2. It may be another node's.
+    it("gets such a final all the same while those of other nodes are passed on", function()
+      open { handler = wire.single }
+      a:answer("MESSAGE", 200, nil, 33)
+      alice:request("MESSAGE", uri)
+      net:run(60)
+      assert.equal(1, #alice:got(200))
+      assert.equal(1, net:metric("tandem_takeover_messages_total", { kind = "noninvite" }))
     end)
   end)
 
