@@ -11,7 +11,7 @@ SRC_transport   := dns_answer flows flows_accept flows_log flows_read \
 		   flows_send frame hop limits listener locate locate_order resolver \
 		   resolver_note tls_conf via
 SRC_transaction := branch key txns server client record
-SRC_proxy       := ack answered attempt calls calls_image cancel cookie dialog drain flow follow forward late launch load members note orphan orphan_cancel own path places proxy request response route settings settle shared shun stateless steps token trying undelivered validate way why
+SRC_proxy       := ack answered attempt calls calls_image cancel cookie dialog drain flow follow forward late launch load members nodes note orphan orphan_cancel own path places proxy request response route settings settle shared shun stateless steps token trying undelivered validate way why
 SRC_core        := capture core node shared wire
 SRC_lua         := base box env error_rate limit load order oslib sched small strlib strmatch strpat tablib vm \
 		   bind_core bind_counter bind_header bind_join bind_json bind_locate bind_member bind_metrics \

@@ -140,4 +140,82 @@ sim.for_workers("after the death of a node", function(workers)
     alice:cancel(call)
     net:run(40)
   end)
+
+  -- Who is called by whom, for a while, each call answered and ended.
+  local function traffic(seconds, rate)
+    local calls = {}
+    for _ = 1, seconds * rate do
+      calls[#calls + 1] = alice:invite(uri)
+      net:run(1 / rate)
+    end
+    net:run(5)
+    return calls
+  end
+
+  local function branches(server)
+    local seen, n = {}, 0
+    for _, invite in ipairs(server:got "INVITE") do
+      n = n + (seen[invite.branch] and 0 or 1)
+      seen[invite.branch] = true
+    end
+    return n
+  end
+
+  local cluster = 'sip.settings { nodes = { "10.0.0.101", "10.0.0.102" } }'
+
+  -- Only the neighbour table of the caller is wrong: what the servers say reaches the
+  -- first node, whichever of them asked.
+  it("a split brain costs no call and rings nowhere twice, when the nodes are known", function()
+    open(cluster)
+    a:ring(1)
+    net:split(vip, { one, two }, { switch = 0.5, from = alice })
+    local calls = traffic(30, 10)
+    for _, call in ipairs(calls) do
+      assert.equal(200, call.code)
+    end
+    assert.equal(#calls, branches(a))
+    assert.same({}, b.received)
+    assert.is_true(one:metric("tandem_takeover_messages_total", { kind = "handed" }) > 100)
+  end)
+
+  it("a refusal is the policy's of the node that asked, when that is alive", function()
+    open(cluster)
+    a:answer("INVITE", 503, nil, 0.1)
+    b:answer("INVITE", 200)
+    net:split(vip, { one, two }, { switch = 0.5, from = alice })
+    for _, call in ipairs(traffic(5, 10)) do
+      assert.equal(200, call.code)
+    end
+  end)
+
+  it("a refusal is passed on when it comes again, since nobody acknowledged it", function()
+    open(cluster)
+    a:answer("INVITE", 486, nil, 3)
+    local call = alice:invite(uri)
+    net:run(1)
+    take_over()
+    net:run(2.1)
+    assert.is_nil(call.code)
+    net:run(0.5)
+    assert.equal(486, call.code)
+    assert.equal(1, #a:got "ACK")
+    net:run(40)
+  end)
+
+  it("what another node hands over is not handed on", function()
+    open(cluster)
+    a:ring(60)
+    local call = alice:invite(uri)
+    net:run(1)
+    one:crash()
+    two:take(vip)
+    net:run(0.1)
+    one:start()
+    net:run(0.5)
+    ring_again(function(bytes) return bytes, 1 end)
+    net:run(1)
+    assert.equal(1, two:metric("tandem_takeover_messages_total", { kind = "handed" }))
+    alice:cancel(call)
+    net:run(40)
+  end)
 end)

@@ -71,6 +71,8 @@ struct plan {
 	enum trying_mode trying;
 	enum late_answer late_answer;
 	enum stateless_relay stateless_relay;
+	struct addr node[NODES_MAX];
+	unsigned n_nodes;
 	struct stream_limits streams;
 	size_t udp_max, why_memory;
 	enum log_level log_level;

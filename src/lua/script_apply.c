@@ -51,6 +51,8 @@ int script_settings(const struct script *s, struct mem *m,
 	out_r->trying = s->plan.trying;
 	out_r->late_answer = s->plan.late_answer;
 	out_r->stateless_relay = s->plan.stateless_relay;
+	memcpy(out_r->node, s->plan.node, sizeof(out_r->node));
+	out_r->n_nodes = s->plan.n_nodes;
 	out_r->streams = s->plan.streams;
 	out_r->udp_max = s->plan.udp_max;
 	out_r->why_memory = s->plan.why_memory;

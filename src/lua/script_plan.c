@@ -286,6 +286,24 @@ static void read_hep(lua_State *L, int t, struct hep_conf *h)
 	lua_pop(L, 1);
 }
 
+static void read_nodes(lua_State *L, int t, struct plan *p)
+{
+	lua_Integer n;
+
+	if (lua_getfield(L, t, "nodes") != LUA_TNIL) {
+		n = luaL_len(L, -1);
+		for (lua_Integer i = 1; i <= n && i <= NODES_MAX; i++) {
+			lua_geti(L, -1, i);
+			if (!addr_parse(script_str(L, -1),
+					&p->node[p->n_nodes++]))
+				luaL_error(L, "nodes: '%s' is no address",
+					   lua_tostring(L, -1));
+			lua_pop(L, 1);
+		}
+	}
+	lua_pop(L, 1);
+}
+
 static void read_notify(lua_State *L, int t, struct script *s)
 {
 	struct plan *p = &s->plan;
@@ -335,6 +353,7 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	read_domains(L, t, s);
 	read_dns(L, t, &p->dns);
 	read_hep(L, t, &p->hep);
+	read_nodes(L, t, p);
 	read_notify(L, t, s);
 	read_text(L, t, "state_dir", s, &p->state_dir);
 	read_text(L, t, "key_file", s, &p->key_file);

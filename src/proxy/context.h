@@ -108,6 +108,13 @@ struct request {
 	char at[96]; /* the line of the script that decided it; or "" */
 };
 
+/* A refusal that the other nodes were given. */
+enum { HANDED = 256 };
+struct handed {
+	uint64_t mac; /* of its branch */
+	tick_t at;
+};
+
 struct proxy {
 	struct proxy_conf c;
 	struct calls calls;
@@ -130,6 +137,7 @@ struct proxy {
 	struct tokens replies; /* errors without state (stateless.c) */
 	struct list cancels;   /* of others, on their way (orphan_cancel.c) */
 	struct tokens cancelling;
+	struct handed handed[HANDED]; /* by hash (nodes.c) */
 };
 
 /* proxy.c */
@@ -365,6 +373,14 @@ void orphan_response(struct proxy *p, struct msg *m, const struct msg_key *key,
 struct attempt *attempt_adopt(struct request *r, struct str branch,
 			      const struct hop *to, struct member *m,
 			      struct now now);
+
+/* nodes.c: the other nodes of the cluster (settings.node) */
+/* It was sent by one of them, from its own address. */
+bool nodes_sent(const struct proxy *p, const struct hop *from);
+/* Gives each the message, as it came. False: there is none, or no way. */
+bool nodes_hand_over(struct proxy *p, const struct msg *m);
+/* True when that refusal was handed over lately; from now on it was. */
+bool nodes_had(struct proxy *p, uint64_t mac, struct now now);
 
 /* orphan_cancel.c: semantics 20 */
 /* A CANCEL that no transaction here is for: it goes where its INVITE may have

@@ -5,6 +5,12 @@
  * (semantics 19, 20). RFC 6026 8.9 would have them dropped, which is right
  * where anybody could send one: here each has a MAC.
  *
+ * When the other node is alive, and only the network believes that the address
+ * is here (split brain), its transaction must hear of it, or it would take the
+ * server for silent: so it is given a copy (nodes.c). An answer goes up from
+ * here as well. A refusal may mean another server to its policy: that goes up
+ * from here only when it comes again, because nobody has acknowledged it.
+ *
  * What is only passed on leaves no state. A failure of an INVITE does: we ACK
  * it, as the dead node would have, and repeat it until the caller does.
  */
@@ -307,6 +313,19 @@ static bool is_wanted(const struct settings *s, enum method method)
 	       (s->stateless_relay == RELAY_INVITE && method == METHOD_INVITE);
 }
 
+/* Another node has seen it, or is to see it first. */
+static bool is_anothers(const struct orphan *o, uint64_t mac, struct now now)
+{
+	struct proxy *p = o->p;
+
+	if (nodes_sent(p, o->from)) {
+		count(p->c.counters, CNT_ORPHAN_ABSORBED);
+		return true;
+	}
+	return nodes_hand_over(p, o->m) && o->m->status >= 300 &&
+	       !nodes_had(p, mac, now);
+}
+
 void orphan_response(struct proxy *p, struct msg *m, const struct msg_key *key,
 		     const struct hop *from, struct now now)
 {
@@ -325,6 +344,8 @@ void orphan_response(struct proxy *p, struct msg *m, const struct msg_key *key,
 		count(p->c.counters, CNT_FORGED_BRANCH);
 		return;
 	}
+	if (is_anothers(&o, b.mac, now))
+		return;
 	if (!find_caller(&o))
 		count(p->c.counters, CNT_STRAY_RESPONSE);
 	else if (m->method_id == METHOD_INVITE)

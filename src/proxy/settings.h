@@ -17,6 +17,8 @@ enum late_answer { LATE_BYE, LATE_FORWARD };    /* semantics 2 */
  * process before, has begun. */
 enum stateless_relay { RELAY_ALL, RELAY_INVITE, RELAY_NONE };
 
+enum { NODES_MAX = 8 };
+
 /* Where messages are mirrored to, and as what (util/hep.h). */
 struct hep_conf {
 	struct addr collector; /* none: nowhere */
@@ -31,6 +33,8 @@ struct settings {
 	enum trying_mode trying;
 	enum late_answer late_answer;
 	enum stateless_relay stateless_relay;
+	struct addr node[NODES_MAX]; /* of the cluster, this one too; by UDP */
+	unsigned n_nodes;
 	struct addr_net
 	    *trust; /* sources that may use foreign Routes and URIs */
 	size_t n_trust;

@@ -60,6 +60,7 @@
 	X(CNT_ORPHAN_OTHER, "tandem_takeover_messages_total",                  \
 	  "kind=noninvite")                                                    \
 	X(CNT_ORPHAN_CANCEL, "tandem_takeover_messages_total", "kind=cancel")  \
+	X(CNT_ORPHAN_HANDED, "tandem_takeover_messages_total", "kind=handed")  \
 	X(CNT_ORPHAN_ABSORBED, "tandem_takeover_messages_total",               \
 	  "kind=absorbed")                                                     \
 	X(CNT_CANCEL_LIMITED, "tandem_dropped_total",                          \

@@ -80,6 +80,7 @@ local function flat(settings)
     t1 = timers.t1, t2 = timers.t2, t4 = timers.t4,
     trying = settings.trying,
     late_answer = settings.late_answer,
+    nodes = settings.nodes,
     stateless_relay = settings.stateless_relay == false and "none" or settings.stateless_relay,
     tcp = settings.tcp,
     udp_max = settings.udp_max == false and 0 or settings.udp_max,

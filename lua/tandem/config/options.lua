@@ -438,6 +438,16 @@ local collector = schema.custom(function(value)
   return true, ("%s:%d"):format(uri.host, uri.port or 9060)
 end)
 
+-- "10.0.0.101" or "10.0.0.101:5070": an address with a port.
+local node = schema.custom(function(value)
+  local ok = type(value) == "string" and address.check(value, "")
+  if not ok then
+    return false, ("IP[:PORT] expected, got '%s'"):format(tostring(value))
+  end
+  local uri = core.parse_uri("sip:" .. value)
+  return true, ("%s:%d"):format(uri.host, uri.port or 5060)
+end)
+
 -- A text of a HEP packet.
 local short = schema.custom(function(value)
   if type(value) == "string" and value:find "^[\32-\126]+$" and #value < 256 then
@@ -482,6 +492,7 @@ options.settings = record {
   trying = word { "commit", "rfc" },
   late_answer = word { "bye", "forward" },
   stateless_relay = schema.off_or(word { "all", "invite" }),
+  nodes = schema.list(node),
   tcp = options.tcp,
   udp_max = schema.off_or(integer { min = 512, max = 65535 }),
   trace = options.trace,

@@ -44,6 +44,7 @@ function sip.settings(opts) end
 ---@field trying "commit"|"rfc"|nil when a caller gets 100; "commit"
 ---@field late_answer "bye"|"forward"|nil a 2xx after our own final; "bye"
 ---@field stateless_relay "all"|"invite"|false|nil of requests that another node sent; "all"
+---@field nodes string[]? own addresses ("IP[:PORT]") of all nodes of the cluster
 ---@field tcp tandem.TcpSettings? limits of connections, over TLS too
 ---@field udp_max integer|false|nil requests of more bytes go by TCP; 1300; false: never
 ---@field notify string|{ program: string, per_minute: integer?, timeout: number? }|nil

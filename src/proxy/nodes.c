@@ -1,0 +1,59 @@
+/*
+ * The other nodes of the cluster, as far as the proxy has to do with them: they
+ * are given responses that are for transactions of theirs (semantics 20).
+ * Nobody has to be there.
+ */
+#include "proxy/context.h"
+
+static bool is_node(const struct settings *s, const struct addr *a)
+{
+	for (unsigned i = 0; i < s->n_nodes; i++)
+		if (addr_eq(&s->node[i], a))
+			return true;
+	return false;
+}
+
+bool nodes_sent(const struct proxy *p, const struct hop *from)
+{
+	return from->transport == TRANSPORT_UDP &&
+	       is_node(p->c.settings, &from->addr);
+}
+
+/* From the address by which the others know us: in a split brain they have the
+ * virtual one themselves. */
+static bool choose_own(struct proxy *p, struct hop *hop)
+{
+	for (unsigned i = 0; i < p->c.listeners->n; i++)
+		if (forward_use_listener(p, i, hop) &&
+		    is_node(p->c.settings, &hop->local))
+			return true;
+	return false;
+}
+
+bool nodes_hand_over(struct proxy *p, const struct msg *m)
+{
+	const struct settings *s = p->c.settings;
+	bool handed = false;
+
+	for (unsigned i = 0; i < s->n_nodes; i++) {
+		struct hop hop = {.transport = TRANSPORT_UDP,
+				  .addr = s->node[i]};
+
+		if (!choose_own(p, &hop) || addr_eq(&hop.local, &hop.addr))
+			continue;
+		count(p->c.counters, CNT_ORPHAN_HANDED);
+		txns_send(p->c.txns, &hop, m->raw, CNT_SENT_RESPONSE);
+		handed = true;
+	}
+	return handed;
+}
+
+bool nodes_had(struct proxy *p, uint64_t mac, struct now now)
+{
+	struct handed *h = &p->handed[mac % HANDED];
+	bool had = h->mac == mac &&
+		   tick_diff(now.mono, h->at) < 64 * p->c.settings->times.t1;
+
+	*h = (struct handed){.mac = mac, .at = now.mono};
+	return had;
+}
