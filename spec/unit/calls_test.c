@@ -461,6 +461,61 @@ TEST(a_damaged_image_is_refused_as_a_whole)
 	close_world(&w);
 }
 
+/* Writes a number into an image, and the checksum that then belongs to it. */
+static void rewrite(struct world *w, char *image, size_t n, size_t at,
+		    size_t bytes, uint64_t v)
+{
+	uint64_t sum;
+
+	for (size_t i = 0; i < bytes; i++)
+		image[at + i] = (char)(v >> 8 * i);
+	sum = siphash24(w->calls.c.key, image, n - 8);
+	for (size_t i = 0; i < 8; i++)
+		image[n - 8 + i] = (char)(sum >> 8 * i);
+}
+
+/* Found by fuzz_key: the checksum is right, what is under it is not. */
+TEST(an_image_of_ours_with_wrong_numbers_harms_nobody)
+{
+	enum { WRITTEN = 24, SERVERS = 32, CALLS = 36 };
+	static const struct {
+		size_t at, bytes;
+		uint64_t v;
+		int err;
+	} cases[] = {
+	    {SERVERS, 4, UINT32_MAX, ERR_SYNTAX},
+	    {SERVERS, 4, UINT32_MAX - 1, ERR_SYNTAX},
+	    {SERVERS, 4, 0, 0},
+	    {CALLS, 4, UINT32_MAX, 0},
+	    {WRITTEN, 8, (uint64_t)INT64_MIN, ERR_SYNTAX},
+	    {WRITTEN, 8, INT64_MAX, 0},
+	};
+	static const uint64_t left[] = {(uint64_t)INT64_MIN, UINT64_MAX, 0,
+					INT64_MAX - 1, INT64_MAX};
+	char image[2000];
+	struct world w;
+	size_t n, first;
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		open_world(&w);
+		n = three_calls(&w, image);
+		calls_forget(&w.calls);
+		rewrite(&w, image, n, cases[i].at, cases[i].bytes, cases[i].v);
+		CHECK_INT(read_image(&w, image, n), cases[i].err);
+		close_world(&w);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(left); i++) {
+		open_world(&w);
+		n = three_calls(&w, image);
+		calls_forget(&w.calls);
+		first = n - 8 - 3 * 46; /* of three calls of 46 bytes */
+		rewrite(&w, image, n, first + 32, 8, left[i]);
+		CHECK_INT(read_image(&w, image, n), 0);
+		CHECK_INT(w.calls.n_up, i < 3 ? 2 : 3);
+		close_world(&w);
+	}
+}
+
 TEST(an_image_is_read_as_far_as_memory_goes)
 {
 	struct world w;

@@ -20,6 +20,7 @@ static const char magic[16] = "TANDEM-CALLS\1";
 
 enum {
 	HEAD = sizeof(magic) + 8 + 8 + 4 + 4,
+	MEMBER_MIN = 1 + LOAD_RESOURCES,
 	CALL = 8 + 8 + 8 + 8 + 8 + 4 + 1 + 1,
 	CHECKSUM = 8
 };
@@ -222,8 +223,9 @@ static void read_call(struct reader *rd, struct calls *cs,
 	old.session = get(rd, 1) != 0;
 	if (rd->bad || at >= members || old.h8 % share.workers != share.worker)
 		return;
-	if (left != INT64_MAX)
-		left -= gone;
+	if (left < 0)
+		left = 0;
+	left = left > INT64_MAX / 2 ? INT64_MAX : left - gone;
 	restore(cs, &known[at], &old, left, now);
 }
 
@@ -258,16 +260,20 @@ int calls_image_read(struct calls *cs, const struct members *ms,
 	struct reader rd;
 	struct known *known;
 	uint32_t members, n;
-	int64_t gone;
+	int64_t gone, written;
 
 	if (!cut_image(cs, rest, &rd))
 		return ERR_SYNTAX;
-	gone = now.wall.us - (int64_t)get(&rd, 8);
-	if (gone < 0)
-		gone = 0; /* the clock was put back */
+	written = (int64_t)get(&rd, 8);
 	members = (uint32_t)get(&rd, 4);
 	n = (uint32_t)get(&rd, 4);
-	known = mem_alloc(cs->c.mem, (members + 1) * sizeof(*known));
+	/* The checksum says who wrote it, not that he made no mistake. */
+	if (written < 0 || members > rd.rest.n / MEMBER_MIN)
+		return ERR_SYNTAX;
+	gone = now.wall.us - written;
+	if (gone < 0)
+		gone = 0; /* the clock was put back */
+	known = mem_alloc(cs->c.mem, ((size_t)members + 1) * sizeof(*known));
 	if (!known) {
 		*rest = all;
 		return ERR_NOMEM;
