@@ -47,8 +47,11 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test
 		   server_test client_test client_cancel_test client_stream_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
 		   host_test heps_test notifier_test service_test statefile_test transitions_test udp_test stream_test dns_test certs tls_test \
-		   console_test error_rate_test vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
-FUZZ            := fuzz_dns fuzz_frame fuzz_msg fuzz_redact
+		   fuzz_test console_test error_rate_test vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
+FUZZ            := fuzz_core fuzz_dns fuzz_frame fuzz_key fuzz_lua fuzz_msg fuzz_redact
+# what fuzz_core has beside itself; its mutations are libFuzzer's alone
+FUZZ_CORE       := world steps
+FUZZ_MUTATE     := mutate
 
 # ---- what it needs from Debian
 DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \
@@ -125,7 +128,8 @@ CORE   := $(foreach l,$(LAYERS),$(SRC_$(l):%=$(l)/%.o))
 HOST   := $(foreach l,host control cli,$(SRC_$(l):%=$(l)/%.o))
 SIM    := $(SRC_sim:%=sim/%.o)
 SIMMOD := $(SRC_simmod:%=lua/%.o)
-TESTS  := $(UNIT:%=spec/unit/%.o) spec/support/unit.o
+TESTS  := $(UNIT:%=spec/unit/%.o) spec/support/unit.o \
+	  $(patsubst %,spec/fuzz/%.o,$(FUZZ) $(FUZZ_CORE))
 in      = $(addprefix $(1)/obj/,$(2))
 
 # What the command line says about flags and folders counts as a source: a file
@@ -175,10 +179,17 @@ $(eval $(call mode,build/san,$$(CC),$(SAN),,))
 $(eval $(call mode,build/cov,$$(CC),$(COV),,))
 $(eval $(call mode,build/fuzz,clang,$(FUZZING),,))
 
+# The unit tests have all targets in one program, to run what they once failed at.
+build/san/obj/spec/fuzz/%.o build/cov/obj/spec/fuzz/%.o: \
+	private CPPFLAGS_ALL += -DLLVMFuzzerTestOneInput=one_$(notdir $*)
+
 $(FUZZ:%=build/fuzz/%): build/fuzz/%: build/fuzz/obj/spec/fuzz/%.o \
 		$(call in,build/fuzz,$(CORE) $(SIM)) Makefile
 	@echo "LD $@"
 	$(Q)clang $(SANITIZE) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(LIBS)
+
+build/fuzz/fuzz_core: $(call in,build/fuzz,$(patsubst %,spec/fuzz/%.o,$(FUZZ_CORE) $(FUZZ_MUTATE)))
+-include $(patsubst %,build/fuzz/obj/spec/fuzz/%.d,$(FUZZ) $(FUZZ_CORE) $(FUZZ_MUTATE))
 
 build/hang.so: spec/support/hang.c Makefile | build/.deps-build
 	@echo "LD $@"
@@ -215,11 +226,7 @@ format: | build/.deps-test ## clang-format every C file in place
 SECONDS ?= 60
 TARGET  ?= $(FUZZ)
 fuzz: $(TARGET:%=build/fuzz/%) ## libFuzzer: make fuzz SECONDS=60 [TARGET=fuzz_msg]
-	@for t in $(TARGET); do mkdir -p build/fuzz/corpus/$$t; \
-		build/fuzz/$$t -max_total_time=$(SECONDS) -timeout=10 \
-			-artifact_prefix=build/fuzz/$$t- -print_final_stats=1 \
-			build/fuzz/corpus/$$t spec/fixtures/torture \
-			$$(ls -d spec/fixtures/$$t 2>&-) || exit 1; done
+	@spec/fuzz/run $(SECONDS) $(TARGET)
 coverage: build/cov/unit build/cov/lua/tandem/simcore.so | build/.deps-test build/.deps-coverage ## lines reached by unit and sim specs
 	@find build/cov -name '*.gcda' -delete
 	@BUILD=build/cov spec/run c unit sim
