@@ -134,6 +134,8 @@ static void check_message(struct fw *w, const struct hop *to, struct str bytes,
 	if (over_limit(bad))
 		goto out;
 	/* a refusal copies what it refuses */
+	if (bad == MSG_BAD_CHAR && msg.status == 400)
+		bad = MSG_OK;
 	if (!bad && (msg.is_request || msg.status < 400))
 		bad = msg_key(&msg, &key);
 	if (bad)
