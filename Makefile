@@ -223,6 +223,10 @@ lint: | build/.deps-test ## luacheck and clang-format, changing nothing
 format: | build/.deps-test ## clang-format every C file in place
 	@clang-format -i $(C_FILES)
 
+rfc-conformance: | build/.deps-test ## the columns of docs/reference/rfc-conformance.md
+	@LUA_PATH='spec/?.lua;;' lua5.4 -e \
+		'os.exit(require("support.conformance").write())'
+
 SECONDS ?= 60
 TARGET  ?= $(FUZZ)
 fuzz: $(TARGET:%=build/fuzz/%) ## libFuzzer: make fuzz SECONDS=60 [TARGET=fuzz_msg]
@@ -299,4 +303,4 @@ help: ## this list (V=1 shows every command, WERROR=1 stops at warnings)
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 FORCE:
-.PHONY: all run demo test san unit sim e2e style lint format fuzz coverage bench bench-reload install install-lua uninstall deps clean help FORCE
+.PHONY: all run demo test san unit sim e2e style lint format rfc-conformance fuzz coverage bench bench-reload install install-lua uninstall deps clean help FORCE

@@ -62,6 +62,7 @@ describe("a call", function()
     assert.is_nil(client:message "BYE":header "Route")
   end)
 
+  -- RFC 6141
   it("from a phone, with re-INVITEs from both sides", function()
     local client, server = run("renegotiate", "renegotiate_server", a, {})
     assert.equal(2, vias(client:message("INVITE", 3)))
@@ -69,6 +70,7 @@ describe("a call", function()
     assert.equal(2, server:count "ACK")
   end)
 
+  -- RFC 3262, RFC 3311
   it("with reliable provisionals and an UPDATE", function()
     local client, server = run("reliable", "reliable_server", a, {})
     assert.same({ "INVITE", "PRACK", "UPDATE", "ACK", "BYE" }, server:got())

@@ -39,6 +39,7 @@ sim.for_workers("an accepted INVITE", function(workers)
     assert.equal(1, #a:got "ACK")
   end)
 
+  -- RFC 6026 7.1
   it("absorbs retransmissions of the INVITE until Timer L (peers 4.2-30)", function()
     open { handler = "sip.log.info('run') " .. wire.single }
     local call = alice:call(uri)

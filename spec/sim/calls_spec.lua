@@ -312,6 +312,7 @@ sim.for_workers("a call at its server", function(workers)
       end
     end)
 
+    -- RFC 5057, RFC 3261 12.2.1.2
     it("with a 481 to a request of its session", function()
       for _, method in ipairs { "INFO", "UPDATE", "INVITE", "MESSAGE" } do
         start()
@@ -408,6 +409,7 @@ sim.for_workers("a call at its server", function(workers)
       assert.same({ 0, 0, 0, 0 }, counted())
     end)
 
+    -- RFC 4028 10
     it("half a minute after its session timer, in both forms of the header", function()
       for _, name in ipairs { "Session-Expires", "x" } do
         start()

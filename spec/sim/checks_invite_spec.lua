@@ -53,6 +53,7 @@ sim.for_workers("an INVITE check", function(workers)
     assert.equal(calls, n)
   end
 
+  -- RFC 3264 5.1
   it("calls, offers no media, acknowledges and hangs up", function()
     open()
     w.net:run(1)

@@ -33,6 +33,7 @@ sim.for_workers("a REGISTER check", function(workers)
     return w.net.pools.pbx[name].health
   end
 
+  -- RFC 3261 10.2
   it("asks what is registered and changes nothing", function()
     open 'method = "REGISTER", user = "1000"'
     w.net:run(7)

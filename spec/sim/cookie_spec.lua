@@ -88,6 +88,7 @@ sim.for_workers("the Record-Route cookie", function(workers)
       return w.a:got(method)[1]:header "Record-Route" ~= nil
     end
 
+    -- RFC 6665, RFC 3515
     it("what makes dialogs, and into nothing else", function()
       open()
       assert.is_true(recorded "SUBSCRIBE")

@@ -20,6 +20,7 @@ sim.for_workers("a request from a server", function(workers)
     bob = w.net:uac("192.0.2.8", "bob")
   end
 
+  -- RFC 3261 16.5, 16.6 step 7
   it("follows its Request-URI and does not reach the script", function()
     open()
     local call = w.a:call(alice_uri)
@@ -212,6 +213,7 @@ sim.for_workers("the two-line script", function(workers)
     end
   end)
 
+  -- RFC 3262
   it("carries reliable provisionals in both directions", function()
     for _, pair in ipairs { { w.alice, w.a, "sip:bob@example.com" },
       { w.a, w.alice, alice_uri } } do

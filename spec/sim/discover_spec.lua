@@ -69,6 +69,7 @@ sim.for_workers("a pool with discover", function(workers)
 
   after_each(sim.finish)
 
+  -- RFC 2782
   it("spreads by weight within the first priority", function()
     start()
     local got = calls(200)

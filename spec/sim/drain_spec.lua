@@ -28,6 +28,7 @@ sim.for_workers("a proxy that drains", function(workers)
     node = net.nodes[1]
   end
 
+  -- RFC 3261 20.33, 21.5.4
   it("answers OPTIONS and what begins something 503 with Retry-After", function()
     open()
     node:drain()

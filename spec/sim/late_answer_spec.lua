@@ -211,6 +211,7 @@ sim.for_workers("a late 2xx", function(workers)
       net:run(40)
     end)
 
+    -- RFC 3261 16.7 step 9
     it("is the last word: our 500 is repeated no more (RFC 6026 7.1)", function()
       open { handler = silent, before = 'sip.settings { late_answer = "forward" }' }
       a:answer("INVITE", 200, nil, 3)

@@ -60,6 +60,7 @@ sim.for_workers("Max-Forwards", function(workers)
     assert.same({}, a.received)
   end)
 
+  -- RFC 3261 11.2
   it("of 0 does not matter to OPTIONS for the proxy itself: 200 (11)", function()
     send("OPTIONS", "Max-Forwards: 0", "sip:10.0.0.100")
     assert.equal("200", wire.names(alice.received))

@@ -116,6 +116,7 @@ sim.for_workers("metrics", function(workers)
     assert.equal(1, sent("INVITE", 486))
   end)
 
+  -- RFC 3261 27.4
   it("do not make a label of a code that no RFC names", function()
     open()
     for code = 451, 459 do

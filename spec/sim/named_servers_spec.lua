@@ -264,6 +264,7 @@ sim.for_workers("a server that is known by name", function(workers)
     assert.equal("up", net.pools.pbx.a.status)
   end)
 
+  -- RFC 3263 4
   it("is where maddr says, whatever its host is", function()
     open { servers = '{ name = "a", uri = "sip:10.0.0.1;maddr=10.0.0.2" }' }
     net:run(1)

@@ -95,6 +95,7 @@ sim.for_workers("a name that is looked up for a call", function(workers)
     assert.equal("cancelled nil nil", said())
   end)
 
+  -- RFC 3263 4.3, RFC 3261 16.9
   it("leads to the next address when one is dead", function()
     far:refuse()
     local call = alice:call "sip:bob@srv.example"

@@ -126,6 +126,7 @@ sim.for_workers("an open relay this is not:", function(workers)
       w.net:finish { errors = 1 }
     end)
 
+    -- RFC 3261 16.5
     it("of a stranger may not be sent to its own Request-URI", function()
       open "return req:relay(req.ruri.text)"
       assert.equal(500, stranger:call(victim_uri).code)

@@ -40,6 +40,7 @@ sim.for_workers("Path", function(workers)
   end
 
   describe("of a REGISTER", function()
+    -- RFC 3327 5.2
     it("names us and the phone's flow", function()
       open()
       local asked, seen = register()
@@ -68,6 +69,7 @@ sim.for_workers("Path", function(workers)
       assert.equal("<sip:198.51.100.70;lr>", seen:list("Path")[2])
     end)
 
+    -- RFC 3327 5.2
     it("with 'supported' is only for phones that say so", function()
       open { pool = 'path = "supported"' }
       local _, seen = register()
@@ -405,6 +407,7 @@ sim.for_workers("Path", function(workers)
       assert.equal(sent, #phone:got "INVITE")
     end
 
+    -- RFC 3327 6.1
     it("is 403, counted, and goes nowhere", function()
       open()
       register()
@@ -516,6 +519,7 @@ sim.for_workers("Path", function(workers)
     assert.equal(482, call.code)
   end)
 
+  -- RFC 5626 5.2
   it("outlives a restart of the proxy", function()
     open { key = "0123456789abcdef" }
     register()

@@ -57,6 +57,7 @@ sim.for_workers("a 3xx", function(workers)
     }, w.said())
   end)
 
+  -- RFC 3261 8.1.3.4, 16.7 step 4
   it("is followed by req:fork(res.contacts), with the Contact as Request-URI", function()
     open(follow)
     redirect(w.a, "<sip:bob@10.0.0.3;x=1>")
@@ -64,6 +65,18 @@ sim.for_workers("a 3xx", function(workers)
     assert.equal("c", call.server)
     assert.equal("sip:bob@10.0.0.3;x=1", w.c:got("INVITE")[1].uri)
     assert.same({ "a", "c" }, call.tried)
+  end)
+
+  -- RFC 3261 19.1.1, 19.1.5: a Request-URI has neither headers nor a method.
+  it("is followed without what a Request-URI may not have", function()
+    open(follow)
+    redirect(w.a, "<sip:bob@10.0.0.3;x=1;method=BYE?Subject=hi&Route=%3Csip:evil%3E>")
+    local call = w.alice:call(uri)
+    assert.equal("c", call.server)
+    local invite = w.c:got("INVITE")[1]
+    assert.equal("sip:bob@10.0.0.3;x=1", invite.uri)
+    assert.is_nil(invite:header "Subject")
+    assert.is_nil(invite:header "Route")
   end)
 
   it("with several contacts is followed to all of them", function()

@@ -21,6 +21,7 @@ sim.for_workers("the Request-URI", function(workers)
   end
 
   describe("at a server, which is a next hop", function()
+    -- RFC 3261 16.6 step 2
     it("stays as received, and no Route is added", function()
       open "return req:relay(pbx)"
       assert.equal(200, w.alice:call(uri).code)

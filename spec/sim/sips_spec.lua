@@ -52,6 +52,7 @@ sim.for_workers("sips", function(workers)
 
   after_each(sim.finish)
 
+  -- RFC 5630 3
   it("goes to who speaks TLS, recorded as sips", function()
     open { tls }
     local call = alice:call(secure)

@@ -212,6 +212,7 @@ sim.for_workers("a connection", function(workers)
     assert.equal(0, #alice.ended)
   end)
 
+  -- RFC 5922 7.3
   it("is never shared by two identities", function()
     open(workers, nil, [[
       local pbx = sip.pool("pbx", { check = false, policy = "round_robin", servers = {
@@ -229,6 +230,7 @@ sim.for_workers("a connection", function(workers)
     end
   end)
 
+  -- RFC 5923
   it("is not whose the peer says it is: no alias", function()
     open(workers, 'trust = { "0.0.0.0/0" }', [[
       sip.route(function(req) return req:relay "sip:bob@192.0.2.99;transport=tcp" end)

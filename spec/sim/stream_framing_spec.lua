@@ -108,6 +108,7 @@ sim.for_workers("a stream", function(workers)
     assert.equal(3, net:metric("tandem_framing_errors_total", { reason = "not_sip" }))
   end)
 
+  -- RFC 5626 4.4.1
   it("gets a pong for two CRLFs, and nothing for one", function()
     send(options(1) .. "\r\n" .. options(2))
     assert.equal(0, alice.keepalives)

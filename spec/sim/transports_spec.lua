@@ -132,6 +132,7 @@ sim.for_workers("each attempt", function(workers)
     assert.equal(430, a:in_dialog(call, "INFO"):wait().code)
   end)
 
+  -- RFC 3261 16.12
   it("obeys a strict router between two transports", function()
     open()
     local router = net:uas("tcp:10.0.0.8", "router")

@@ -86,6 +86,7 @@ sim.for_workers("100 Trying", function(workers)
       assert.same({ 3.502 }, heard())
     end)
 
+    -- RFC 3261 21.1.1
     it("lets the caller repeat herself until then: another node could take over", function()
       open { handler = "sip.sleep(5) return req:reply(486)" }
       local call = alice:call(uri)

@@ -70,6 +70,7 @@ sim.for_workers("a 503", function(workers)
   end)
 
   describe("with Retry-After", function()
+    -- RFC 3261 20.33
     it("keeps relay away from the server for so long", function()
       open "return req:relay(pbx)"
       w.a:once("INVITE", 503, { ["Retry-After"] = "20" })

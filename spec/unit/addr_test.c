@@ -49,6 +49,7 @@ TEST(parse_v4)
 	CHECK(reads_as(STR("1.2.3.4:1"), "1.2.3.4:1"));
 }
 
+/* RFC 4291 2.2, RFC 5118. */
 TEST(parse_v6)
 {
 	struct addr a = parsed(STR("[2001:db8::1]:5060"));
@@ -258,6 +259,7 @@ TEST(reads_near_misses_as_the_c_library_does)
 	}
 }
 
+/* RFC 5952 4.2. */
 TEST(writes_what_the_c_library_writes)
 {
 	struct rand r;

@@ -40,6 +40,7 @@ static const char *make(const struct upstream_id *up, const struct hop *to,
 }
 
 /* Another node, another year, another compiler: the same text. */
+/* RFC 3261 8.1.1.7. */
 TEST(the_text_is_fixed)
 {
 	struct upstream_id up = caller();
@@ -168,6 +169,7 @@ static void parse(struct arena *a, const char *text, struct msg *m,
 }
 
 /* What another node makes of a response whose request it never saw. */
+/* RFC 3261 16.7 step 1. */
 TEST(a_response_proves_its_request)
 {
 	struct mem mem;
@@ -216,6 +218,7 @@ TEST(a_response_proves_its_request)
 	arena_cache_free(&cache);
 }
 
+/* RFC 3261 19.3. */
 TEST(to_tags_are_not_branches)
 {
 	struct upstream_id up = caller(), other = up;

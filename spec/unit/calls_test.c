@@ -184,6 +184,7 @@ TEST(each_dialog_counts_where_it_was_answered)
 	close_world(&w);
 }
 
+/* RFC 4028 10. */
 TEST(timers_end_what_is_not_refreshed)
 {
 	struct world w;

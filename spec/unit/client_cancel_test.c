@@ -41,6 +41,7 @@ TEST(cancel_after_a_1xx_goes_at_once)
 	world_fini(&w);
 }
 
+/* RFC 3261 9.1. */
 TEST(cancel_before_a_1xx_waits_for_it)
 {
 	struct world w;

@@ -14,6 +14,7 @@ static struct client *options(struct world *w)
 
 /* ---- matching ---- */
 
+/* RFC 3261 17.1.3. */
 TEST(matched_by_branch_and_method)
 {
 	struct world w;
@@ -351,6 +352,7 @@ TEST(the_image_shrinks_with_the_first_1xx)
 	world_fini(&w);
 }
 
+/* RFC 6026 7.2. */
 TEST(every_2xx_is_passed_until_timer_m)
 {
 	struct world w;
@@ -477,6 +479,7 @@ TEST(timer_k_absorbs_repeated_finals)
 
 /* ---- transport errors ---- */
 
+/* RFC 3261 17.1.4. */
 TEST(an_error_ends_it_at_once)
 {
 	struct world w;

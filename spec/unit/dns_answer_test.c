@@ -64,6 +64,7 @@ TEST(addresses_nobody_can_be_reached_at)
 }
 
 /* An answer for another name is nothing to us (cache poisoning). */
+/* RFC 1035 4.1.3. */
 TEST(owners_are_checked)
 {
 	ask("a.example", DNS_A);
@@ -77,6 +78,7 @@ TEST(owners_are_checked)
 	CHECK_STR(str_from(addr(0)), "10.0.0.2");
 }
 
+/* RFC 1035 4.1.1, 4.1.2. */
 TEST(the_question_is_checked)
 {
 	ask("a.example", DNS_A);
@@ -172,6 +174,7 @@ TEST(srv)
 	CHECK_STR(str_from(a.r[1].srv.target), "");
 }
 
+/* RFC 3403 4.1. */
 TEST(naptr)
 {
 	static const char *const unusable[] = {"1 1 u SIP+D2U !^.*$!sip:a! -",
@@ -293,6 +296,7 @@ TEST(the_server_does_not_know)
 	CHECK_INT(answer_to("a.b.example", DNS_A), DNS_FAILED);
 }
 
+/* RFC 2181 8. */
 TEST(a_ttl_with_the_highest_bit_is_none)
 {
 	ask("a.example", DNS_A);
@@ -399,6 +403,7 @@ static enum dns_verdict with_pointers(int n)
 	return answer_to("a.example", DNS_A);
 }
 
+/* RFC 1035 4.1.4. */
 TEST(pointers_are_bounded)
 {
 	CHECK_INT(with_pointers(1), DNS_FOUND);

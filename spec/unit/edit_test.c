@@ -34,6 +34,7 @@ static struct str written(struct edited *w)
 	return buf_str(&out);
 }
 
+/* RFC 3261 7.4, 16.6 step 1. */
 TEST(without_edits_the_output_is_the_input)
 {
 	static char text[MSG_MAX_BYTES];

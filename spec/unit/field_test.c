@@ -86,6 +86,7 @@ TEST(lists_over_all_lines)
 	fixture_fini(&f);
 }
 
+/* RFC 3261 20.10. */
 TEST(star)
 {
 	struct fixture f;
@@ -212,6 +213,7 @@ static enum msg_bad check_of(struct str text)
 	return bad;
 }
 
+/* RFC 3261 16.3 step 1, 20.22. */
 TEST(checks)
 {
 #define LINE(uri)           "OPTIONS " uri " SIP/2.0\r\n"

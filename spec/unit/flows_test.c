@@ -299,6 +299,7 @@ TEST(a_connection_is_for_one_way_only)
 	world_fini(&w);
 }
 
+/* RFC 3261 18.2.1, RFC 5923. */
 TEST(an_accepted_one_is_used_for_its_very_address)
 {
 	struct world w;

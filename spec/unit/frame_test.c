@@ -83,6 +83,7 @@ static void check_found(struct str all, size_t max, const char *want)
 #define START             "OPTIONS sip:x SIP/2.0\r\n"
 #define FOUND(text, want) check_found(STR(text), 65535, want)
 
+/* RFC 3261 7.5, 18.3. */
 TEST(messages_follow_each_other)
 {
 	FOUND(START "Content-Length: 3\r\n\r\nabc"
@@ -127,6 +128,7 @@ TEST(malformed_lengths_are_bad)
 	FOUND(START "l: 1, 1\r\n\r\n", "b400");
 }
 
+/* RFC 3261 21.5.7. */
 TEST(too_long_is_told_from_the_header)
 {
 	FOUND(START "l: 65535\r\n\r\n", "b513");
@@ -150,6 +152,7 @@ TEST(what_came_of_a_bad_message_is_handed_out)
 	reader_fini(&r);
 }
 
+/* RFC 5626 4.4.1. */
 TEST(pings_and_single_line_ends)
 {
 	FOUND("\r\n\r\n", "p");

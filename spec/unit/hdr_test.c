@@ -56,6 +56,7 @@ TEST(case_does_not_matter)
 	}
 }
 
+/* RFC 3261 7.3.3. */
 TEST(compact_forms)
 {
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {

@@ -67,6 +67,7 @@ static enum cause told(uint8_t origin, int err)
 	return icmp_cause(&e);
 }
 
+/* RFC 3261 18.4. */
 TEST(icmp_is_a_cause)
 {
 	CHECK_INT(told(SO_EE_ORIGIN_ICMP, ECONNREFUSED), CAUSE_ICMP_PORT);

@@ -47,6 +47,7 @@ static bool ours(const struct listeners *ls, const char *text)
 	return listener_is_ours(ls, &uri);
 }
 
+/* RFC 3261 19.1.2: default ports. */
 TEST(parse_with_default_ports)
 {
 	CHECK_INT(listener("udp:127.0.0.1", "").addr.port, 5060);

@@ -60,6 +60,7 @@ TEST(addresses_need_no_look_up)
 	dns_world_fini(&w);
 }
 
+/* RFC 3263 4.2. */
 TEST(a_port_leaves_only_addresses)
 {
 	dns_world_init(&w, full);
@@ -74,6 +75,7 @@ TEST(a_port_leaves_only_addresses)
 	dns_world_fini(&w);
 }
 
+/* RFC 3263 4.1. */
 TEST(naptr_then_srv_then_addresses)
 {
 	dns_world_init(&w, full);
@@ -151,6 +153,7 @@ TEST(a_transport_skips_naptr)
 	dns_world_fini(&w);
 }
 
+/* RFC 3263 4.1. */
 TEST(without_naptr_udp_tcp_tls)
 {
 	dns_world_init(&w, full);
@@ -284,6 +287,7 @@ TEST(equal_weights_have_equal_chances)
 	dns_world_fini(&w);
 }
 
+/* RFC 3263 4.4. */
 TEST(the_seed_decides_not_the_order_of_the_answer)
 {
 	static const struct zone_line turned[] = {
@@ -333,6 +337,7 @@ TEST(now_is_what_the_cache_knows)
 }
 
 /* The names of one step are asked for at once. */
+/* RFC 7984. */
 TEST(in_parallel)
 {
 	struct locate_ask ask = dns_world_ask("sip:srv.example");

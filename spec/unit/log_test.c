@@ -87,6 +87,7 @@ TEST(line)
 		  "\"to\":\"[::1]:5060\",\"up\":true,\"down\":false}");
 }
 
+/* RFC 3339. */
 TEST(timestamps)
 {
 	struct out o;
@@ -167,6 +168,7 @@ TEST(no_byte_forges_a_line)
 	}
 }
 
+/* RFC 3629. */
 TEST(json_is_valid_utf8)
 {
 	struct out o;

@@ -65,6 +65,7 @@ TEST(a_request)
 	fixture_fini(&f);
 }
 
+/* RFC 3261 7.3.1, 7.3.3. */
 TEST(compact_and_long_forms_are_one)
 {
 	struct fixture f;
@@ -84,6 +85,7 @@ TEST(compact_and_long_forms_are_one)
 	fixture_fini(&f);
 }
 
+/* RFC 3261 7.3.1. */
 TEST(unfolding)
 {
 	struct fixture f;
@@ -113,6 +115,7 @@ static struct str reason_of(struct str text, int status)
 	return out;
 }
 
+/* RFC 3261 7.2. */
 TEST(status_lines)
 {
 	/* the Via line stays a line of its own, with and without a reason */
@@ -135,6 +138,7 @@ TEST(status_lines)
 	VERDICT("SIP/3.0 200 OK\r\n\r\n", MSG_BAD_VERSION);
 }
 
+/* RFC 3261 7.1. */
 TEST(request_lines)
 {
 	VERDICT("INVITE sip:a SIP/2.0\r\n\r\n", MSG_OK);
@@ -179,6 +183,7 @@ TEST(what_is_not_sip)
 	VERDICT("X\r\nFoo: sip:a@b SIP/2.0\r\n\r\n", MSG_NOT_SIP);
 }
 
+/* RFC 3261 21.4.12. */
 TEST(uri_length)
 {
 	char text[MSG_MAX_URI + 64];
@@ -192,6 +197,7 @@ TEST(uri_length)
 	CHECK_INT(verdict(str_from(text)), MSG_URI_TOO_LONG);
 }
 
+/* RFC 3261 25.1: what is no header line. */
 TEST(header_lines)
 {
 	VERDICT(INVITE "Foo\r\n\r\n", MSG_BAD_HEADER);
@@ -233,6 +239,7 @@ TEST(duplicates)
 		MSG_OK);
 }
 
+/* RFC 3261 7.5, 18.3, 20.14. */
 TEST(content_length)
 {
 	VERDICT(INVITE "l: 3\r\n\r\nabc", MSG_OK);
@@ -272,6 +279,7 @@ TEST(many_headers)
 	fixture_fini(&f);
 }
 
+/* RFC 3261 21.5.7. */
 TEST(long_headers)
 {
 	static char text[MSG_MAX_BYTES + 64];

@@ -63,6 +63,7 @@ TEST(fork_all_silent_is_a_timeout)
 	pw_close(w);
 }
 
+/* RFC 3261 16.2, 16.7 steps 5 and 10. */
 TEST(fork_2xx_goes_up_at_once_and_the_others_are_cancelled)
 {
 	struct pw *w = forked(3);
@@ -95,6 +96,7 @@ TEST(fork_both_answer_without_a_1xx)
 	pw_close(w);
 }
 
+/* RFC 3261 16.7 steps 5 and 10. */
 TEST(fork_6xx_cancels_the_others_and_waits_for_them)
 {
 	struct pw *w = forked(3);
@@ -131,6 +133,7 @@ TEST(fork_6xx_does_not_wait_longer_than_64_t1)
 	pw_close(w);
 }
 
+/* RFC 3261 16.7 step 7. */
 TEST(fork_challenges_go_up_together)
 {
 	struct pw *w = forked(3);
@@ -152,6 +155,7 @@ TEST(fork_challenges_go_up_together)
 	pw_close(w);
 }
 
+/* RFC 3261 16.6 steps 8 and 10. */
 TEST(fork_8_to_one_address_have_8_branches)
 {
 	struct pw *w = pw_open(1);
@@ -291,6 +295,7 @@ TEST(fork_18x_of_a_second_server_keeps_its_to_tag)
 	pw_close(w);
 }
 
+/* RFC 3261 16.7 step 4. */
 TEST(fork_3xx_is_an_ordinary_response)
 {
 	struct pw *w = pw_open(1);

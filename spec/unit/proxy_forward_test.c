@@ -25,6 +25,7 @@ static const char odd[] =
     "\r\n"
     "\x01\x02 v=0\r";
 
+/* RFC 3261 16.6 steps 1 and 5, 7.4, 23. */
 TEST(forward_edits_only_what_it_must)
 {
 	struct pw *w = pw_open(1);
@@ -109,6 +110,7 @@ TEST(forward_a_response_without_our_via_and_else_as_it_came)
 	pw_close(w);
 }
 
+/* RFC 3261 20.22. */
 TEST(forward_max_forwards)
 {
 	struct pw *w = pw_open(1);
@@ -265,6 +267,7 @@ TEST(forward_stays_with_a_virtual_address_across_transports)
 	pw_close(w);
 }
 
+/* RFC 3261 18.1.1. */
 TEST(forward_names_itself_as_advertised)
 {
 	struct pw *w = pw_open(1);
@@ -320,6 +323,7 @@ TEST(forward_what_has_grown_too_big_says_so)
 }
 
 /* Semantics 4: what a target changes is that attempt's only. */
+/* RFC 3261 16.6 steps 2 and 7, RFC 3327 5.3. */
 TEST(forward_a_target_that_replaces_the_host_or_adds_a_path)
 {
 	static const struct {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "proxy_world.h"
 
+/* RFC 3261 16.9, 17.1.4, 18.4. */
 TEST(icmp_about_an_invite_ends_the_attempt)
 {
 	static const enum cause causes[] = {CAUSE_ICMP_PORT, CAUSE_ICMP_HOST,

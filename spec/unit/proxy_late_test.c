@@ -79,6 +79,7 @@ TEST(late_2xx_between_two_tries_is_what_the_next_try_returns)
 	pw_close(w);
 }
 
+/* RFC 3261 12.2.1.1, 13.2.2.4, 15.1.1. */
 TEST(late_2xx_after_our_own_final_is_acked_and_ended)
 {
 	struct pw *w = failed_over();
@@ -183,6 +184,7 @@ TEST(late_2xx_while_the_policy_lingers_after_its_final)
 	}
 }
 
+/* RFC 3261 16.7 steps 5 and 9. */
 TEST(late_2xx_from_two_branches_both_go_up)
 {
 	struct pw *w = failed_over();
@@ -303,6 +305,7 @@ TEST(late_second_2xx_while_the_policy_lingers)
 }
 
 /* Not recorded: what stands in Record-Route is not known to be below us. */
+/* RFC 3261 12.2.1.1. */
 TEST(late_2xx_of_a_call_without_our_record_route_is_ended_directly)
 {
 	struct pw *w = pw_open(1);

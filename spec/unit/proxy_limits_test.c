@@ -190,6 +190,7 @@ TEST(limits_none_leaves_timer_b)
 	pw_close(w);
 }
 
+/* RFC 3261 16.7 step 2. */
 TEST(limits_timer_c_is_restarted_by_18x_but_not_by_100)
 {
 	struct pw *w = with((struct try_opts){.retransmits = -1});

@@ -48,6 +48,7 @@ TEST(noninvite_repeated_during_failover_is_absorbed)
 	pw_close(w);
 }
 
+/* RFC 4320 4.3. */
 TEST(noninvite_final_after_64_t1_is_not_sent)
 {
 	static const char *const status[] = {"200 OK", "404 Not Found"};
@@ -74,6 +75,7 @@ TEST(noninvite_final_after_64_t1_is_not_sent)
 	}
 }
 
+/* RFC 4320 4.3. */
 TEST(noninvite_own_answer_after_64_t1_is_not_sent)
 {
 	struct pw *w = pw_open(1);
@@ -101,6 +103,7 @@ TEST(noninvite_408_of_a_server_goes_nowhere)
 	pw_close(w);
 }
 
+/* RFC 3261 8.2.6.1. */
 TEST(noninvite_what_the_policy_may_not_reply)
 {
 	struct pw *w = pw_open(1);

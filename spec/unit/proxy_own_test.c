@@ -34,6 +34,7 @@ static struct own *ask(struct pw *w, unsigned worker, const char *method,
 	return w->own;
 }
 
+/* RFC 3261 8.1.1, 8.1.1.7, 8.1.2. */
 TEST(own_request_looks_like_one)
 {
 	struct pw *w = pw_open(1);
@@ -103,6 +104,7 @@ TEST(own_failures_come_later_and_once)
 	pw_close(w);
 }
 
+/* RFC 3261 12.2.1.1, 15.1.1. */
 TEST(own_invite_is_acked_and_ended_by_a_bye_in_its_dialog)
 {
 	struct pw *w = pw_open(1);
@@ -202,6 +204,29 @@ TEST(own_request_is_repeated_with_the_same_identity)
 	HAS(pw_last(w), "\r\nCSeq: 2 REGISTER\r\n");
 	HAS_NOT(pw_last(w), "Contact");
 	pw_answer(w, SERVER1, "REGISTER", "200 OK");
+	pw_close(w);
+}
+
+/* RFC 3261 8.1.3.3 */
+TEST(own_response_with_another_via_is_for_nobody)
+{
+	struct pw *w = pw_open(1);
+	char text[4096];
+	char *after;
+
+	ask(w, 0, "OPTIONS", SECONDS(4));
+	strcpy(text,
+	       pw_answer_text(w, SERVER1, "OPTIONS", "200 OK", NULL, NULL));
+	after = strstr(strstr(text, "Via: "), "\r\n") + 2;
+	memmove(after + strlen("Via: SIP/2.0/UDP 192.0.2.7\r\n"), after,
+		strlen(after) + 1);
+	memcpy(after, "Via: SIP/2.0/UDP 192.0.2.7\r\n",
+	       strlen("Via: SIP/2.0/UDP 192.0.2.7\r\n"));
+	pw_give(w, SERVER1, text);
+	CHECK_INT(w->own_ends, 0);
+	CHECK_INT(pw_count(w, CNT_PARSE), 1);
+	pw_answer(w, SERVER1, "OPTIONS", "200 OK");
+	CHECK_INT(w->own_code, 200);
 	pw_close(w);
 }
 

@@ -66,6 +66,7 @@ static const char *invite_by(const char *route)
 			    .headers = route});
 }
 
+/* RFC 3327 5.3. */
 TEST(path_leads_back_over_the_connection)
 {
 	struct pw *w = node();
@@ -88,6 +89,7 @@ TEST(path_leads_back_over_the_connection)
 	pw_close(w);
 }
 
+/* RFC 5626 5.3.1. */
 TEST(path_over_a_connection_that_has_ended_is_430)
 {
 	struct pw *w = node();

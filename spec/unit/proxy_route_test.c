@@ -259,6 +259,7 @@ TEST(route_in_dialog_follows_the_next_route)
 }
 
 /* 16.6 step 6: the next hop routes strictly. */
+/* RFC 3261 16.12. */
 TEST(route_to_a_strict_router)
 {
 	struct pw *w = node();
@@ -287,6 +288,7 @@ TEST(route_to_a_strict_router)
 
 /* 16.4: a strict router sent it: our URI is the Request-URI, the real one is
  * the last Route. */
+/* RFC 3261 16.12. */
 TEST(route_from_a_strict_router)
 {
 	struct pw *w = node();
@@ -580,6 +582,7 @@ TEST(route_in_dialog_to_ourselves_is_the_scripts_if_it_wants_it)
 }
 
 /* Semantics 17: URIs a caller may have the script send to. */
+/* RFC 3261 16.5. */
 TEST(route_who_may_reach_what)
 {
 	struct pw *w = node();
@@ -631,6 +634,7 @@ static void come_back(struct pw *w, const char *at, const char *uri,
 	pw_give(w, from, text);
 }
 
+/* RFC 3261 21.4.20, RFC 5393 4.1, 4.2.1, 4.2.2. */
 TEST(route_loop_is_482)
 {
 	struct pw *w = pw_open(1);

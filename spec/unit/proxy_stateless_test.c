@@ -128,6 +128,7 @@ static const struct refusal refusals[] = {
     {{.headers = "Content-Length: 10\r\n"}, "SIP/2.0 400 ", ""},
 };
 
+/* RFC 3261 8.2.6.2, 8.2.7, 16.3 steps 1 to 5. */
 TEST(stateless_refusals_and_their_acks)
 {
 	for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
@@ -155,6 +156,7 @@ TEST(stateless_refusals_and_their_acks)
 	}
 }
 
+/* RFC 3261 8.2.2.1, 16.3 step 2, 19.1.6. */
 TEST(stateless_known_schemes)
 {
 	static const char *const uris[] = {"sip:bob@example.com", "SIP:b@c",
@@ -197,6 +199,7 @@ TEST(stateless_refusals_are_limited)
 	pw_close(w);
 }
 
+/* RFC 3261 11.2. */
 TEST(stateless_options_to_ourselves)
 {
 	struct pw *w = pw_open(1);
@@ -219,6 +222,7 @@ TEST(stateless_options_to_ourselves)
 	pw_close(w);
 }
 
+/* RFC 3261 16.7 step 1, RFC 6026 7.3. */
 TEST(stateless_responses_that_are_not_ours_are_dropped)
 {
 	struct pw *w = pw_open(1);
@@ -257,6 +261,7 @@ TEST(stateless_responses_that_are_not_ours_are_dropped)
 	pw_close(w);
 }
 
+/* RFC 3261 21.5.4. */
 TEST(stateless_without_a_policy_everything_is_503)
 {
 	struct pw *w = pw_open(1);
@@ -283,6 +288,7 @@ TEST(stateless_policy_taken_away_from_an_open_request)
 	pw_close(w);
 }
 
+/* RFC 3261 8.2.1. */
 TEST(stateless_405_lists_what_is_taken)
 {
 	struct pw *w = pw_open(1);

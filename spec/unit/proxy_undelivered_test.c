@@ -42,6 +42,7 @@ static void ask(struct pw *w)
 	pw_run(w, MILLIS(10));
 }
 
+/* RFC 3261 18.2.2. */
 TEST(undelivered_goes_to_the_sent_by_port)
 {
 	struct pw *w = node();
@@ -58,6 +59,7 @@ TEST(undelivered_goes_to_the_sent_by_port)
 	pw_close(w);
 }
 
+/* RFC 3261 17.2.4. */
 TEST(undelivered_is_given_up_when_nobody_is_there)
 {
 	struct pw *w = node();

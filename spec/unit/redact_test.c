@@ -73,6 +73,7 @@ TEST(responses_of_digests)
 	CHECK_STR(found(STR("on_response=1"), out), "on_response=1");
 }
 
+/* RFC 4566 5.12, RFC 4567, RFC 4568. */
 TEST(a_message)
 {
 	char out[2048];

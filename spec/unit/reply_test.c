@@ -29,6 +29,7 @@ static struct str reply(struct fixture *f, const struct reply *r)
 	return buf_str(&out);
 }
 
+/* RFC 3261 8.2.6.2. */
 TEST(a_response_copies)
 {
 	struct fixture f;
@@ -47,6 +48,7 @@ TEST(a_response_copies)
 	fixture_fini(&f);
 }
 
+/* RFC 3261 8.2.6, 20.38. */
 TEST(trying_copies_the_timestamp_and_adds_no_tag)
 {
 	struct fixture f;
@@ -202,6 +204,7 @@ static void write_others(struct fixture *f, struct str *cancel, struct str *ack,
 	*image = buf_str(&out);
 }
 
+/* RFC 3261 9.1, 17.1.1.3. */
 TEST(cancel_and_ack)
 {
 	struct fixture f;

@@ -148,6 +148,7 @@ TEST(one_question_for_all)
 	dns_world_fini(&w);
 }
 
+/* RFC 2308 5. */
 TEST(that_there_is_nothing_is_known_for_a_while)
 {
 	dns_world_init(&w, zone);
@@ -162,6 +163,7 @@ TEST(that_there_is_nothing_is_known_for_a_while)
 	dns_world_fini(&w);
 }
 
+/* RFC 8767 5. */
 TEST(what_has_run_out_is_served_while_nobody_answers)
 {
 	struct lookup l;

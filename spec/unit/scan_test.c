@@ -48,6 +48,7 @@ TEST(character_classes)
 	}
 }
 
+/* RFC 3261 20.42. */
 TEST(a_via)
 {
 	struct via via;
@@ -140,6 +141,7 @@ TEST(bad_vias)
 	BAD_VIA("SIP/2.0/UDP a <b>");
 }
 
+/* RFC 5118: references of IPv6. */
 TEST(hosts)
 {
 	static const char *const good[] = {
@@ -175,6 +177,7 @@ TEST(hosts)
 	CHECK(!scan_is_host((struct str){label, 64}));
 }
 
+/* RFC 3261 19.1.1. */
 TEST(a_uri)
 {
 	struct uri u;
@@ -208,6 +211,7 @@ TEST(a_uri)
 }
 
 /* The user part may hold what elsewhere ends it: the '@' decides. */
+/* RFC 3261 19.1.2: escapes stay. */
 TEST(uri_users)
 {
 	struct uri u;
@@ -323,6 +327,7 @@ static bool addr_ok(struct str text)
 	return scan_nameaddr(exact(text), &na, NULL);
 }
 
+/* RFC 3261 20.10: parameters without brackets are the header's. */
 TEST(name_addrs)
 {
 	struct nameaddr na;
@@ -401,6 +406,7 @@ static bool same(const char *a, const char *b)
 	return uri_same_place(&ua, &ub);
 }
 
+/* RFC 3261 19.1.4. */
 TEST(uri_comparison)
 {
 	CHECK(same("sip:%61lice@atlanta.com;transport=TCP",

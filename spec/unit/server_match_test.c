@@ -16,6 +16,7 @@ static bool same(struct world *w, struct server *s, const char *method,
 	return world_match(w, request_text(w, method, via, NULL)) == s;
 }
 
+/* RFC 3261 17.2.3, 8.1.1.7. */
 TEST(matched_by_branch_sent_by_and_method)
 {
 	struct world w;

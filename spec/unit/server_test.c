@@ -134,12 +134,14 @@ static void check_rows(const struct row *rows, bool invite, size_t states)
 	}
 }
 
+/* RFC 3261 17.2.1, RFC 6026 7.1. */
 TEST(invite_in_every_state)
 {
 	check_rows(INVITE_ROWS, true,
 		   sizeof(INVITE_ROWS) / sizeof(INVITE_ROWS[0]));
 }
 
+/* RFC 3261 17.2.2. */
 TEST(non_invite_in_every_state)
 {
 	check_rows(OTHER_ROWS, false,

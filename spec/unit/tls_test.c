@@ -190,6 +190,7 @@ static void refuse(const struct cert_conf *conf, bool by_other,
 
 static const struct cert some_issuer;
 
+/* RFC 5922 4. */
 TEST(another_name)
 {
 	refuse(&(struct cert_conf){.name = "pbx.example.com",
@@ -289,6 +290,7 @@ static enum sock_result demand(struct world *w, const struct cert *client)
 	return sr;
 }
 
+/* RFC 3261 26.3.1, RFC 5922 7.4. */
 TEST(client_proves_who_it_is)
 {
 	struct world w;
@@ -427,6 +429,7 @@ TEST(silence_until_the_end)
 	end(&w);
 }
 
+/* RFC 3261 26.2.1. */
 TEST(old_versions_are_refused)
 {
 	struct world w;
@@ -496,6 +499,7 @@ TEST(files_are_checked)
 	end(&w);
 }
 
+/* RFC 5922 6. */
 TEST(a_set_is_read_as_a_whole)
 {
 	struct world w;
@@ -546,6 +550,7 @@ struct names {
 	bool is;
 };
 
+/* RFC 5922 7.2. */
 TEST(names_are_compared)
 {
 	static const struct names table[] = {
@@ -588,6 +593,7 @@ TEST(names_are_compared)
 	certs_clear(dir);
 }
 
+/* RFC 5922 7.1. */
 TEST(a_certificate_names_somebody)
 {
 	static const char *const table[][4] = {

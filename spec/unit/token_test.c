@@ -105,6 +105,7 @@ TEST(token_of_another_key_is_bad)
 }
 
 /* Any character of it changed to any other, and any length but its own. */
+/* RFC 3327 6.1, RFC 5626 5.2. */
 TEST(token_that_is_damaged_is_bad)
 {
 	struct token t = v4(), out;

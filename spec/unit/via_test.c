@@ -42,6 +42,7 @@ static struct str mark(struct world *w, const char *text, const char *addr)
 	return via_mark_received(w->arena, &via, &hop);
 }
 
+/* RFC 3261 18.2.1. */
 TEST(received_and_rport_are_always_added)
 {
 	struct world w;
@@ -148,6 +149,7 @@ static struct listeners two(void)
 	return ls;
 }
 
+/* RFC 3581 3: rport is asked for. */
 TEST(writing_our_own)
 {
 	struct listeners ls = two();
@@ -175,6 +177,7 @@ static bool ours(const char *text)
 	return via_is_ours(&ls, &via);
 }
 
+/* RFC 3261 18.1.2. */
 TEST(recognising_our_own)
 {
 	CHECK(ours("SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1"));

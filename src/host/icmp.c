@@ -30,6 +30,7 @@ static enum cause cause_of_errno(int err)
 	}
 }
 
+/* RFC 3261 18.4: what says that nobody is there; the rest says nothing. */
 enum cause icmp_cause(const struct sock_extended_err *e)
 {
 	/* The kernel's errno is the right grain for both protocols; types and

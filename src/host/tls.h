@@ -2,8 +2,8 @@
  * TLS 1.2 and 1.3 with OpenSSL: what listeners and clients present and trust
  * (a set, shared by the workers and replaced as a whole when certificates are
  * read again), and one connection over a socket that never waits. Who may be
- * believed to be whom is RFC 5922's: see tls_name.h. Sockets, deadlines and
- * messages are not its business.
+ * believed to be whom is RFC 5922's: see tls_name.h; RFC 3261 26.2.1, 26.3.1.
+ * Sockets, deadlines and messages are not its business.
  *
  * There are no sessions to resume: SIP connections are few and long, and each
  * handshake asks for the certificates as they are then.

@@ -30,7 +30,8 @@ static struct str text_of(const ASN1_STRING *s)
 			    (size_t)ASN1_STRING_length(s)};
 }
 
-/* A SIP domain: a URI of scheme sip without a user (7.1). STR_NONE: none. */
+/* A SIP domain: a URI of scheme sip without a user (RFC 5922 7.1). STR_NONE:
+ * none. */
 static struct str domain_of_uri(struct str text)
 {
 	struct uri u;
@@ -55,8 +56,8 @@ static bool names_next(struct names *n, int type, struct str *out_r)
 	while (n->list && n->at < sk_GENERAL_NAME_num(n->list)) {
 		*out_r =
 		    domain_of(sk_GENERAL_NAME_value(n->list, n->at++), type);
-		/* No wildcards (7.2), and nothing that only looks like one
-		 * name. */
+		/* No wildcards (RFC 5922 7.2), and nothing that only looks like
+		 * one name. */
 		if (out_r->n && str_find(*out_r, '*') == out_r->n &&
 		    str_find(*out_r, '\0') == out_r->n)
 			return true;
@@ -120,7 +121,7 @@ static bool has_domain(struct names *n, X509 *cert, struct str wanted)
 			any = true;
 			found = found || is_same(s, wanted);
 		}
-		/* With URIs in it only they count (7.1). */
+		/* With URIs in it only they count (RFC 5922 7.1). */
 		if (any)
 			return found;
 	}

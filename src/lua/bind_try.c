@@ -15,7 +15,8 @@ struct try_wait {
 
 /* ---- targets ---- */
 
-/* With a Path the next hop is where that leads first (16.6 step 7). */
+/* With a Path, of a binding (RFC 3327 5.3), the next hop is where that leads
+ * first (RFC 3261 16.6 step 7). */
 static bool hop_of_path(lua_State *L, const struct call *c, struct target *t)
 {
 	const char *path = t->route.p;

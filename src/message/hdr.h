@@ -1,5 +1,6 @@
 /*
- * Header names: the table of names the core knows, with their compact forms.
+ * Header names: the table of names the core knows, with their compact forms
+ * (RFC 3261 7.3.1, 7.3.3).
  * A lookup hashes the name and then compares it (case-insensitively): a hash
  * alone would take "Trunk-Address" for "Via" one day.
  */

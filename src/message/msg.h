@@ -123,9 +123,12 @@ struct msg {
 
 /*
  * Indexes `raw`. A datagram may be longer than the message (Content-Length
- * says how much is body): the rest is ignored, msg->raw ends with the body.
+ * says how much is body): the rest is ignored, msg->raw ends with the body (RFC
+ * 3261 7.5, 18.3; the body itself is nobody's business: 7.4).
  * Folded lines, white space before ':' and both name forms are accepted; bare
- * CR, bare LF and NUL in the header section are not (smuggling rules).
+ * CR, bare LF and NUL in the header section are not (smuggling rules). A URI
+ * that is too long is 414 (21.4.12), a header too many or too long 513
+ * (21.5.7).
  *
  * On failure the first problem is returned and *m is still safe to use with
  * everything in this file, so that a 4xx or 505 can be built if the mandatory

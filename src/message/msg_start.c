@@ -64,7 +64,7 @@ static enum msg_bad check_version(const char *p, size_t n)
 }
 
 /* SIP-Version SP 3DIGIT SP Reason-Phrase; the reason may be missing, with or
- * without its SP. */
+ * without its SP (7.2). */
 static enum msg_bad status_line(struct msg *m, struct str line, size_t vlen)
 {
 	const char *p = line.p + vlen, *end = line.p + line.n;

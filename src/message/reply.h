@@ -28,8 +28,9 @@ struct str reply_phrase(int code); /* the standard phrase, "Unknown" if none */
  * copied as it is (and gets no tag). Of two the first is copied. */
 bool reply_can_answer(const struct msg *m);
 /* Writes the response; Vias, From, To, Call-ID, CSeq and (100 only) Timestamp
- * are copied as received. 0, ERR_NOMEM, ERR_LIMIT (the space of `out`), or
- * ERR_STATE when reply_can_answer would have said no; the same below. */
+ * (RFC 3261 20.38) are copied as received. 0, ERR_NOMEM, ERR_LIMIT (the space
+ * of `out`), or ERR_STATE when reply_can_answer would have said no; the same
+ * below. */
 int reply_write(const struct msg *request, const struct reply *r,
 		struct buf *out);
 

@@ -29,12 +29,14 @@ struct via {
  * end. */
 bool scan_list(struct str *list, struct str *value_r);
 
-/* Parses the first value of a (comma-separated) Via value and leaves the rest
- * (or STR_NONE) in *rest_r, which may be NULL. False when malformed; host is
- * set even so when what is wrong comes behind it, and text is not. */
+/* Parses the first value of a (comma-separated) Via value (RFC 3261 20.42) and
+ * leaves the rest (or STR_NONE) in *rest_r, which may be NULL. False when
+ * malformed; host is set even so when what is wrong comes behind it, and text
+ * is not. */
 bool scan_via(struct str value, struct via *out_r, struct str *rest_r);
 
-/* A URI cut into slices of its text; nothing is unescaped. */
+/* A URI cut into slices of its text (RFC 3261 19.1.1); nothing is unescaped
+ * (19.1.2). */
 struct uri {
 	struct str text;
 	struct str scheme;    /* "sip" "sips" "tel" ... as written */
@@ -71,9 +73,9 @@ struct nameaddr {
 bool scan_nameaddr(struct str value, struct nameaddr *out_r,
 		   struct str *rest_r);
 
-/* A domain name, IPv4 address or bracketed IPv6 address. Underscores and labels
- * that begin with a digit are let through, as the world has them; a name whose
- * last label is all digits is not. */
+/* A domain name, IPv4 address or bracketed IPv6 address (RFC 5118). Underscores
+ * and labels that begin with a digit are let through, as the world has them; a
+ * name whose last label is all digits is not. */
 bool scan_is_host(struct str s);
 
 /* RFC 3261 19.1.4, for the parts a proxy compares: scheme, user, host, port. */

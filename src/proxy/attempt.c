@@ -175,6 +175,7 @@ static void on_provisional(struct attempt *a, struct msg *m, struct now now)
 	if (!a->ringing && !r->decided)
 		attempt_arm(a, LIMIT_RING, a->opts.ring, now);
 	a->ringing = true;
+	/* 16.7 step 2 */
 	timer_arm(r->proxy->c.timers, &a->timer_c,
 		  tick_add(now.mono, r->proxy->c.settings->timer_c));
 	if (!r->decided && !r->final_sent && !r->dropped)
@@ -271,7 +272,7 @@ void attempts_cancel_others(struct request *r, struct attempt *winner,
 	}
 }
 
-/* Nobody answered: the last local failure speaks for the group. */
+/* Nobody answered: the last local failure speaks for the group (16.9). */
 static struct outcome failure_of(const struct request *r)
 {
 	struct outcome o = {.kind = OUTCOME_TRANSPORT,

@@ -1,5 +1,6 @@
 /*
- * Private to the proxy layer: the response context and its attempts, and the
+ * Private to the proxy layer: the response context and its attempts (RFC 3261
+ * 16.2, 16.7 step 1), and the
  * functions its files share.
  */
 #ifndef PROXY_CONTEXT_H

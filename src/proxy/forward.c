@@ -1,7 +1,8 @@
 /*
  * Request forwarding, RFC 3261 16.6. Every attempt starts from the request as
- * received plus the edits made so far, and gets its own branch, Via, Record-
- * Route and source address, made for the socket it leaves from.
+ * received plus the edits made so far (16.6 steps 1 and 5), and gets its own
+ * branch, Via, Record- Route and source address, made for the socket it leaves
+ * from.
  */
 #include "proxy/context.h"
 
@@ -92,7 +93,7 @@ bool forward_is_sips(const struct request *r, const struct attempt *att)
 	return scan_uri(uri, &u) && u.is_sips;
 }
 
-/* Step 3. */
+/* 16.6 step 3. */
 static int count_down(struct request *r, struct edits *e)
 {
 	const struct hdr *f = msg_first(&r->msg, HDR_MAX_FORWARDS);
@@ -157,16 +158,51 @@ int forward_strictly(struct edits *e, struct str uri, struct str next)
 	return err ? err : edit_uri(e, next);
 }
 
-/* Steps 2 and 6: Request-URI, Path as Route, a strict router ahead. */
+/*
+ * 16.6 step 2: of a target's URI what a Request-URI may have (19.1.1): no
+ * headers, which would be a request of their author's (19.1.5), and no method.
+ * The text itself when there is neither; STR_NONE when memory ran out.
+ */
+static struct str as_request_uri(struct arena *a, struct str text)
+{
+	struct str name, value, params;
+	struct uri u;
+	struct buf b;
+
+	if (!scan_uri(text, &u) || !u.is_sip)
+		return text;
+	if (u.headers.p)
+		text = str_sub(text, 0, (size_t)(u.headers.p - 1 - text.p));
+	if (!scan_param(u.params, STR("method"), &value))
+		return text;
+	buf_arena(&b, a, text.n);
+	buf_put(&b, str_sub(text, 0, (size_t)(u.params.p - 1 - text.p)));
+	for (params = u.params; scan_next_param(&params, &name, &value);) {
+		if (str_caseeq(name, STR("method")))
+			continue;
+		buf_char(&b, ';');
+		buf_put(&b, name);
+		if (value.p) {
+			buf_char(&b, '=');
+			buf_put(&b, value);
+		}
+	}
+	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
+}
+
+/* 16.6 steps 2 and 6: Request-URI, Path as Route, a strict router ahead. */
 static int set_targets(struct request *r, const struct attempt *att,
 		       struct edits *e)
 {
 	const struct target *t = &att->target;
 	struct str uri = e->uri.p ? e->uri : r->msg.uri;
+	struct str own = STR_NONE;
 	int err = 0;
 
 	if (t->uri.p)
-		err = edit_uri(e, t->uri);
+		own = as_request_uri(r->arena, t->uri);
+	if (t->uri.p)
+		err = own.p ? edit_uri(e, own) : ERR_NOMEM;
 	else
 		err = shared_edit(e, uri, t);
 	if (!err && t->route.p)
@@ -209,7 +245,7 @@ static void choose_branch(struct request *r, struct attempt *att)
 	    client_find(p->c.txns, branch, r->msg.method_id, r->msg.method));
 }
 
-/* Step 8, above the caller's Via, which says now where it came from. */
+/* 16.6 step 8, above the caller's Via, which says now where it came from. */
 static int add_via(struct request *r, struct attempt *att, struct edits *e)
 {
 	struct proxy *p = r->proxy;
@@ -226,7 +262,7 @@ static int add_via(struct request *r, struct attempt *att, struct edits *e)
 			  : ERR_NOMEM;
 }
 
-/* Step 9. */
+/* 16.6 step 9, 20.14. */
 int forward_put(struct proxy *p, const struct edits *e, const struct hop *to,
 		struct buf *out)
 {

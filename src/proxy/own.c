@@ -1,6 +1,7 @@
 /*
  * Requests of our own: health checks and sip.request. A small user agent
- * client: it makes up the message, follows one client transaction to its end,
+ * client (RFC 3261 8.1): it makes up the message (8.1.1), sends it along its
+ * route (8.1.2), follows one client transaction to its end,
  * ACKs the 2xx of its INVITE and remembers the dialog for a BYE.
  */
 #include <string.h>

@@ -8,6 +8,7 @@
 #include "proxy/context.h"
 #include "proxy/token.h"
 
+/* INVITE; SUBSCRIBE and NOTIFY: RFC 6665; REFER: RFC 3515. */
 static bool makes_dialog(const struct request *r)
 {
 	switch (r->msg.method_id) {

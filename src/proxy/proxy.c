@@ -273,6 +273,7 @@ static bool request_enter(struct request *r, enum request_kind kind,
 	return true;
 }
 
+/* RFC 3261 8.2.1: what is taken here. */
 static struct str allow_line(struct proxy *p)
 {
 	struct buf b;
@@ -472,8 +473,9 @@ void proxy_on_response(struct proxy *p, struct msg *m,
 		return;
 	}
 	/* 16.7 step 3: without a second Via it was meant for us, who asked
-	 * nothing */
-	if (c->up && !has_second_via(m, key)) {
+	 * nothing; and with one it is for nobody when it is we who asked
+	 * (8.1.3.3) */
+	if ((c->up != NULL) != has_second_via(m, key)) {
 		count(p->c.counters, CNT_PARSE);
 		return;
 	}

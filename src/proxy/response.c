@@ -6,7 +6,8 @@
 #include "message/field.h"
 #include "proxy/context.h"
 
-/* A copy of a response in the context's arena, without our Via. */
+/* A copy of a response in the context's arena, without our Via (16.7 steps 3
+ * and 4). */
 struct response *response_keep(struct request *r, struct attempt *a,
 			       struct msg *m)
 {
@@ -66,7 +67,7 @@ void response_withhold(struct request *r, struct now now)
 	calls_on_final(&r->proxy->calls, &r->key, r->msg.method_id, 0, now);
 }
 
-/* To the caller, by its server transaction. */
+/* To the caller, by its server transaction (16.7 step 9). */
 static void send_up(struct request *r, struct str bytes, int code,
 		    struct now now)
 {
@@ -222,7 +223,8 @@ void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
 }
 
 /* 16.7 step 6: 6xx, then the lowest class; within 4xx those that let the
- * caller mend the request; what we made up ourselves comes last. */
+ * caller mend the request; what we made up ourselves comes last. An unknown
+ * code is as good as its class (8.1.3.2). */
 static int rank(const struct response *res)
 {
 	static const int mending[] = {401, 407, 415, 420, 484};
@@ -360,7 +362,8 @@ void response_owe(struct request *r, int code, struct now now)
 	request_check_end(r);
 }
 
-/* RFC 4320: to a non-INVITE no provisional but 100, and no 408. */
+/* RFC 3261 8.2.6.1, RFC 4320 4.1, 4.2: to a non-INVITE no provisional but 100,
+ * and no 408. */
 static bool may_reply(const struct request *r, int code)
 {
 	if (r->msg.method_id == METHOD_INVITE)

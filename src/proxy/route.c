@@ -203,6 +203,7 @@ static struct route by_flow(struct proxy *p, struct route r,
 	return r;
 }
 
+/* Where it goes, who is allowed to send it there (RFC 3261 16.5, 16.12). */
 static struct route classify(struct proxy *p, struct route r,
 			     const struct msg *m, const struct hop *from,
 			     const struct member *source)

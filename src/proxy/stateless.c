@@ -1,6 +1,7 @@
 /*
- * What needs no transaction: error replies that keep no state (so that a flood
- * of rubbish costs none), and the answer to OPTIONS.
+ * What needs no transaction (RFC 3261 8.2.7, 16.11): error replies that keep no
+ * state (so that a flood of rubbish costs none), and the answer to OPTIONS
+ * (11.2).
  */
 #include "proxy/context.h"
 

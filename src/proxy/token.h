@@ -3,8 +3,8 @@
  * of ours that says over which flow a phone is reached: from which address of
  * ours, by which transport, to which address, over which connection. It stands
  * in Path values and, during a dialog, in Record-Route values. It holds no
- * state, and its MAC lets any node with the key use it; who holds a token can
- * reach that flow and nothing else.
+ * state, and its MAC (RFC 3327 6.1) lets any node with the key use it; who
+ * holds a token can reach that flow and nothing else.
  *
  * Text: "flow1-" side, then in hex the transport, our address, the peer's, the
  * connection when the transport has any, and the MAC. 53 characters for IPv4

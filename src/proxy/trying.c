@@ -1,7 +1,8 @@
 /*
- * When to say 100 Trying (semantics 11). It is the commit point: from then on
- * the caller no longer retransmits, so a proxy that dies after it loses the
- * call, and one that dies before it loses nothing. Hence as late as allowed.
+ * When to say 100 Trying (RFC 3261 21.1.1, semantics 11). It is the commit
+ * point: from then on the caller no longer retransmits, so a proxy that dies
+ * after it loses the call, and one that dies before it loses nothing. Hence as
+ * late as allowed.
  */
 #include "proxy/context.h"
 

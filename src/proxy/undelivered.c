@@ -1,8 +1,9 @@
 /*
- * Responses whose connection has gone (RFC 3261 18.2.2, RFC 3263 5): they go to
- * the address their request came from, at the port that its sender named; when
- * nobody is there, to where its name leads; then they are given up. The caller
- * may be another process by now, or the same one behind a firewall that forgot.
+ * Responses whose connection has gone (RFC 3261 17.2.4, 18.2.2; RFC 3263 5):
+ * they go to the address their request came from, at the port that its sender
+ * named; when nobody is there, to where its name leads; then they are given up.
+ * The caller may be another process by now, or the same one behind a firewall
+ * that forgot.
  */
 #include <string.h>
 #include "proxy/context.h"

@@ -31,6 +31,7 @@ uint64_t loop_hash(const struct proxy *p, const struct msg *m,
 	return siphash_end(&h);
 }
 
+/* RFC 5393 4.2.2 */
 bool validate_is_loop(const struct proxy *p, const struct msg *m, uint64_t loop)
 {
 	const struct hdr *f = msg_first(m, HDR_VIA);
@@ -63,6 +64,8 @@ static struct str unsupported(struct proxy *p, const struct msg *m)
 	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
 }
 
+/* RFC 3261 19.1.6: tel is a Request-URI as well; where it goes is the policy's.
+ */
 static bool scheme_known(struct str scheme)
 {
 	return str_caseeq(scheme, STR("sip")) ||
@@ -120,14 +123,14 @@ int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 
 	(void)key;
 	*reason_r = *headers_r = STR_NONE;
-	/* step 1: reasonable syntax */
+	/* 16.3 step 1: reasonable syntax */
 	bad = field_check(m);
 	if (bad != MSG_OK && bad != MSG_NOMEM) {
 		proxy_count_bad(p->c.counters, bad);
 		*reason_r = msg_bad_text(bad);
 		return msg_bad_code(bad) ? msg_bad_code(bad) : 400;
 	}
-	/* step 2: URI scheme */
+	/* 16.3 step 2, 8.2.2.1: URI scheme */
 	if (!scan_uri(m->uri, &uri)) {
 		count(p->c.counters, CNT_BAD_START);
 		return 400;
@@ -136,7 +139,8 @@ int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 		count(p->c.counters, CNT_BAD_SCHEME);
 		return 416;
 	}
-	/* step 3: Max-Forwards; zero may still be answered for ourselves */
+	/* 16.3 step 3, 20.22: Max-Forwards; zero may still be answered for
+	 * ourselves */
 	f = msg_first(m, HDR_MAX_FORWARDS);
 	if (f && str_u32(msg_hdr_value(m, f), 255, &hops) && hops == 0 &&
 	    !(m->method_id == METHOD_OPTIONS &&
@@ -144,12 +148,14 @@ int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 		count(p->c.counters, CNT_BAD_HOPS);
 		return 483;
 	}
-	/* step 4: loops */
+	/* 16.3 step 4, 21.4.20: loops, before anything is forwarded (RFC 5393
+	 * 4.1) */
 	if (validate_is_loop(p, m, loop)) {
 		count(p->c.counters, CNT_LOOP);
 		return 482;
 	}
-	/* step 5: Proxy-Require */
+	/* 16.3 step 5: Proxy-Require; not of CANCEL and ACK (20.29), which do
+	 * not come here */
 	if (msg_first(m, HDR_PROXY_REQUIRE)) {
 		count(p->c.counters, CNT_BAD_EXTENSION);
 		*headers_r = unsupported(p, m);

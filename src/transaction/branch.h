@@ -60,7 +60,8 @@ bool branch_parse(struct str text, struct branch *out_r);
 bool branch_verify(const struct branch *b, struct sipkey key,
 		   const struct upstream_id *up);
 
-/* The To tag of responses of our own to this request: TAG_LEN hex digits. */
+/* The To tag of responses of our own to this request (RFC 3261 8.2.6.2, 19.3):
+ * TAG_LEN hex digits. */
 void branch_to_tag(char out[TAG_LEN], struct sipkey key,
 		   const struct upstream_id *up);
 

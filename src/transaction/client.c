@@ -182,7 +182,7 @@ static void retire(struct client *c)
 	flows_unlink(&c->flow);
 }
 
-/* No final: timers B and F, transport errors. */
+/* No final: timers B and F, transport errors (17.1.4). */
 static void fail(struct client *c, enum cause cause, struct now now)
 {
 	struct txns *t = c->txns;
@@ -419,7 +419,7 @@ static void on_1xx(struct client *c, struct msg *m, const struct msg_key *key,
 		tell(c, m, key, now);
 }
 
-/* RFC 6026: every 2xx is the user's, also when nobody waits for it. */
+/* RFC 6026 7.2, 8.5: every 2xx is the user's, also when nobody waits for it. */
 static void on_invite_2xx(struct client *c, struct msg *m,
 			  const struct msg_key *key, struct now now)
 {

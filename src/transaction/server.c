@@ -84,7 +84,7 @@ struct server *server_find_cancelled(struct txns *t, const struct msg *m,
 	return find(t, &p);
 }
 
-/* ---- the machine (17.2, RFC 6026) ---- */
+/* ---- the machine (17.2.1, 17.2.2, RFC 6026 7.1) ---- */
 
 /* Out of the map; the block may live on for its clients. */
 static void retire(struct server *s)

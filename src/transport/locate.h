@@ -2,7 +2,8 @@
  * Locating SIP servers (RFC 3263 section 4, and 5 for responses): from the host
  * of a URI to addresses in the order in which they are to be tried. NAPTR, SRV,
  * A and AAAA, as far as the URI leaves anything open; equal choices in the
- * order of RFC 2782 with the caller's seed, so that two nodes choose alike.
+ * order of RFC 2782 with the caller's seed, so that two nodes choose alike
+ * (also for what has no transaction: RFC 3263 4.4).
  */
 #ifndef TRANSPORT_LOCATE_H
 #define TRANSPORT_LOCATE_H

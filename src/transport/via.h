@@ -13,7 +13,8 @@
  * arena; STR_NONE when memory ran out. */
 struct str via_mark_received(struct arena *a, const struct via *via,
 			     const struct hop *from);
-/* "SIP/2.0/UDP host:port;rport;branch=BRANCH" for a request sent to `hop`. */
+/* "SIP/2.0/UDP host:port;rport;branch=BRANCH" for a request sent to `hop`
+ * (RFC 3261 16.6 step 8, RFC 3581 3). */
 void via_write(struct buf *out, const struct listeners *ls,
 	       const struct hop *hop, struct str branch);
 /* True when the topmost Via of a response names one of our listeners

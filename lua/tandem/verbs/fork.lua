@@ -12,7 +12,8 @@ local max_targets = 8
 local max_depth = 3 -- redirections of redirections
 
 -- What the targets mean to the core, which of them are servers, and how many are
--- contacts of a redirection. Of those only the ones that this caller may reach.
+-- contacts of a redirection (RFC 3261 8.1.3.4, 16.7 step 4; their headers, 19.1.5, are
+-- left out). Of those only the ones that this caller may reach.
 local function resolve(req, targets)
   local raws, servers, contacts = {}, {}, 0
   for _, target in ipairs(targets) do

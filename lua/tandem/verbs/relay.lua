@@ -75,7 +75,8 @@ local function is_final(res, err, plan)
   return err == "cancelled" or not retries(plan.retry_on, "local")
 end
 
--- A 503 moves the call; only its Retry-After keeps others away from the server.
+-- A 503 moves the call; only its Retry-After (RFC 3261 20.33) keeps others away from the
+-- server.
 local function obey(res, server)
   if res and res.code == 503 and res.retry_after and server then
     server.handle:hold(math.min(res.retry_after, hold_most), "retry_after")

@@ -41,6 +41,7 @@ describe("digest", function()
     password = "Circle of Life", cnonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
   }
 
+  -- RFC 7616 3.3, 3.4.1; RFC 8760 2.4
   it("is that of RFC 7616 3.9.1, with MD5 and with SHA-256", function()
     assert.equal("8ca523f5e9506fed4657c9700eebdbec",
       field(answer(rfc7616:format "MD5", mufasa), "response"))
@@ -61,6 +62,7 @@ describe("digest", function()
     assert.is_nil(text:find("cnonce", 1, true))
   end)
 
+  -- RFC 7616 3.4.3
   it("with -sess hashes the nonces into the secret", function()
     local secret = md("md5", "bob:x:pw")
     secret = md("md5", secret .. ":n:c")
@@ -88,6 +90,7 @@ describe("digest", function()
     end
   end)
 
+  -- RFC 8760 2.4
   it("takes the first of several challenges that it can answer (RFC 8760)", function()
     local chosen = digest.choose {
       'Digest realm="a", nonce="1", algorithm=SHA-512-256', -- not here
