@@ -223,9 +223,11 @@ TEST(own_response_with_another_via_is_for_nobody)
 	memcpy(after, "Via: SIP/2.0/UDP 192.0.2.7\r\n",
 	       strlen("Via: SIP/2.0/UDP 192.0.2.7\r\n"));
 	pw_give(w, SERVER1, text);
+	pw_settle(w);
 	CHECK_INT(w->own_ends, 0);
 	CHECK_INT(pw_count(w, CNT_PARSE), 1);
 	pw_answer(w, SERVER1, "OPTIONS", "200 OK");
+	pw_settle(w);
 	CHECK_INT(w->own_code, 200);
 	pw_close(w);
 }

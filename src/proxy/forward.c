@@ -159,9 +159,10 @@ int forward_strictly(struct edits *e, struct str uri, struct str next)
 }
 
 /*
- * 16.6 step 2: of a target's URI what a Request-URI may have (19.1.1): no
- * headers, which would be a request of their author's (19.1.5), and no method.
- * The text itself when there is neither; STR_NONE when memory ran out.
+ * 16.6 step 2: the URI of a target without what a Request-URI may not have
+ * (19.1.1): a method. Headers, which would be a request of their author's
+ * (19.1.5), edit_uri leaves out. The text itself when there is nothing to be
+ * left out; STR_NONE when memory ran out.
  */
 static struct str as_request_uri(struct arena *a, struct str text)
 {
@@ -169,11 +170,8 @@ static struct str as_request_uri(struct arena *a, struct str text)
 	struct uri u;
 	struct buf b;
 
-	if (!scan_uri(text, &u) || !u.is_sip)
-		return text;
-	if (u.headers.p)
-		text = str_sub(text, 0, (size_t)(u.headers.p - 1 - text.p));
-	if (!scan_param(u.params, STR("method"), &value))
+	if (!scan_uri(text, &u) || !u.is_sip ||
+	    !scan_param(u.params, STR("method"), &value))
 		return text;
 	buf_arena(&b, a, text.n);
 	buf_put(&b, str_sub(text, 0, (size_t)(u.params.p - 1 - text.p)));
