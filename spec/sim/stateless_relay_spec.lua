@@ -40,6 +40,7 @@ sim.for_workers("after the death of a node", function(workers)
     return two:metric("tandem_takeover_messages_total", { kind = kind })
   end
 
+  -- RFC 3261 16.7 step 1, RFC 6026 7.3
   it("the other one passes on 180, 200 and what follows", function()
     open()
     a:ring(5)
@@ -72,6 +73,7 @@ sim.for_workers("after the death of a node", function(workers)
     assert.equal(1, relayed "failure")
   end)
 
+  -- RFC 3261 16.10
   it("a CANCEL reaches the server, whose 487 goes up", function()
     open()
     a:ring(60)
@@ -89,6 +91,7 @@ sim.for_workers("after the death of a node", function(workers)
     net:run(40)
   end)
 
+  -- RFC 6026 7.3, 8.9; RFC 4320 4.3
   it("passes nothing on when it is not to", function()
     open "sip.settings { stateless_relay = false }"
     a:answer("INVITE", 486, nil, 3)

@@ -2,7 +2,7 @@
  * Responses that no transaction here waits for. Their request was sent by a
  * node that has died since, or by the process before this one; the branch and
  * the caller's Via below it say so under our key, and who the caller is
- * (semantics 19, 20). RFC 6026 8.9 would have them dropped, which is right
+ * (semantics 19, 20). RFC 6026 7.3, 8.9 would have them dropped, which is right
  * where anybody could send one: here each has a MAC.
  *
  * When the other node is alive, and only the network believes that the address

@@ -1,9 +1,9 @@
 /*
- * CANCELs whose INVITE another node has forwarded (semantics 20). Which server
- * that chose we do not know, but the branch is a function of the request and
- * of the target (semantics 19): so a CANCEL with its branch goes to every
- * server that a policy could have chosen. One of them knows the INVITE and
- * says 200; the 481s of the others are absorbed.
+ * CANCELs whose INVITE another node has forwarded (RFC 3261 16.10, semantics
+ * 20). Which server that chose we do not know, but the branch is a function of
+ * the request and of the target (semantics 19): so a CANCEL with its branch
+ * goes to every server that a policy could have chosen. One of them knows the
+ * INVITE and says 200; the 481s of the others are absorbed.
  */
 #include <string.h>
 #include "proxy/context.h"
