@@ -206,6 +206,10 @@ function shapes.late(step, f)
   step.server, step.became = text(f[1]), f[2]
 end
 
+function shapes.takeover(step, f)
+  step.code, step.server = f[1], text(f[2])
+end
+
 function shapes.refused(step, f)
   step.code, step.reason = f[1], text(f[2])
 end
@@ -233,6 +237,8 @@ local function sum_up(record, step)
     record.refused = true
   elseif step.what == "late" then
     record.late = step.became
+  elseif step.what == "takeover" then
+    record.takeover = true
   end
 end
 

@@ -1,5 +1,6 @@
 -- Semantics 19 and 20: messages of transactions that a node began which is no more.
 local sim = require "support.sim"
+local why = require "support.why"
 local ipairs, error = ipairs, error
 
 local uri, key, vip = "sip:bob@example.com", "0123456789abcdef", "10.0.0.100"
@@ -71,6 +72,9 @@ sim.for_workers("after the death of a node", function(workers)
     assert.equal(1, #a:got "ACK")
     assert.equal(a:got("INVITE")[1].branch, a:got("ACK")[1].branch)
     assert.equal(1, relayed "failure")
+    local record = why.all(net, { call_id = call.id }, two)[1]
+    assert.is_true(record.takeover)
+    assert.equal(486, record.code)
   end)
 
   -- RFC 3261 16.10
@@ -220,5 +224,40 @@ sim.for_workers("after the death of a node", function(workers)
     assert.equal(1, two:metric("tandem_takeover_messages_total", { kind = "handed" }))
     alice:cancel(call)
     net:run(40)
+  end)
+
+  describe("whose caller has asked again here", function()
+    -- Its repeated INVITE goes to another server: this node has taken the first one out.
+    local function ask_again(code)
+      open()
+      two:ask("order", { pool = "pbx", server = "a", admin = "drain", who = "spec" })
+      a:on("INVITE", function(_, reply) a:after(1.2, function() reply(code) end) end)
+      b:ring(60)
+      local call = alice:invite(uri)
+      net:run(0.01)
+      take_over()
+      net:run(1)
+      assert.equal(1, #b:got "INVITE")
+      net:run(1)
+      return call
+    end
+
+    it("an answer goes up, and its own branch is cancelled", function()
+      local call = ask_again(200)
+      assert.equal(200, call.code)
+      assert.equal(1, #a:got "ACK")
+      assert.equal(1, #b:got "CANCEL")
+      net:run(40)
+    end)
+
+    it("a refusal is acknowledged, and no more", function()
+      local call = ask_again(486)
+      assert.is_nil(call.code)
+      assert.equal(1, #a:got "ACK")
+      assert.equal(0, #b:got "CANCEL")
+      assert.is_true(relayed "absorbed" > 0)
+      alice:cancel(call)
+      net:run(40)
+    end)
   end)
 end)

@@ -9,9 +9,11 @@ local why = {}
 -- All records for that question, of each worker newest first.
 ---@param net tandem.sim.Net
 ---@param args table?
+---@param node tandem.sim.Node? the first
 ---@return table[]
-function why.all(net, args)
-  local node, list = net.nodes[1], {}
+function why.all(net, args, node)
+  node = node or net.nodes[1]
+  local list = {}
   for worker = 1, node.workers or 1 do
     local answer, reason = node:ask("why", args, worker)
     for _, record in ipairs(answer or error(reason, 2)) do

@@ -176,6 +176,9 @@ void note_done(struct request *r, struct now now);
 void note_refused(struct proxy *p, const struct msg *m,
 		  const struct msg_key *key, const struct hop *from, int code,
 		  struct str reason, struct now now);
+/* A final response to what another node has sent was passed on. */
+void note_takeover(struct proxy *p, struct str call_id, int code,
+		   const struct member *m, struct now now);
 void note_late_alone(struct proxy *p, const struct client *c,
 		     const struct msg *m, bool ended, struct now now);
 

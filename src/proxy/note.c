@@ -279,6 +279,21 @@ void note_late_alone(struct proxy *p, const struct client *c,
 	keep_short(p, &s, msg_hdr_value(m, f), m->status, WHY_TROUBLE, now);
 }
 
+void note_takeover(struct proxy *p, struct str call_id, int code,
+		   const struct member *m, struct now now)
+{
+	struct steps s;
+
+	if (p->c.settings->why_memory == 0)
+		return;
+	steps_init(&s, p->c.mem, now.mono);
+	if (steps_add(&s, STEP_TAKEOVER, now.mono)) {
+		steps_int(&s, code);
+		steps_str(&s, name_of(m));
+	}
+	keep_short(p, &s, call_id, code, WHY_TROUBLE, now);
+}
+
 /* ---- for who asks ---- */
 
 size_t proxy_why(struct proxy *p, struct str call_id, bool failed,

@@ -151,6 +151,7 @@ static void pass_answer(const struct orphan *o, struct now now)
 
 	if (!pass_on(o, CNT_ORPHAN_ANSWER))
 		return; /* it comes again */
+	note_takeover(p, o->key->call_id, o->m->status, m, now);
 	shared_on_2xx(p, m, false, o->m, now);
 	calls_on_2xx(&p->calls, m, 0, o->m, now);
 }
@@ -161,6 +162,7 @@ static void pass_other(const struct orphan *o, struct now now)
 
 	if (!pass_on(o, CNT_ORPHAN_OTHER))
 		return;
+	note_takeover(p, o->key->call_id, o->m->status, NULL, now);
 	calls_on_final(&p->calls, o->key, o->m->method_id, o->m->status, now);
 	if (o->m->method_id == METHOD_UPDATE && o->m->status / 100 == 2)
 		calls_on_2xx(&p->calls, NULL, 0, o->m, now);
@@ -223,6 +225,7 @@ static void pass_failure(const struct orphan *o, struct now now)
 		return;
 	}
 	count(p->c.counters, CNT_ORPHAN_FAILURE);
+	note_takeover(p, o->key->call_id, code, member_of(o), now);
 	s = server_adopt(p->c.txns, &o->up, &o->hop);
 	/* Without a transaction nothing repeats it: it is not acknowledged
 	 * then, so that the server does. */

@@ -34,6 +34,7 @@
 	X(STEP_REPLY, "reply")           /* to the caller: code */             \
 	X(STEP_WITHHELD, "withheld")     /* nothing is sent any more */        \
 	X(STEP_LATE, "late")             /* 2xx: member or "", what became */  \
+	X(STEP_TAKEOVER, "takeover")     /* of another node: code, member */   \
 	X(STEP_REFUSED, "refused")       /* by the core: code, reason */
 
 enum step {

@@ -179,6 +179,11 @@ function says.late(step)
     step.became == "ended" and "acknowledged and ended with BYE" or "passed on to the caller")
 end
 
+function says.takeover(step)
+  return ("another node had sent the request: %d%s passed on to the caller"):format(
+    step.code, step.server and " of " .. step.server or "")
+end
+
 function says.refused(step, record)
   return ("refused with %d: %s"):format(step.code,
     explain.refusal(step.code, step.reason, record.method))
@@ -239,6 +244,8 @@ function explain.result(record)
     return ("open for %.1f s%s"):format(record.total, at)
   elseif record.refused then
     return ("%d, refused by the proxy itself"):format(record.code)
+  elseif record.takeover then
+    return ("%d, passed on for another node"):format(record.code)
   elseif record.late and not record.method then
     return "a 2xx that came when all was over"
   elseif record.code == 0 then
@@ -272,7 +279,7 @@ function explain.line(record)
   local result = record.open and "open" or record.code == 0 and "-"
     or ("%d"):format(record.code)
   local line = ("%s  %-8s %4s %8.3f  %s  %s"):format(explain.time(record.time),
-    record.method or "late", result, record.total, record.call_id, explain.tried(record))
+    record.method or record.takeover and "takeover" or "late", result, record.total, record.call_id, explain.tried(record))
   return (line:gsub(" +$", ""))
 end
 

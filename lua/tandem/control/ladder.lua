@@ -111,6 +111,12 @@ function draw.late(flow, step)
   end
 end
 
+function draw.takeover(flow, step)
+  local column = column_of(flow, step.server or "server")
+  arrow(flow, step, column, proxy, ("%d"):format(step.code))
+  arrow(flow, step, proxy, caller, ("%d"):format(step.code))
+end
+
 local function flow_of(record)
   local flow = {
     names = { "caller", "tandem" }, known = {}, attempts = {}, failures = {},

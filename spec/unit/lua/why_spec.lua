@@ -97,6 +97,7 @@ caller sip:alice@example.com
       ["no answer after 1.000 s, decided at a.lua:1"] = { code = 0, total = 1, at = "a.lua:1" },
       ["403, refused by the proxy itself"] = { code = 403, total = 0, refused = true },
       ["a 2xx that came when all was over"] = { code = 200, total = 0, late = "ended" },
+      ["486, passed on for another node"] = { code = 486, total = 0, takeover = true },
     } do
       record.method = record.method or (not record.late and "INVITE" or nil)
       assert.equal(text, explain.result(record))
@@ -114,6 +115,10 @@ caller sip:alice@example.com
       ["the caller gets no answer"] = { what = "withheld" },
       ["a late 2xx of pbx/a: acknowledged and ended with BYE"] =
         { what = "late", server = "pbx/a", became = "ended" },
+      ["another node had sent the request: 486 of pbx/a passed on to the caller"] =
+        { what = "takeover", code = 486, server = "pbx/a" },
+      ["another node had sent the request: 200 passed on to the caller"] =
+        { what = "takeover", code = 200 },
       ["a late 2xx: passed on to the caller"] = { what = "late", became = "forwarded" },
       ["refused with 481: there is nothing to cancel"] = { what = "refused", code = 481 },
       ["refused with 403: Route Not Allowed"] =
