@@ -279,7 +279,8 @@ function explain.line(record)
   local result = record.open and "open" or record.code == 0 and "-"
     or ("%d"):format(record.code)
   local line = ("%s  %-8s %4s %8.3f  %s  %s"):format(explain.time(record.time),
-    record.method or record.takeover and "takeover" or "late", result, record.total, record.call_id, explain.tried(record))
+    record.method or record.takeover and "takeover" or "late", result, record.total,
+    record.call_id, explain.tried(record))
   return (line:gsub(" +$", ""))
 end
 
