@@ -7,7 +7,10 @@ local uri, key, vip = "sip:bob@example.com", "0123456789abcdef", "10.0.0.100"
 
 local script = [[
 local sip = require "tandem"
-sip.listen { "udp:10.0.0.100:5060", "udp:10.0.0.101:5060", "udp:10.0.0.102:5060" }
+sip.listen {
+  "udp:10.0.0.100:5060", "udp:10.0.0.101:5060", "udp:10.0.0.102:5060",
+  "tcp:10.0.0.100:5060", "tcp:10.0.0.101:5060", "tcp:10.0.0.102:5060",
+}
 local pbx = sip.pool("pbx", { servers = {
   { name = "a", uri = "sip:10.0.0.1" }, { name = "b", uri = "sip:10.0.0.2", tier = 2 },
 }, check = false })
@@ -96,6 +99,22 @@ sim.for_workers("after the death of a node", function(workers)
   end)
 
   -- RFC 6026 7.3, 8.9; RFC 4320 4.3
+  it("a CANCEL reaches a server that was called by TCP for the size", function()
+    open()
+    a = net:uas("tcp:10.0.0.1", "a/tcp")
+    a:ring(60)
+    local call = alice:invite(uri, { body = ("x"):rep(1400) })
+    net:run(1)
+    assert.equal("tcp", a:got("INVITE")[1].transport)
+    take_over()
+    alice:cancel(call)
+    net:run(1)
+    assert.equal(200, call.cancel.code)
+    assert.equal(1, #a:got "CANCEL")
+    assert.equal(a:got("INVITE")[1].branch, a:got("CANCEL")[1].branch)
+    net:run(40)
+  end)
+
   it("passes nothing on when it is not to", function()
     open "sip.settings { stateless_relay = false }"
     a:answer("INVITE", 486, nil, 3)

@@ -99,8 +99,13 @@ void orphan_cancel_on_response(struct owner *o, struct client *c,
 
 void orphan_cancel_on_failure(struct owner *o, struct client *c, struct now now)
 {
+	struct orphan_cancel *x = container_of(o, struct orphan_cancel, owner);
+
 	client_disown(c, now);
-	one_less(container_of(o, struct orphan_cancel, owner), now);
+	/* Nobody there takes connections: the next one need not try. */
+	if (c->hop.transport == TRANSPORT_TCP)
+		shun_add(&x->proxy->shunned, SHUN_NO_TCP, &c->hop, now.mono);
+	one_less(x, now);
 }
 
 /* ---- where to ---- */
@@ -110,22 +115,34 @@ struct targets {
 	unsigned n;
 };
 
-static void add(struct targets *t, const struct way *w)
+static void add(struct targets *t, const struct hop *hop)
+{
+	for (unsigned i = 0; i < t->n; i++)
+		if (t->hop[i].transport == hop->transport &&
+		    addr_eq(&t->hop[i].addr, &hop->addr))
+			return;
+	if (t->n < TARGETS_MAX)
+		t->hop[t->n++] = *hop;
+}
+
+/* All of it. A large INVITE may have gone by TCP (RFC 3261 18.1.1): the branch
+ * says that, but not the CANCEL. */
+static void add_way(struct proxy *p, const struct hop *from,
+		    const struct way *w, struct targets *t, struct now now)
 {
 	for (unsigned i = 0; i < w->n; i++) {
-		const struct hop *hop = &w->hop[i];
-		unsigned k = 0;
+		struct hop hop = w->hop[i];
 
-		while (k < t->n && (t->hop[k].transport != hop->transport ||
-				    !addr_eq(&t->hop[k].addr, &hop->addr)))
-			k++;
-		if (k == t->n && t->n < TARGETS_MAX)
-			t->hop[t->n++] = *hop;
+		add(t, &hop);
+		if (forward_choose_source(p, from, &hop) &&
+		    way_by_tcp(p, w, now, &hop))
+			add(t, &hop);
 	}
 }
 
 /* Every address of every server. */
-static void add_members(struct proxy *p, struct targets *t, struct now now)
+static void add_members(struct proxy *p, const struct hop *from,
+			struct targets *t, struct now now)
 {
 	list_each (it, &p->c.members->list) {
 		const struct member *m = container_of(it, struct member, link);
@@ -133,14 +150,14 @@ static void add_members(struct proxy *p, struct targets *t, struct now now)
 
 		if (m->declared &&
 		    way_of_member(p, m, 0, p->c.scratch, now.mono, &w) == 0)
-			add(t, &w);
+			add_way(p, from, &w, t, now);
 	}
 }
 
 /* Along its Route and Request-URI, as far as that is known now. */
 static void add_next_hop(struct proxy *p, const struct msg_key *key,
-			 const struct route *route, struct targets *t,
-			 struct now now)
+			 const struct hop *from, const struct route *route,
+			 struct targets *t, struct now now)
 {
 	struct way w = {.n = 0};
 	struct locate_ask ask;
@@ -150,20 +167,20 @@ static void add_next_hop(struct proxy *p, const struct msg_key *key,
 		t->hop[t->n++] = route->flow;
 	else if (way_of_uri(p, route->next, way_seed(p, key->call_id),
 			    p->c.scratch, now, &w, &ask, &cause) == 0)
-		add(t, &w);
+		add_way(p, from, &w, t, now);
 	for (unsigned i = 0; i < t->n; i++)
 		way_identify_at(p, &t->hop[i]);
 }
 
 static void find_targets(struct proxy *p, const struct msg_key *key,
-			 const struct route *route, struct targets *t,
-			 struct now now)
+			 const struct hop *from, const struct route *route,
+			 struct targets *t, struct now now)
 {
 	t->n = 0;
 	if (route->kind == ROUTE_SCRIPT)
-		add_members(p, t, now);
+		add_members(p, from, t, now);
 	else if (route->kind == ROUTE_FOLLOW)
-		add_next_hop(p, key, route, t, now);
+		add_next_hop(p, key, from, route, t, now);
 }
 
 /* ---- sending ---- */
@@ -295,7 +312,7 @@ bool orphan_cancel(struct proxy *p, struct msg *m, const struct msg_key *key,
 	s.up.transaction = server_invite_id(p->c.txns, m, key);
 	edits_init(&s.edits, m, p->c.scratch);
 	s.route = route_request(p, m, key, from, source, &s.edits);
-	find_targets(p, key, &s.route, t, now);
+	find_targets(p, key, from, &s.route, t, now);
 	if (t->n == 0)
 		return false;
 	if (!tokens_take(&p->cancelling, t->n, now.mono)) {
