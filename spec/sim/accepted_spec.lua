@@ -14,7 +14,7 @@ sim.for_workers("an accepted INVITE", function(workers)
     net, a, b, alice = wire.world(opts)
   end
 
-  it("has every repetition of its 2xx forwarded, none made (peers 4.1-3)", function()
+  it("has every repetition of its 2xx forwarded, none made (checklist 3)", function()
     open { handler = wire.single }
     local call = alice:invite(uri, { ack = false })
     net:run(30)
@@ -40,7 +40,7 @@ sim.for_workers("an accepted INVITE", function(workers)
   end)
 
   -- RFC 6026 7.1
-  it("absorbs retransmissions of the INVITE until Timer L (peers 4.2-30)", function()
+  it("absorbs retransmissions of the INVITE until Timer L (checklist 30)", function()
     open { handler = "sip.log.info('run') " .. wire.single }
     local call = alice:call(uri)
     for _, at in ipairs { 0.5, 6, 20, 32 } do

@@ -1,4 +1,4 @@
--- ACK: hop by hop for a refusal, a request of its own for a 2xx; peers 4.1-11 to 4.1-13.
+-- ACK: hop by hop for a refusal, a request of its own for a 2xx; checklist 11 to 4.1-13.
 local sim = require "support.sim"
 local wire = require "support.wire"
 
@@ -15,7 +15,7 @@ sim.for_workers("an ACK", function(workers)
     net, a, b, alice = wire.world(opts)
   end
 
-  describe("for a refusal (17.1.1.3, peers 4.1-11)", function()
+  describe("for a refusal (17.1.1.3, checklist 11)", function()
     -- What must be in it, given the INVITE as it went out and the refusal.
     local function check(server, code)
       local invite, ack = server:got("INVITE")[1], server:got("ACK")[1]
@@ -118,7 +118,7 @@ sim.for_workers("an ACK", function(workers)
       assert.equal(0, a.unacked)
     end)
 
-    it("of the caller ends here (peers 4.1-13)", function()
+    it("of the caller ends here (checklist 13)", function()
       open { handler = wire.single }
       refuses(a, 486)
       alice:call(uri)
@@ -144,7 +144,7 @@ sim.for_workers("an ACK", function(workers)
     end)
   end)
 
-  describe("for a 2xx (13.2.2.4, peers 4.1-12)", function()
+  describe("for a 2xx (13.2.2.4, checklist 12)", function()
     it("goes along the route set as a request of its own", function()
       open { handler = wire.single }
       alice:call(uri)

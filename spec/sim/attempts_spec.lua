@@ -155,7 +155,7 @@ sim.for_workers("an attempt", function(workers)
       assert.equal('SIP;cause=408;text="Ring time-out"', w.a:got("CANCEL")[1]:header "Reason")
     end)
 
-    it("is not restarted by later ones (peers 4.1-18)", function()
+    it("is not restarted by later ones (checklist 18)", function()
       open(one "{ ring_timeout = 25 }")
       w.a:on("INVITE", function(_, reply)
         for i = 1, 10 do
@@ -179,7 +179,7 @@ sim.for_workers("an attempt", function(workers)
     end)
   end)
 
-  describe("under Timer C, which stays in the core (peers 4.1-17)", function()
+  describe("under Timer C, which stays in the core (checklist 17)", function()
     local patient = one "{ timeout = 60, progress_timeout = 9999, ring_timeout = 9999 }"
 
     local function ring_at(times, code)
@@ -285,7 +285,7 @@ sim.for_workers("an attempt", function(workers)
       assert.equal(3.002, call.elapsed)
     end)
 
-    it("has its own branch every time, also at the same server (peers 4.1-15)", function()
+    it("has its own branch every time, also at the same server (checklist 15)", function()
       open [[
         for _ = 1, 3 do req:try(a, { timeout = 0.4 }) end
         return req:reply(500)
@@ -295,7 +295,7 @@ sim.for_workers("an attempt", function(workers)
       assert.equal(3, #wire.branches(w.a:got "INVITE"))
     end)
 
-    it("is counted against the cap of the core only: forty are fine (peers 4.1-24)", function()
+    it("is counted against the cap of the core only: forty are fine (checklist 24)", function()
       open [[
         for _ = 1, 40 do req:try(a, { timeout = 0.2 }) end
         return req:reply(500)

@@ -1,4 +1,4 @@
--- Semantics 3 and peers 4.1-4 to 4.1-10: the caller's CANCEL, and every race with it.
+-- Semantics 3 and checklist 4 to 4.1-10: the caller's CANCEL, and every race with it.
 local sim = require "support.sim"
 local wire = require "support.wire"
 
@@ -129,7 +129,7 @@ sim.for_workers("a CANCEL", function(workers)
     end)
   end)
 
-  describe("before any server said a word (peers 4.1-5)", function()
+  describe("before any server said a word (checklist 5)", function()
     local call
 
     before_each(function()
@@ -156,7 +156,7 @@ sim.for_workers("a CANCEL", function(workers)
       ]])
     end)
 
-    it("goes down with the first provisional (peers 4.1-4)", function()
+    it("goes down with the first provisional (checklist 4)", function()
       a:on("INVITE", function(_, reply)
         a:after(5, function() reply(180) end)
       end)
@@ -196,7 +196,7 @@ sim.for_workers("a CANCEL", function(workers)
     end)
   end)
 
-  describe("of a branch that has been given up (peers 4.1-4, 4.1-6)", function()
+  describe("of a branch that has been given up (checklist 4, checklist 6)", function()
     it("is sent at once when it said 100 and no more", function()
       open { handler = [[
         local res = req:try(a, { progress_timeout = 1 })
@@ -237,7 +237,7 @@ sim.for_workers("a CANCEL", function(workers)
     end)
   end)
 
-  describe("and the script (peers 4.1-7)", function()
+  describe("and the script (checklist 7)", function()
     it("no branch starts after it, not from one that sleeps", function()
       open { handler = [[
         sip.sleep(5)
@@ -303,7 +303,7 @@ sim.for_workers("a CANCEL", function(workers)
   end)
 
   describe("that crosses a final response", function()
-    it("200: forwarded, the CANCEL is without effect (peers 4.1-9)", function()
+    it("200: forwarded, the CANCEL is without effect (checklist 9)", function()
       open { handler = wire.single }
       a:ring(1)
       local call = alice:invite(uri)
@@ -456,7 +456,7 @@ sim.for_workers("a CANCEL", function(workers)
     call:wait()
   end)
 
-  it("without an INVITE is 481 and leaves nothing behind (peers 4.1-10)", function()
+  it("without an INVITE is 481 and leaves nothing behind (checklist 10)", function()
     open { handler = wire.single, before = "sip.settings { stateless_relay = false }" }
     alice:request("CANCEL", uri)
     net:run(0.1)

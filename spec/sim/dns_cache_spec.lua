@@ -1,4 +1,4 @@
--- What is kept of DNS, and what happens when nobody answers: peers 4.7, items 72 and 73.
+-- What is kept of DNS, and what happens when nobody answers: checklist 72, checklist 73.
 local resolve = require "support.resolve"
 local sim = require "support.sim"
 

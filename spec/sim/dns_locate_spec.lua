@@ -1,5 +1,5 @@
 -- Where the servers of a URI are (RFC 3263 section 4, RFC 2782), as sip.resolve says it:
--- the core's own walk, over real DNS messages. peers 4.7, items 70, 71, 73 and 75.
+-- the core's own walk, over real DNS messages. Checklist 70, 71, 73 and 75.
 local resolve = require "support.resolve"
 local sim = require "support.sim"
 

@@ -108,7 +108,7 @@ sim.for_workers("req:fork", function(workers)
     end)
   end)
 
-  describe("without one waits for all and has the best final (peers 4.1-20):", function()
+  describe("without one waits for all and has the best final (checklist 20):", function()
     it("the lowest class", function()
       assert.equal(404, outcome { a = 500, b = 404, c = 503 }.code)
       assert.equal(302, outcome({ a = 404, b = 302, c = 500 }).code)
@@ -194,7 +194,7 @@ sim.for_workers("req:fork", function(workers)
     end)
   end)
 
-  it("with a 6xx cancels the others and waits for their finals (peers 4.1-22)", function()
+  it("with a 6xx cancels the others and waits for their finals (checklist 22)", function()
     open [[
       local res = req:fork { a, b }
       say(req:age(), res.code)

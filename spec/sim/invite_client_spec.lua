@@ -137,7 +137,7 @@ sim.for_workers("the INVITE client", function(workers)
     assert.equal(1, net:metric("tandem_dropped_total", { reason = "late_final" }))
   end)
 
-  it("ends at once when a retransmission cannot be delivered (peers 4.1-28)", function()
+  it("ends at once when a retransmission cannot be delivered (checklist 28)", function()
     open {}
     a:silence()
     local call = alice:invite(uri)

@@ -44,7 +44,7 @@ sim.for_workers("the INVITE server", function(workers)
       assert.equal("486", wire.names(alice.received))
     end)
 
-    it("is one run of the handler, also while that sleeps (peers 4.1-14)", function()
+    it("is one run of the handler, also while that sleeps (checklist 14)", function()
       open { handler = "sip.log.info('run') sip.sleep(10) " .. wire.single }
       local call = alice:invite(uri)
       net:run(9)
@@ -55,7 +55,7 @@ sim.for_workers("the INVITE server", function(workers)
       assert.equal(1, #a:got "INVITE")
     end)
 
-    it("is one run of the handler when the handler fails over (peers 4.1-14)", function()
+    it("is one run of the handler when the handler fails over (checklist 14)", function()
       open { handler = "sip.log.info('run') " .. wire.failover }
       a:silence()
       b:ring(3)
@@ -107,7 +107,7 @@ sim.for_workers("the INVITE server", function(workers)
       assert.same({ 0.002, 0.102, 0.202 }, wire.times(alice:got(486)))
     end)
 
-    it("stops with the ACK, which goes no further (peers 4.1-13)", function()
+    it("stops with the ACK, which goes no further (checklist 13)", function()
       open { handler = wire.single }
       a:answer("INVITE", 486)
       local call = alice:invite(uri, { ack = false })

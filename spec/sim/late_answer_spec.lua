@@ -1,4 +1,4 @@
--- Semantics 2 and peers 4.1-1 to 4.1-3: a 2xx that comes late.
+-- Semantics 2 and checklist 1 to 4.1-3: a 2xx that comes late.
 local sim = require "support.sim"
 local wire = require "support.wire"
 
@@ -49,7 +49,7 @@ sim.for_workers("a late 2xx", function(workers)
     end
   end
 
-  describe("from the primary while the backup rings (peers 4.1-1)", function()
+  describe("from the primary while the backup rings (checklist 1)", function()
     before_each(function()
       open()
       a:answer("INVITE", 200, nil, 5)
@@ -244,7 +244,7 @@ sim.for_workers("a late 2xx", function(workers)
       return res:forward()
     ]]
 
-    it("goes up if the call is up: two branches answered 200 (peers 4.1-3)", function()
+    it("goes up if the call is up: two branches answered 200 (checklist 3)", function()
       open { handler = quick }
       a:answer("INVITE", 200, nil, 3)
       local call = alice:call(uri)
@@ -333,7 +333,7 @@ sim.for_workers("a late 2xx", function(workers)
       if err ~= "cancelled" then return req:reply(500) end
     ]]
 
-    it("goes up after the first: two calls, two ACKs (peers 4.1-3)", function()
+    it("goes up after the first: two calls, two ACKs (checklist 3)", function()
       open { handler = fork }
       for _, server in ipairs { a, b } do
         server:on("INVITE", function(_, reply) server:after(1, function() reply(200) end) end)

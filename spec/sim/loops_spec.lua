@@ -1,4 +1,4 @@
--- Loops and spirals: RFC 3261 16.3 step 4, RFC 5393, peers 4.2-31.
+-- Loops and spirals: RFC 3261 16.3 step 4, RFC 5393, checklist 31.
 local sim = require "support.sim"
 local wire = require "support.wire"
 

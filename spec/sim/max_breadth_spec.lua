@@ -1,4 +1,4 @@
--- Max-Breadth of parallel branches: RFC 5393 5.3.3, peers 4.2-31.
+-- Max-Breadth of parallel branches: RFC 5393 5.3.3, checklist 31.
 local sim = require "support.sim"
 local wire = require "support.wire"
 

@@ -1,4 +1,4 @@
--- Max-Forwards: RFC 3261 16.3 step 3 and 16.6 step 3, peers 4.2-32.
+-- Max-Forwards: RFC 3261 16.3 step 3 and 16.6 step 3, checklist 32.
 local sim = require "support.sim"
 local wire = require "support.wire"
 

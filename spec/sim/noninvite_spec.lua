@@ -116,7 +116,7 @@ sim.for_workers("a non-INVITE request", function(workers)
       assert.equal(1, #alice:got(404))
     end)
 
-    it("absorbs retransmissions while the script fails over (peers 4.2-33)", function()
+    it("absorbs retransmissions while the script fails over (checklist 33)", function()
       open { handler = "sip.log.info('run') " .. wire.failover }
       a:silence()
       b:answer("MESSAGE", 200, nil, 1)
@@ -138,7 +138,7 @@ sim.for_workers("a non-INVITE request", function(workers)
     end)
   end)
 
-  describe("that nobody answers (RFC 4320, peers 4.2-29)", function()
+  describe("that nobody answers (RFC 4320, checklist 29)", function()
     it("is never answered after 64*T1, neither 408 nor 500", function()
       open { handler = wire.single }
       a:silence()

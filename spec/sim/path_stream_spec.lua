@@ -1,5 +1,5 @@
 -- Phones behind a NAT on TCP and TLS: nobody can connect to them, so their server's
--- requests come on the connection they opened (Path, semantics 14; peers 4.4-52).
+-- requests come on the connection they opened (Path, semantics 14; checklist 52).
 local sim = require "support.sim"
 
 local key = "0123456789abcdef"

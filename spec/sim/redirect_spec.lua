@@ -1,4 +1,4 @@
--- Semantics 10 and peers 4.1-23: a 3xx is an ordinary response, and may be followed.
+-- Semantics 10 and checklist 23: a 3xx is an ordinary response, and may be followed.
 local sim = require "support.sim"
 local policy = require "support.policy"
 

@@ -138,7 +138,7 @@ sim.for_workers("req:relay", function(workers)
       assert.equal(30.004, call.elapsed)
     end)
 
-    -- peers 4.1-25: what happens before a provisional fits into the caller's Timer B
+    -- checklist 25: what happens before a provisional fits into the caller's Timer B
     it("and the caller has its 100 long before its own time is over", function()
       open "return req:relay(pbx)"
       silence("a", "b")
@@ -295,7 +295,7 @@ sim.for_workers("req:relay", function(workers)
     end)
   end)
 
-  -- peers 4.1-26: nothing has to be armed again after the first failure
+  -- checklist 26: nothing has to be armed again after the first failure
   it("goes on as long as there are candidates and attempts", function()
     open("return req:relay(pbx, { timeout = 1, attempts = 9 })", { servers = 3 })
     w.a:answer("INVITE", 503)

@@ -171,7 +171,7 @@ sim.for_workers("the Request-URI", function(workers)
       return req:relay(b)
     ]]
 
-    it("are in every later attempt and in no earlier one (peers 4.1-15)", function()
+    it("are in every later attempt and in no earlier one (checklist 49)", function()
       open(edits)
       w.a:silence()
       w.alice:call(uri, { headers = { Subject = "lunch" } })

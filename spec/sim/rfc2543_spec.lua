@@ -1,5 +1,5 @@
 -- Requests of RFC 2543 elements, whose branch is none or no identifier: RFC 3261
--- 17.2.3, peers 4.2-35.
+-- 17.2.3, checklist 35.
 local sim = require "support.sim"
 local wire = require "support.wire"
 

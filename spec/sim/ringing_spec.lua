@@ -33,7 +33,7 @@ sim.for_workers("after 101-199", function(workers)
     w = policy.world(more)
   end
 
-  it("silence moves nothing: the call stays where it rings (peers 4.1-16)", function()
+  it("silence moves nothing: the call stays where it rings (checklist 16)", function()
     open()
     rings_then(w.a, 60, 200)
     local call = w.alice:call(uri)
@@ -42,7 +42,7 @@ sim.for_workers("after 101-199", function(workers)
     assert.same({ "a" }, call.tried)
   end)
 
-  it("early media is ringing too (peers 4.1-16)", function()
+  it("early media is ringing too (checklist 16)", function()
     open()
     w.a:on("INVITE", function(_, reply)
       reply(183, { body = "v=0\r\n", headers = { ["Content-Type"] = "application/sdp" } })
@@ -87,7 +87,7 @@ sim.for_workers("after 101-199", function(workers)
     assert.same({ 1.004, 2.504 }, { w.alice:got(180)[1].time, w.alice:got(183)[1].time })
   end)
 
-  it("an 18x of a second attempt comes with its own To tag, unchanged (peers 4.1-19)", function()
+  it("an 18x of a second attempt comes with its own To tag, unchanged (checklist 19)", function()
     open()
     for name, seconds in pairs { a = 1, b = 2 } do
       w[name]:on("INVITE", function(_, reply)

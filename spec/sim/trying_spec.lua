@@ -1,5 +1,5 @@
 -- Semantics 11: 100 Trying is the commit point; and what else is said early
--- (peers 4.1-19, RFC 4320).
+-- (checklist 19, RFC 4320).
 local sim = require "support.sim"
 local wire = require "support.wire"
 
@@ -201,7 +201,7 @@ sim.for_workers("100 Trying", function(workers)
     assert.equal(invite.branch, trying.branch)
   end)
 
-  it("of a server is never forwarded, only ours is heard, once (peers 4.1-19)", function()
+  it("of a server is never forwarded, only ours is heard, once (checklist 19)", function()
     open { handler = wire.single }
     a:on("INVITE", function(_, reply)
       for _ = 1, 3 do
@@ -214,7 +214,7 @@ sim.for_workers("100 Trying", function(workers)
     assert.is_nil(call.responses[1]:header "Contact")
   end)
 
-  it("is followed by every 18x, unchanged, with the To tag it came with (peers 4.1-19)", function()
+  it("is followed by every 18x, unchanged, with the To tag it came with (checklist 19)", function()
     open { handler = [[
       for _, server in ipairs { a, b } do
         local res = req:try(server)

@@ -21,7 +21,7 @@ sim.for_workers("a 503", function(workers)
   end
 
   describe("that the script forwards", function()
-    it("goes up as 500 without its Retry-After (peers 4.1-21)", function()
+    it("goes up as 500 without its Retry-After (checklist 21)", function()
       open "return req:try(a):forward()"
       w.a:answer("INVITE", 503, { ["Retry-After"] = "7", ["X-Why"] = "full" })
       local call = w.alice:call(uri)

@@ -1,4 +1,4 @@
--- The Via of requests and responses that pass: peers 4.2-34 and 4.1-15, RFC 3261 16.6
+-- The Via of requests and responses that pass: checklist 34 and checklist 15, RFC 3261 16.6
 -- step 8, 16.7 step 3, 18.1.2, 18.2.
 local sim = require "support.sim"
 local wire = require "support.wire"
@@ -60,7 +60,7 @@ sim.for_workers("Via", function(workers)
     assert.equal(2, #call.response:list "Via")
   end)
 
-  describe("and the identity of attempts (peers 4.1-15)", function()
+  describe("and the identity of attempts (checklist 15)", function()
     it("has a branch of its own in each, all else is the same", function()
       open()
       a:answer("INVITE", 503)
@@ -103,7 +103,7 @@ sim.for_workers("Via", function(workers)
   end)
 
   describe("of a response", function()
-    it("need not come from where the request went (peers 4.2-34)", function()
+    it("need not come from where the request went (checklist 34)", function()
       open { handler = wire.single }
       local other = net:uas("10.0.0.77", "other")
       a:on("INVITE", function(request)

@@ -1,5 +1,5 @@
 -- Virtual addresses: two machines with one script, of which one has the address that
--- callers use (semantics 21, peers 4.9-80).
+-- callers use (semantics 21, checklist 80).
 local sim = require "support.sim"
 local ipairs, table = ipairs, table
 

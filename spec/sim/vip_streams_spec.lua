@@ -1,5 +1,5 @@
 -- Virtual addresses and connections: these do not move with the address (semantics 21,
--- peers 4.3-39).
+-- checklist 39).
 local sim = require "support.sim"
 local ipairs = ipairs
 
