@@ -302,9 +302,12 @@ static void on_invite(const struct orphan *o, struct now now)
 
 static void on_other(const struct orphan *o, struct now now)
 {
-	/* RFC 4320 4.1; and what came again here is answered by its own. */
-	if (o->m->status < 200 ||
-	    server_find(o->p->c.txns, o->m, &o->up, o->from))
+	/* RFC 4320 4.1 and 4.2; and what came again here is answered by its
+	 * own. */
+	if (o->m->status == 408)
+		count(o->p->c.counters, CNT_NONINVITE_TIMEOUT);
+	else if (o->m->status < 200 ||
+		 server_find(o->p->c.txns, o->m, &o->up, o->from))
 		count(o->p->c.counters, CNT_ORPHAN_ABSORBED);
 	else
 		pass_other(o, now);
