@@ -1,0 +1,260 @@
+-- A node that comes back: the address returns to it in mid-call, it goes on after a pause,
+-- it is started again with calls up, and its clock jumps.
+local sim = require "support.sim"
+local takeover = require "support.takeover"
+local wire = require "support.wire"
+local ipairs, table = ipairs, table
+
+local uri = takeover.uri
+
+sim.for_workers("a node that comes back", function(workers)
+  after_each(sim.finish)
+
+  local w
+
+  local function open(opts)
+    opts = opts or {}
+    opts.workers = workers
+    w = takeover.open(opts)
+  end
+
+  local function assert_one_call(call)
+    call:wait()
+    assert.equal(200, call.code)
+    assert.equal(0, call.extra)
+    assert.equal(1, w:transactions "INVITE")
+    w.net:run(0.1)
+    assert.equal(200, w.alice:bye(call):wait().code)
+    assert.equal(0, w.a.unacked + w.b.unacked)
+  end
+
+  describe("and the address with it,", function()
+    it("while it rings: by the first, the second, and the first again", function()
+      open()
+      w.a:ring(6)
+      local call = w.alice:invite(uri)
+      w.net:run(1)
+      w:die(0.36)
+      w.net:run(2)
+      w:fail_back()
+      assert_one_call(call)
+      assert.same({ "200 alice", "ACK a", "BYE a", "200 alice" },
+        w:sent_by(w.one, 3.1))
+    end)
+
+    it("between the INVITE and its repetition", function()
+      open()
+      w.a:silence()
+      local call = w.alice:invite(uri)
+      w.net:run(0.1)
+      w:die()
+      w.net:run(0.6) -- the second has it now, too
+      w:fail_back()
+      w.a:resume()
+      assert_one_call(call)
+      assert.equal(1, #wire.branches(w.a:got "INVITE"))
+    end)
+
+    it("from a living one, which keeps still", function()
+      open()
+      w:die()
+      w.a:ring(3)
+      local call = w.alice:invite(uri)
+      w.net:run(1)
+      w:fail_back()
+      local since = w.net.now
+      assert_one_call(call)
+      w.net:run(60)
+      assert.same({}, w:sent_by(w.two, since))
+    end)
+
+    it("with a CANCEL on its way", function()
+      open()
+      w.a:ring(30)
+      w:die()
+      local call = w.alice:invite(uri)
+      w.net:run(1)
+      w:fail_back()
+      w.alice:cancel(call)
+      call:wait(5)
+      assert.equal(487, call.code)
+      assert.equal(200, call.cancel.code)
+      assert.equal(0, w.a.unacked)
+    end)
+  end)
+
+  describe("from a pause of 10 s,", function()
+    -- Calls of all ages when it stops: those that are up, that ring, that just began.
+    local function busy_node()
+      open()
+      w.a:ring(1.5)
+      local calls = {}
+      for i = 1, 30 do
+        calls[i] = w.alice:invite(uri)
+        w.net:run(0.1)
+      end
+      w.one:pause()
+      return calls
+    end
+
+    local function assert_all(calls)
+      for _, call in ipairs(calls) do
+        call:wait()
+        assert.equal(200, call.code)
+        assert.equal(0, call.extra)
+        assert.equal(1, w:transactions("INVITE", call))
+        assert.equal(200, w.alice:bye(call):wait().code)
+      end
+      assert.equal(0, w.a.unacked + w.b.unacked)
+    end
+
+    it("with its address: nothing is lost, nothing comes twice", function()
+      local calls = busy_node()
+      w.net:run(10)
+      w.one:resume()
+      w.net:run(1)
+      assert_all(calls)
+      assert.same({}, w.b:got "INVITE")
+    end)
+
+    it("whose address another one has: it sends nothing from it", function()
+      local calls = busy_node()
+      w.net:run(1)
+      for i = 1, 10 do -- in its socket, before the other one is there
+        calls[#calls + 1] = w.carol:invite(uri)
+        w.net:run(0.1 * (i % 2))
+      end
+      w.two:take(w.vip)
+      w.net:run(8)
+      for _, call in ipairs(calls) do
+        assert.equal(200, call.code)
+      end
+      local since = w.net.now
+      local heard = #w.alice.received + #w.carol.received
+      w.one:resume()
+      w.net:run(3)
+      assert.same({}, w:sent_by(w.one, since))
+      assert.equal(heard, #w.alice.received + #w.carol.received)
+      for i, call in ipairs(calls) do
+        local who = i <= 30 and w.alice or w.carol
+        assert.equal(0, call.extra)
+        assert.equal(1, w:transactions("INVITE", call))
+        assert.equal(200, who:bye(call):wait().code)
+      end
+      w.net:run(60)
+      assert.same({}, w:sent_by(w.one, since))
+    end)
+
+    it("with a socket that was too small: what was lost is repeated", function()
+      local calls = busy_node()
+      w.one:pause { buffer = 3000 }
+      for i = 1, 20 do
+        calls[#calls + 1] = w.alice:invite(uri)
+        w.net:run(0.01 * i)
+      end
+      w.net:run(2)
+      w.one:resume()
+      w.net:run(20)
+      assert_all(calls)
+    end)
+  end)
+
+  describe("after a restart", function()
+    for _, how in ipairs { "stop", "crash" } do
+      for _, state in ipairs { true, false } do
+        it(("by %s, %s a state_dir: no call that is up is lost"):format(how,
+          state and "with" or "without"), function()
+          open { before = state and 'sip.settings { state_dir = "/var/lib/tandem" }' or "" }
+          local calls = {}
+          for i = 1, 10 do
+            calls[i] = w.alice:call(uri)
+            w.net:run(0.2)
+          end
+          w.net:run(1)
+          assert.equal(10, w.one.pools.pbx.a.calls)
+          w.one[how](w.one)
+          w.net:run(1)
+          w.one:start()
+          assert.equal(state and 10 or 0, w.one.pools.pbx.a.calls)
+          for i, call in ipairs(calls) do
+            assert.equal(200, w.alice:reinvite(call):wait().code)
+            w.net:run(0.1)
+            local who = i % 2 == 0 and w.alice or w.a
+            assert.equal(200, who:bye(call):wait().code)
+          end
+          assert.equal(0, w.one.pools.pbx.a.calls)
+        end)
+      end
+    end
+
+    it("by crash, while it rings", function()
+      open()
+      w.a:ring(3)
+      local call = w.alice:invite(uri)
+      w.net:run(1)
+      w.one:crash()
+      w.net:run(0.5)
+      w.one:start()
+      assert_one_call(call)
+    end)
+  end)
+end)
+
+-- Every packet, but for who is told what by the clock.
+describe("a wall clock that jumps", function()
+  after_each(sim.finish)
+
+  local function flow(jumps)
+    local w = takeover.open {
+      checks = "check = { interval = 2, timeout = 1, fall = 3, rise = 2 }",
+      pool = "failback = { hold = 30 }",
+      handler = takeover.failover,
+      before = 'sip.settings { state_dir = "/var/lib/tandem" }',
+    }
+    w.a:ring(3)
+    w.b:ring(3)
+    local function jump(at, by)
+      w.net:after(at, function()
+        for _, node in ipairs { w.one, w.two } do
+          node:skew(jumps and by or 0)
+        end
+      end)
+    end
+    jump(6, 3600)
+    jump(11, -7200)
+    jump(14, 3600)
+    jump(30, -3600)
+    jump(50, 7200)
+    w.net:run(5)
+    local first = w.alice:invite(uri)
+    local dead = w.carol:invite("sip:nobody@example.com", { ack = false })
+    first:wait()
+    w.net:run(4)
+    w.alice:reinvite(first):wait()
+    w.a:silence() -- down, held, and back
+    w.net:run(10)
+    w.alice:call(uri)
+    w.a:resume()
+    w.net:run(20)
+    w:die(0.36)
+    w.alice:call(uri)
+    w.net:run(30)
+    w.alice:bye(first)
+    w.alice:cancel(dead)
+    w.net:run(60)
+    local list = {}
+    for i, packet in ipairs(w.net:packets()) do
+      list[i] = ("%.6f %s %s %s %s"):format(packet.time, packet.from, packet.to, packet.fate,
+        packet.bytes:match "^[^\r]*")
+    end
+    return table.concat(list, "\n"), w
+  end
+
+  it("moves no timer, whichever way: not a packet is sent earlier, later or not at all",
+    function()
+      local calm = flow(false)
+      local jumpy, w = flow(true)
+      assert.equal(calm, jumpy)
+      assert(#w.net:packets() > 150, #w.net:packets())
+    end)
+end)
