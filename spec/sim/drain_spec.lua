@@ -199,6 +199,25 @@ sim.for_workers("a proxy that drains", function(workers)
     assert.equal(503, alice:call(uri).code)
   end)
 
+  it("says so first, and takes calls until those who ask have heard it", function()
+    open { before = "sip.settings { drain_notice = 5 }" }
+    node:drain()
+    for _ = 1, 4 do
+      assert.equal(503, alice:ask("OPTIONS", "sip:10.0.0.100").code)
+      assert.equal(200, alice:call(uri).code)
+      net:run(1)
+    end
+    net:run(1)
+    assert.equal(503, alice:call(uri).code)
+    node:drain(false)
+    assert.equal(200, alice:ask("OPTIONS", "sip:10.0.0.100").code)
+    assert.equal(200, alice:call(uri).code)
+    node:drain() -- it is said again
+    assert.equal(200, alice:call(uri).code)
+    net:run(6)
+    assert.equal(503, alice:call(uri).code)
+  end)
+
   it("says how much there is to wait for", function()
     open { handler = wire.single }
     local function load()
@@ -246,6 +265,14 @@ sim.for_workers("TERM", function(workers)
     net:run(10)
     node:term()
     assert.equal(0, node.workers)
+  end)
+
+  it("is there until everybody who asks has heard that it drains", function()
+    open { before = "sip.settings { drain_notice = 5 }" }
+    net:run(10)
+    node:term()
+    assert.equal(503, alice:ask("OPTIONS", "sip:10.0.0.100").code)
+    assert.near(5, ends(60), 0.2)
   end)
 
   it("waits until the calls in set-up are answered and acknowledged", function()

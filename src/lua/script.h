@@ -79,6 +79,7 @@ struct plan {
 	/* How long TERM waits, and how long a worker may not answer; 0: it need
 	 * not. Microseconds. */
 	int64_t stop_timeout, watchdog;
+	int64_t drain_notice; /* microseconds (proxy/settings.h) */
 	struct dns_limits dns;
 	struct hep_conf hep;
 	const char *notify; /* a program, absolute; NULL: none */

@@ -49,6 +49,7 @@ int script_settings(const struct script *s, struct mem *m,
 	settings_init(out_r);
 	out_r->times = s->plan.times;
 	out_r->trying = s->plan.trying;
+	out_r->drain_notice = s->plan.drain_notice;
 	out_r->late_answer = s->plan.late_answer;
 	out_r->stateless_relay = s->plan.stateless_relay;
 	memcpy(out_r->node, s->plan.node, sizeof(out_r->node));

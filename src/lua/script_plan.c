@@ -130,6 +130,7 @@ static void read_numbers(lua_State *L, int t, struct script *s)
 	read_us(L, t, "lua_burst", &s->lua_burst);
 	read_us(L, t, "stop_timeout", &s->plan.stop_timeout);
 	read_us(L, t, "watchdog", &s->plan.watchdog);
+	read_us(L, t, "drain_notice", &s->plan.drain_notice);
 	read_us(L, t, "t1", &s->plan.times.t1);
 	read_us(L, t, "t2", &s->plan.times.t2);
 	read_us(L, t, "t4", &s->plan.times.t4);

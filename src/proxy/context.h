@@ -133,6 +133,8 @@ struct proxy {
 	struct list parked; /* ACKs whose next hop is being looked up */
 	size_t n_parked;
 	size_t n_requests;
+	bool drains; /* as was seen last, and since when */
+	tick_t drains_since;
 	tick_t settled; /* when a request outside of a dialog was last answered,
 			 * of those that are gone */
 	struct tokens replies; /* errors without state (stateless.c) */
@@ -217,7 +219,8 @@ void parked_fini(struct proxy *p);
 
 /* drain.c */
 /* Is this a request that is not taken now? */
-bool drain_refuses(const struct proxy *p, const struct msg_key *key);
+bool drain_refuses(struct proxy *p, const struct msg *m,
+		   const struct msg_key *key, struct now now);
 /* Answers 503 with Retry-After (21.5.4). */
 void drain_refuse(struct proxy *p, const struct msg *m,
 		  const struct msg_key *key, const struct hop *from,

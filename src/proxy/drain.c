@@ -21,9 +21,29 @@ enum {
 	QUIET_AT_LAST = 8
 };
 
-bool drain_refuses(const struct proxy *p, const struct msg_key *key)
+static bool drains(struct proxy *p, struct now now)
 {
-	return p->c.draining && atomic_load(p->c.draining) && !key->to_tag.n;
+	bool on = p->c.draining && atomic_load(p->c.draining);
+
+	if (on && !p->drains)
+		p->drains_since = now.mono;
+	p->drains = on;
+	return on;
+}
+
+static bool is_announced(const struct proxy *p, struct now now)
+{
+	return tick_diff(now.mono, p->drains_since) >=
+	       p->c.settings->drain_notice;
+}
+
+bool drain_refuses(struct proxy *p, const struct msg *m,
+		   const struct msg_key *key, struct now now)
+{
+	if (key->to_tag.n || !drains(p, now))
+		return false;
+	/* Whoever checks us learns it first. */
+	return m->method_id == METHOD_OPTIONS || is_announced(p, now);
 }
 
 void drain_refuse(struct proxy *p, const struct msg *m,
@@ -44,11 +64,13 @@ void drain_note_end(struct request *r)
 		r->proxy->settled = end;
 }
 
-bool proxy_is_quiet(const struct proxy *p, struct now now)
+bool proxy_is_quiet(struct proxy *p, struct now now)
 {
 	tick_t last = p->settled;
 	bool others = false;
 
+	if (drains(p, now) && !is_announced(p, now))
+		return false;
 	if (p->answers.n || p->n_parked || p->n_undelivered)
 		return false;
 	list_each (it, &p->requests) {

@@ -387,7 +387,7 @@ static void new_request(struct proxy *p, struct msg *m,
 	uint64_t loop;
 	int code;
 
-	if (!p->policy || drain_refuses(p, key)) {
+	if (!p->policy || drain_refuses(p, m, key, now)) {
 		count(p->c.counters, CNT_NOT_TAKEN);
 		drain_refuse(p, m, key, from, now);
 		return;

@@ -185,8 +185,9 @@ bool proxy_settle(struct proxy *p, struct now now);
 size_t proxy_requests(const struct proxy *p); /* contexts alive */
 /* Whoever draws the plug now interrupts nobody: no request outside of a dialog
  * is unanswered, and those that were had the time for an ACK. It does not wait
- * for requests inside of dialogs longer than twice that time. */
-bool proxy_is_quiet(const struct proxy *p, struct now now);
+ * for requests inside of dialogs longer than twice that time. Nor does anybody
+ * come any more who has not heard that it drains. */
+bool proxy_is_quiet(struct proxy *p, struct now now);
 struct calls *proxy_calls(struct proxy *p); /* that are up */
 /* Bytes of the heap that only grew to be used again. */
 size_t proxy_spare_bytes(const struct proxy *p);

@@ -41,6 +41,8 @@ struct settings {
 	struct str *domains; /* hosts we serve, lower case */
 	size_t n_domains;
 	int64_t timer_c; /* microseconds; more than 3 minutes */
+	/* For so long a proxy that drains only says so; microseconds. */
+	int64_t drain_notice;
 	struct stream_limits streams;
 	struct dns_limits dns;
 	/* A request of more bytes goes by TCP, if it can (18.1.1); 0: never */

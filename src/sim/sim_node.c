@@ -384,11 +384,13 @@ void sim_node_drain(struct sim *s, unsigned id, bool on)
 bool sim_node_is_quiet(const struct sim *s, unsigned id)
 {
 	const struct machine_node *n = node_of(s, id);
+	bool quiet = true;
 
+	/* All of them are asked, as each asks itself. */
 	for (unsigned i = 0; i < n->workers; i++)
 		if (!core_is_quiet(n->worker[i]->core, sim_node_now(s, id)))
-			return false;
-	return true;
+			quiet = false;
+	return quiet;
 }
 
 int64_t sim_node_stop_timeout(const struct sim *s, unsigned id)

@@ -74,6 +74,7 @@ local function flat(settings)
     workers = settings.workers,
     log_level = settings.log_level,
     stop_timeout = settings.stop_timeout,
+    drain_notice = settings.drain_notice,
     watchdog = settings.watchdog == false and 0 or settings.watchdog,
     state_dir = settings.state_dir,
     key_file = settings.key_file,

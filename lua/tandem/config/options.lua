@@ -482,6 +482,7 @@ options.settings = record {
   workers = integer { min = 1, max = 64 },
   log_level = word { "debug", "info", "warn", "error" },
   stop_timeout = seconds { max = 86400 },
+  drain_notice = seconds { max = 3600 },
   watchdog = schema.off_or(seconds { min = 3, max = 3600 }),
   state_dir = schema.string,
   key_file = schema.string,

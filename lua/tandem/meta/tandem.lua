@@ -34,6 +34,7 @@ function sip.settings(opts) end
 ---@field workers integer? 1
 ---@field log_level "debug"|"info"|"warn"|"error"|nil "info"
 ---@field stop_timeout number? seconds for which TERM waits for requests; 30
+---@field drain_notice number? seconds for which draining is only announced; 0
 ---@field watchdog number|false|nil seconds after which a stuck process aborts; 30; false: never
 ---@field state_dir string? where keys and state are kept
 ---@field key_file string? the key shared by the nodes of a cluster
