@@ -1,6 +1,6 @@
 -- A network of its own for a spec: nothing but a loopback interface, which gets and
 -- loses addresses. It takes a kernel that lets us have one; CI containers often do
--- not.
+-- not: then there is none, a spec is pending and says why, and is counted as such.
 --
 --   local net, why = netns.open()
 --   if not net then return pending(why) end
@@ -11,6 +11,7 @@
 --
 --   local lan, why = netns.lan { hub = "10.9.0.7/24", a = "10.9.0.11/24", ... }
 --   proxy.start { inside = lan.a, ... }
+--   lan:cut "a"          -- the cable is out
 local process = require "support.process"
 local sh = require "support.sh"
 local assert, pairs, setmetatable = assert, pairs, setmetatable
@@ -22,14 +23,15 @@ local netns = {}
 local Netns = {}
 Netns.__index = Netns
 
-local unshare = "unshare -rn sh -c"
+local Lan = {}
+Lan.__index = Lan
+
+local missing = "skipped: needs CAP_NET_ADMIN"
 
 -- A network for this test, or nil and why there is none.
 function netns.open()
-  if not sh.run "ip -V" then
-    return nil, "skipped: needs ip (iproute2)"
-  elseif not sh.run(unshare .. " 'ip link set lo up'") then
-    return nil, "skipped: needs CAP_NET_ADMIN or user namespaces"
+  if not sh.run "unshare -rn ip link set lo up" then
+    return nil, missing
   end
   local self = setmetatable({}, Netns)
   self.keeper = process.start {
@@ -50,11 +52,11 @@ function Netns:prefix()
   return { "nsenter", "-t", self.keeper:pid(), "-U", "-n", "--preserve-credentials" }
 end
 
-local function machine(name, set_up)
+local function machine(name, limit, set_up)
   local self = setmetatable({ is_real = true }, Netns)
   self.keeper = process.start {
-    name = "network-" .. name,
-    argv = { "unshare", "-n", "sh", "-c", set_up .. " && echo up && exec sleep 60" },
+    name = "network-" .. name, limit = limit,
+    argv = { "unshare", "-n", "sh", "-c", set_up .. " && echo up && exec sleep " .. limit },
   }
   assert(process.eventually(5, function()
     return string.find(self.keeper:output(), "up", 1, true)
@@ -63,24 +65,38 @@ local function machine(name, set_up)
 end
 
 -- A switch, which is a machine too (hub), and machines that are connected to it by eth0.
--- Addresses by name. Or nil and why there is none.
-function netns.lan(addresses)
+-- Addresses by name, several with blanks between them; it lives for `limit` seconds (60).
+-- Or nil and why there is none.
+function netns.lan(addresses, limit)
+  limit = limit or 60
   if not sh.run "test $(id -u) = 0 && unshare -n ip link set lo up" then
-    return nil, "skipped: needs root and ip (iproute2)"
+    return nil, missing
   end
-  local lan = { hub = machine("hub", "ip link set lo up && ip link add br0 type bridge "
-    .. "mcast_snooping 0 && ip link set br0 up && ip addr add " .. addresses.hub .. " dev br0") }
-  for name, address in pairs(addresses) do
+  local lan = setmetatable({}, Lan)
+  lan.hub = machine("hub", limit, "ip link set lo up && ip link add br0 type bridge "
+    .. "mcast_snooping 0 && ip link set br0 up && ip addr add " .. addresses.hub .. " dev br0")
+  for name, list in pairs(addresses) do
     if name ~= "hub" then
-      lan[name] = machine(name, "ip link set lo up")
+      lan[name] = machine(name, limit, "ip link set lo up")
       lan.hub:ip(string.format("link add port-%s type veth peer name eth0 netns %d", name,
         lan[name].keeper:pid()))
       lan.hub:ip(string.format("link set port-%s master br0 up", name))
-      lan[name]:ip("addr add " .. address .. " dev eth0")
+      for address in string.gmatch(list, "%S+") do
+        lan[name]:ip("addr add " .. address .. " dev eth0")
+      end
       lan[name]:ip "link set eth0 up"
     end
   end
   return lan
+end
+
+-- The cable of a machine is pulled out, and put in again.
+function Lan:cut(name)
+  self.hub:ip("link set port-" .. name .. " down")
+end
+
+function Lan:mend(name)
+  self.hub:ip("link set port-" .. name .. " up")
 end
 
 -- As `ip` of the shell: "addr add 10.9.0.1/32 dev lo". What it prints.

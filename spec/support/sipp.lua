@@ -1,4 +1,4 @@
--- Callers and servers for specs: sipp with the scenarios of spec/e2e/sipp.
+-- Callers and servers for specs: sipp with the scenarios of spec/e2e/sipp, or with a file.
 --
 --   local a = sipp.server("answer", { port = 5081 })
 --   local call = sipp.call("call", { proxy = "127.0.0.1:5060" })
@@ -28,7 +28,9 @@ end
 
 local function scenario_file(name, scenario, options)
   local values = { name = name, uri = "sip:bob@example.com" }
-  local text = process.read("spec/e2e/sipp/" .. scenario .. ".xml")
+  local path = string.find(scenario, "/", 1, true) and scenario
+    or "spec/e2e/sipp/" .. scenario .. ".xml"
+  local text = process.read(path)
     or error("no scenario " .. scenario, 3)
   text = replaced(text, options.replace)
   for key, value in pairs(options.values or {}) do
