@@ -78,25 +78,20 @@ function standby.cut(w, mark)
   w:await(world.other(first))
 end
 
--- drain, wait until nothing is under way, the new version.
-local function upgrade(w, first)
-  w:restart_proxy(first)
-end
-
 function standby.drain(w, mark)
   local first = w:holder()
   local m = mark("planned drain, and a new version", { setup = 0, gap = 0.3 })
-  w:drain(first, "POST")
+  world.drain(first, "POST")
   w:await(world.other(first))
   until_after(m.at, 6)
-  upgrade(w, first)
+  w:restart_proxy(first)
   until_after(m.at, 12)
   -- And back, with the other one's drain.
   m = mark("failback by hand", { setup = 0, gap = 0.3 })
-  w:drain(world.other(first), "POST")
+  world.drain(world.other(first), "POST")
   w:await(first)
   until_after(m.at, 4)
-  w:drain(world.other(first), "DELETE")
+  world.drain(world.other(first), "DELETE")
   until_after(m.at, 8)
 end
 
@@ -131,27 +126,9 @@ function standby.keepalived(w, mark)
   until_after(m.at, 10)
 end
 
--- The machines do not hear each other, both have the addresses; callers and servers see
--- now the one, now the other, and not the same one.
 local function split(w, mark)
-  local m = mark("split brain for 30 s", { setup = 0, same = true })
-  w:deafen(true)
-  local machines = { "sip1", "sip2" }
-  for i = 1, 60 do
-    for n in ipairs(w.vips) do
-      w:point("phone", n, machines[(i + n) % 2 + 1])
-      w:point("a", n, machines[(i // 2 + n) % 2 + 1])
-      w:point("b", n, machines[(i // 3 + n) % 2 + 1])
-    end
-    until_after(m.at, i * 0.5)
-  end
-  w:deafen(false)
-  for n in ipairs(w.vips) do
-    process.eventually(10, function() return w:holder(n) end)
-    for _, who in ipairs { "phone", "a", "b" } do
-      w:point(who, n, nil)
-    end
-  end
+  local m = mark("split brain for 30 s", { setup = 0 })
+  w:split(30)
   until_after(m.at, 36)
 end
 
@@ -195,10 +172,10 @@ end
 
 function both.drain(w, mark)
   local m = mark("planned drain, and a new version", { setup = 0, gap = 0.3 })
-  w:drain("sip1", "POST")
+  world.drain("sip1", "POST")
   w:await "sip2"
   until_after(m.at, 6)
-  come_home(w, mark, 4, function() upgrade(w, "sip1") end)
+  come_home(w, mark, 4, function() w:restart_proxy "sip1" end)
 end
 
 function both.stop(w, mark)

@@ -19,7 +19,7 @@ local sh = require "support.sh"
 local sipp = require "support.sipp"
 local socket = require "socket"
 local assert, ipairs, pairs, setmetatable = assert, ipairs, pairs, setmetatable
-local os, string, table, tonumber = os, string, table, tonumber
+local math, os, string, table, tonumber = math, os, string, table, tonumber
 
 local _ENV = nil
 
@@ -194,7 +194,7 @@ function World:restart_proxy(name)
 end
 
 -- "POST": drains; "DELETE": no more.
-function World:drain(name, method)
+function world.drain(name, method)
   assert((http.ask(process.path(name .. ".sock"), "/v1/drain", { method = method })) == 200)
 end
 
@@ -205,20 +205,38 @@ function World:stop_keepalived(name)
 end
 
 -- VRRP between the machines is lost; nothing else is.
-function World:deafen(yes)
+local function deafen(self, verb)
   for _, name in ipairs(machines) do
-    self.lan[name]:ip(("route %s blackhole %s/32"):format(yes and "add" or "del",
-      own[world.other(name)]))
+    self.lan[name]:ip(("route %s blackhole %s/32"):format(verb, own[world.other(name)]))
   end
 end
 
--- Where callers and servers believe an address to be; without a name: they ask again.
-function World:point(who, n, name)
-  if name then
-    self.lan[who]:ip(("neigh replace %s lladdr %s dev eth0 nud permanent"):format(self.vips[n],
-      self.mac[name]))
-  else
-    self.lan[who]:ip(("neigh del %s dev eth0"):format(self.vips[n]))
+-- Where somebody believes an address to be.
+local function point(self, who, n, name)
+  self.lan[who]:ip(("neigh replace %s lladdr %s dev eth0 nud permanent"):format(self.vips[n],
+    self.mac[name]))
+end
+
+-- Split brain, for so many seconds: the machines do not hear each other, both have the
+-- addresses. Twice a second callers and servers are made to see the other one, and not the
+-- same one.
+function World:split(seconds)
+  local began = world.now()
+  deafen(self, "add")
+  for i = 1, seconds * 2 do
+    for n in ipairs(self.vips) do
+      point(self, "phone", n, machines[(i + n) % 2 + 1])
+      point(self, "a", n, machines[(i // 2 + n) % 2 + 1])
+      point(self, "b", n, machines[(i // 3 + n) % 2 + 1])
+    end
+    process.sleep(math.max(0, began + i * 0.5 - world.now()))
+  end
+  deafen(self, "del")
+  for n in ipairs(self.vips) do
+    assert(process.eventually(10, function() return self:holder(n) end), "nobody gives way")
+    for _, who in ipairs { "phone", "a", "b" } do -- they ask again
+      self.lan[who]:ip(("neigh del %s dev eth0"):format(self.vips[n]))
+    end
   end
 end
 

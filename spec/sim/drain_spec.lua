@@ -275,6 +275,27 @@ sim.for_workers("TERM", function(workers)
     assert.near(5, ends(60), 0.2)
   end)
 
+  it("does not wait for calls whose address has gone to another machine", function()
+    local key = "0123456789abcdef"
+    open { handler = wire.single, addr = { "10.0.0.100", "10.0.0.200" }, key = key,
+      source = wire.script(wire.single):gsub("udp:0.0.0.0:5060", "udp:10.0.0.200:5060"),
+    }
+    local other = net:node { addr = "10.0.0.101", key = key }
+    local carol = net:uac("192.0.2.8", { proxy = "10.0.0.200:5060" })
+    net:run(5)
+    a:ring(8)
+    local call = carol:invite(uri)
+    net:run(1)
+    node:drop "10.0.0.200"
+    other:take "10.0.0.200"
+    node:term()
+    assert.near(0, ends(60), 0.2)
+    net:run(10)
+    assert.equal(200, call.code)
+    assert.equal(1, #a:got "ACK")
+    assert.same({}, a:got "CANCEL")
+  end)
+
   it("waits until the calls in set-up are answered and acknowledged", function()
     open { handler = wire.single }
     net:run(5)

@@ -64,6 +64,17 @@ void drain_note_end(struct request *r)
 		r->proxy->settled = end;
 }
 
+/* Does somebody wait for an answer of ours? Where its address has gone to
+ * another machine, that one has been passing on what comes from the servers. */
+static bool is_awaited(const struct request *r)
+{
+	const struct host *h = r->proxy->c.host;
+	struct addr own;
+
+	return !r->final_sent && !r->dropped &&
+	       h->source(h->ctx, r->from.listener, &r->from.addr, &own);
+}
+
 bool proxy_is_quiet(struct proxy *p, struct now now)
 {
 	tick_t last = p->settled;
@@ -79,7 +90,7 @@ bool proxy_is_quiet(struct proxy *p, struct now now)
 
 		if (!request_is_initial(r))
 			others = others || !r->final_sent;
-		else if (!r->final_sent && !r->dropped)
+		else if (is_awaited(r))
 			return false;
 		else if (r->final_sent && tick_before(last, end))
 			last = end;
