@@ -1,8 +1,9 @@
 -- lua5.4 prober.lua HOST:PORT FROM FILE
 --
 -- Asks a SIP server with OPTIONS every 10 ms whether it is there, and writes into FILE a
--- line for each answer: when the question was sent and when the answer came, in seconds
--- of the wall clock. Nothing is sent twice, so that what is lost is seen.
+-- line for each answer, whatever it says (a proxy that drains says 503): when the question
+-- was sent and when the answer came, in seconds of the wall clock. Nothing is sent twice,
+-- so that what is lost is seen.
 local socket = require "socket"
 local host, port = arg[1]:match "^(.*):(%d+)$"
 local from, file = arg[2], assert(io.open(arg[3], "w"))
@@ -36,7 +37,7 @@ while true do
   end
   udp:settimeout(math.max(next_at - socket.gettime(), 0))
   local answer = udp:receivefrom()
-  local id = answer and tonumber(answer:match "^SIP/2.0 200.*\nCall%-ID: ?(%d+)@")
+  local id = answer and tonumber(answer:match "^SIP/2.0 %d.*\nCall%-ID: ?(%d+)@")
   if id and sent[id] then
     file:write(("%.4f %.4f\n"):format(sent[id], socket.gettime()))
     sent[id] = nil

@@ -74,6 +74,7 @@ function world.open(options)
   end
   for _, name in ipairs(machines) do
     lan[name]:ip "route add 10.0.0.0/24 dev eth0"
+    lan[name]:run "sysctl -qw net.ipv4.conf.all.arp_announce=2" -- docs/how-to/keepalived.md
   end
   for name in pairs(servers) do
     lan[name]:ip "route add 192.0.2.0/24 dev eth0"
@@ -327,7 +328,9 @@ function World:read()
   local lost = tonumber(self.observer:output():match "dropped on interface[^\n]-: %d+/(%d+)")
   assert(lost == 0, "the observer has missed packets: " .. self.observer:output())
   local calls, senders = account.read(self.pcap, { phone = phone, servers = "10.0.0." })
-  os.remove(self.pcap)
+  if not os.getenv "KEEP" then
+    os.remove(self.pcap)
+  end
   return calls, senders
 end
 

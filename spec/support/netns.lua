@@ -99,11 +99,16 @@ function Lan:mend(name)
   self.hub:ip("link set port-" .. name .. " up")
 end
 
--- As `ip` of the shell: "addr add 10.9.0.1/32 dev lo". What it prints.
-function Netns:ip(arguments)
-  local ok, output = sh.run(table.concat(self:prefix(), " ") .. " ip " .. arguments)
+-- A command of the shell in there, which must succeed. What it prints.
+function Netns:run(command)
+  local ok, output = sh.run(table.concat(self:prefix(), " ") .. " " .. command)
   assert(ok, output)
   return output
+end
+
+-- As `ip` of the shell: "addr add 10.9.0.1/32 dev lo". What it prints.
+function Netns:ip(arguments)
+  return self:run("ip " .. arguments)
 end
 
 -- What /proc shows of the sockets in there.
