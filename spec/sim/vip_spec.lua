@@ -118,7 +118,7 @@ sim.for_workers("a virtual address", function(workers)
       active:drop(vip)
       standby:take(vip)
       net:run(0.9) -- a is sent it again, which does not work any more; b neither
-      local request = net:count("request", { node = active.id, code = 500,
+      local request = net:count("request", { node = active.id,
         tried = function(tried)
           return tried:find "^pbx/a:no_source" and tried:find "pbx/b:no_source"
         end })
@@ -134,6 +134,27 @@ sim.for_workers("a virtual address", function(workers)
         end
       end
       assert.equal(0, net:count("server.health", { to = "down" }))
+    end)
+
+    it("takes along the right to refuse a call, also when it comes back", function()
+      a:silence()
+      local call = alice:invite(uri)
+      net:run(0.1)
+      active:drop(vip)
+      standby:take(vip)
+      net:run(0.2) -- before it is sent again
+      a:resume()
+      a:ring(20)
+      net:run(5) -- no server can be asked by the machine without the address
+      assert.equal("ringing", call.state)
+      standby:drop(vip)
+      active:take(vip)
+      net:run(30)
+      assert.same({}, alice:got(500))
+      assert.equal(200, call.code)
+      assert.equal(1, active:metric("tandem_dropped_total", { reason = "no_source" }))
+      alice:bye(call)
+      net:run(60)
     end)
 
     it("leaves the checks to the machine's own", function()

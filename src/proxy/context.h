@@ -336,12 +336,13 @@ struct response *response_keep(struct request *r, struct attempt *a,
 struct response *response_local(struct request *r, struct attempt *a, int code,
 				struct str reason);
 /* Sends it up as it is (top Via removed, edits applied); 0 or ERR_*, and then
- * nothing was sent. A final that may not be sent any more (RFC 4320) counts as
- * sent and makes the request dropped. */
+ * nothing was sent. A final that may not be sent any more (RFC 4320, or the
+ * address is another machine's now) counts as sent and makes the request
+ * dropped. */
 int response_send(struct request *r, struct msg *m, struct edits *e, int code,
 		  struct now now);
-/* Nothing is sent any more: its caller has given up. */
-void response_withhold(struct request *r, struct now now);
+/* Nothing is sent any more: its caller has given up, or asks another. */
+void response_withhold(struct request *r, enum counter why, struct now now);
 /* Sends a final of our own; without memory it is tried again until it goes. */
 void response_owe(struct request *r, int code, struct now now);
 void response_on_2xx(struct request *r, struct attempt *a, struct client *c,

@@ -97,7 +97,7 @@ void follow_outcome(struct request *r, struct now now)
 		request_reply(r, &reply, now);
 	else {
 		/* RFC 4320 4.2: no 408 to a non-INVITE */
-		response_withhold(r, now);
+		response_withhold(r, CNT_NONINVITE_TIMEOUT, now);
 	}
 	request_done(r, now);
 }

@@ -59,11 +59,24 @@ static bool comes_too_late(const struct request *r, int code, struct now now)
 		request_age(r, now) >= 64 * r->proxy->c.settings->times.t1);
 }
 
-void response_withhold(struct request *r, struct now now)
+/* The address that it would come from is not here. Who has it now is asked
+ * again by the caller, and by what the servers answer, and decides; a refusal
+ * of ours, repeated until the address is back, would end that call. */
+static bool has_no_say(const struct request *r, int code)
+{
+	const struct host *h = r->proxy->c.host;
+	const struct hop *from = &r->server->from;
+	struct addr own;
+
+	return code >= 300 && from->transport == TRANSPORT_UDP &&
+	       !h->source(h->ctx, from->listener, &from->addr, &own);
+}
+
+void response_withhold(struct request *r, enum counter why, struct now now)
 {
 	r->dropped = true;
 	note_step(r, STEP_WITHHELD, now);
-	count(r->proxy->c.counters, CNT_NONINVITE_TIMEOUT);
+	count(r->proxy->c.counters, why);
 	calls_on_final(&r->proxy->calls, &r->key, r->msg.method_id, 0, now);
 }
 
@@ -79,8 +92,12 @@ static void send_up(struct request *r, struct str bytes, int code,
 		cancel_stop(r);
 		timer_stop(r->proxy->c.timers, &r->owe);
 	}
+	if (has_no_say(r, code)) {
+		response_withhold(r, CNT_NO_SOURCE, now);
+		return;
+	}
 	if (comes_too_late(r, code, now)) {
-		response_withhold(r, now);
+		response_withhold(r, CNT_NONINVITE_TIMEOUT, now);
 		return;
 	}
 	/* What a caller hears first that is not our own 100. */

@@ -76,6 +76,7 @@
 	X(CNT_NOT_TAKEN, "tandem_requests_not_taken_total", "")                \
 	X(CNT_SCRIPT_DROP, "tandem_dropped_total", "reason=script")            \
 	X(CNT_LATE_FINAL, "tandem_dropped_total", "reason=late_final")         \
+	X(CNT_NO_SOURCE, "tandem_dropped_total", "reason=no_source")           \
 	X(CNT_NONINVITE_TIMEOUT, "tandem_dropped_total",                       \
 	  "reason=noninvite_timeout")                                          \
 	X(CNT_BAD_COOKIE, "tandem_bad_cookies_total", "")                      \
