@@ -26,7 +26,7 @@ SRC_host        := files keyfile logsink transitions mailbox ask sock source \
 		   udp dgram hep icmp dns \
 		   acceptor stream stream_io \
 		   tls tls_name tls_set tls_words
-SRC_control     := control startup reload stop watch watchdog service \
+SRC_control     := control startup reload keys stop watch watchdog service \
 		   http http_sock verbs observe kept process certs review \
 		   notifier program
 SRC_cli         := args builtin cli ping tester version
@@ -41,7 +41,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test
 		   proxy_fork_test proxy_forward_test proxy_route_test proxy_stateless_test \
 		   proxy_own_test proxy_icmp_test proxy_noninvite_test \
 		   proxy_places_test proxy_addresses_test proxy_names_test \
-		   proxy_life_test proxy_nomem_test proxy_path_test proxy_undelivered_test token_test why_test \
+		   proxy_life_test proxy_nomem_test proxy_path_test proxy_undelivered_test cookie_test token_test why_test \
 		   dns_answer_test dns_world locate_test resolver_test \
 		   flows_test frame_test listener_test load_test members_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test client_stream_test stub_test txn_world \

@@ -591,6 +591,7 @@ static void own_addresses(struct listeners *ls)
 static void start(struct fw *w)
 {
 	static const uint8_t key[16] = "0123456789abcde";
+	const struct sipkeys keys = {.now = sipkey_load(key)};
 	struct script *s[FW_WORKERS];
 	char why[4096] = "";
 
@@ -598,7 +599,7 @@ static void start(struct fw *w)
 			    sizeof(why)))
 		FATAL("%s", why);
 	memcpy(s, w->scripts.script, sizeof(s));
-	w->node = node_new(FW_WORKERS, key);
+	w->node = node_new(FW_WORKERS, &keys);
 	assert(w->node && script_apply(s[0], w->node) == 0);
 	own_addresses(&w->node->listeners);
 	for (unsigned i = 0; i < FW_WORKERS; i++) {

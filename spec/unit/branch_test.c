@@ -6,6 +6,18 @@
 #include "transport/via.h"
 
 static const struct sipkey KEY = {0x1122334455667788, 0x99aabbccddeeff00};
+static const struct sipkeys KEYS = {
+    .now = {0x1122334455667788, 0x99aabbccddeeff00}};
+static const struct sipkeys STRANGE = {.now = {1, 2}};
+/* Half-way through a rotation. */
+static const struct sipkeys ADDED = {
+    .now = {0x1122334455667788, 0x99aabbccddeeff00},
+    .other = {1, 2},
+    .has_other = true};
+static const struct sipkeys SWAPPED = {
+    .now = {1, 2},
+    .other = {0x1122334455667788, 0x99aabbccddeeff00},
+    .has_other = true};
 
 static struct upstream_id caller(void)
 {
@@ -63,7 +75,7 @@ TEST(parse_gives_the_fields)
 	CHECK(branch_parse(str_from(make(&up, &to, 0, 0xabc)), &b));
 	CHECK_INT(b.h8, branch_h8(up.call_id));
 	CHECK_INT(b.l, 0xabc);
-	CHECK(branch_verify(&b, KEY, &up));
+	CHECK(branch_verify(&b, &KEYS, &up));
 }
 
 TEST(everything_it_covers_changes_it)
@@ -95,13 +107,13 @@ TEST(everything_it_covers_changes_it)
 	other[7].cseq = 8;
 	for (size_t i = 0; i < 8; i++) {
 		CHECK(strcmp(first, make(&other[i], &to, 0, 1)) != 0);
-		CHECK(!branch_verify(&b, KEY, &other[i]));
+		CHECK(!branch_verify(&b, &KEYS, &other[i]));
 	}
 	/* A server may spell the sent-by of somebody else in its own way. */
 	other[0] = up;
 	other[0].host = STR("PBX.example.org");
-	CHECK(branch_verify(&b, KEY, &other[0]));
-	CHECK(!branch_verify(&b, (struct sipkey){1, 2}, &up));
+	CHECK(branch_verify(&b, &KEYS, &other[0]));
+	CHECK(!branch_verify(&b, &STRANGE, &up));
 }
 
 /* Not what decides the listener or connection: another node has others. */
@@ -130,7 +142,7 @@ TEST(each_changed_digit_is_seen)
 		strcpy(text, make(&up, &to, 0, 1));
 		text[i] = text[i] == '0' ? '1' : '0';
 		CHECK(branch_parse(str_from(text), &b));
-		CHECK(!branch_verify(&b, KEY, &up));
+		CHECK(!branch_verify(&b, &KEYS, &up));
 	}
 }
 
@@ -158,7 +170,7 @@ TEST(parse_refuses_other_branches)
 		if (text[i] >= 'a' && text[i] <= 'f')
 			text[i] = (char)(text[i] - 0x20);
 	CHECK(branch_parse(str_from(text), &b));
-	CHECK(branch_verify(&b, KEY, &up));
+	CHECK(branch_verify(&b, &KEYS, &up));
 }
 
 static void parse(struct arena *a, const char *text, struct msg *m,
@@ -209,11 +221,11 @@ TEST(a_response_proves_its_request)
 	      &m, &response);
 	echoed = upstream_id_echoed(&response, &second);
 	CHECK(branch_parse((struct str){text, BRANCH_LEN}, &b));
-	CHECK(branch_verify(&b, KEY, &echoed));
+	CHECK(branch_verify(&b, &KEYS, &echoed));
 	/* Without the address we added it is not ours. */
 	second.received = STR_NONE;
 	echoed = upstream_id_echoed(&response, &second);
-	CHECK(!branch_verify(&b, KEY, &echoed));
+	CHECK(!branch_verify(&b, &KEYS, &echoed));
 	arena_free(&a);
 	arena_cache_free(&cache);
 }
@@ -232,4 +244,57 @@ TEST(to_tags_are_not_branches)
 	other.cseq++;
 	branch_to_tag(tag2, KEY, &other);
 	CHECK(memcmp(tag, tag2, TAG_LEN) != 0);
+}
+
+/* Each step of a rotation knows what the step before and after signed. */
+TEST(two_keys_verify)
+{
+	static const struct sipkeys *const step[] = {&KEYS, &ADDED, &SWAPPED,
+						     &STRANGE};
+	struct upstream_id up = caller();
+	struct hop to = target();
+
+	for (int signer = 0; signer < 4; signer++) {
+		char text[BRANCH_LEN], tag[TAG_LEN];
+		struct branch b;
+
+		branch_write(text, step[signer]->now, &up, &to, 0, 7);
+		branch_to_tag(tag, step[signer]->now, &up);
+		CHECK(branch_parse((struct str){text, BRANCH_LEN}, &b));
+		for (int i = 0; i < 4; i++) {
+			bool near = i - signer < 2 && signer - i < 2;
+			bool known = sipkeys_have(step[i], step[signer]->now);
+
+			CHECK(known || !near);
+			CHECK_INT(branch_verify(&b, step[i], &up), known);
+			CHECK_INT(branch_is_to_tag((struct str){tag, TAG_LEN},
+						   step[i], &up),
+				  known);
+		}
+		up.cseq++; /* another request: under no key */
+		CHECK(!branch_verify(&b, &ADDED, &up));
+		CHECK(
+		    !branch_is_to_tag((struct str){tag, TAG_LEN}, &ADDED, &up));
+		up.cseq--;
+	}
+}
+
+/* A second key is not there unless it is said to be. */
+TEST(an_absent_key_verifies_nothing)
+{
+	static const struct sipkeys one = {.now = {5, 6}};
+	static const struct sipkey zero = {0, 0};
+	struct upstream_id up = caller();
+	struct hop to = target();
+	char text[BRANCH_LEN], tag[TAG_LEN];
+	struct branch b;
+
+	branch_write(text, zero, &up, &to, 0, 7);
+	branch_to_tag(tag, zero, &up);
+	CHECK(branch_parse((struct str){text, BRANCH_LEN}, &b));
+	CHECK(!branch_verify(&b, &one, &up));
+	CHECK(!branch_is_to_tag((struct str){tag, TAG_LEN}, &one, &up));
+	CHECK(!branch_is_to_tag(STR(""), &one, &up));
+	CHECK(!branch_is_to_tag(STR("0123456789abcde"), &one, &up));
+	CHECK(!branch_is_to_tag(STR("0123456789abcdeg"), &one, &up));
 }

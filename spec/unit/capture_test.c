@@ -62,6 +62,7 @@ static void fake_mirror(void *ctx, const struct addr *collector,
 static void world_open(struct world *w)
 {
 	static const uint8_t key[16] = "0123456789abcde";
+	const struct sipkeys keys = {.now = sipkey_load(key)};
 	const char *why;
 
 	memset(w, 0, sizeof(*w));
@@ -71,7 +72,7 @@ static void world_open(struct world *w)
 				.source = fake_source,
 				.log = fake_log,
 				.mirror = fake_mirror};
-	w->node = node_new(1, key);
+	w->node = node_new(1, &keys);
 	listener_parse(STR("udp:10.0.0.100:5060"), &w->node->listeners.l[0],
 		       &why);
 	w->node->listeners.n = 1;

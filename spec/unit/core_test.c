@@ -123,6 +123,7 @@ static bool drain(void *ctx, struct now now)
 static void world_open(struct world *w)
 {
 	static const uint8_t key[16] = "0123456789abcde";
+	const struct sipkeys keys = {.now = sipkey_load(key)};
 	struct core_user user = {.ctx = w,
 				 .drain = drain,
 				 .policy = {.ctx = w,
@@ -139,7 +140,7 @@ static void world_open(struct world *w)
 				.send = fake_send,
 				.source = fake_source,
 				.log = fake_log};
-	w->node = node_new(1, key);
+	w->node = node_new(1, &keys);
 	listener_parse(STR("udp:10.0.0.100:5060"), &w->node->listeners.l[0],
 		       &why);
 	w->node->listeners.n = 1;

@@ -247,6 +247,16 @@ pbx   up        1     1/1      0
 ]], status.text(value(), { pool { server {} } }, plain))
   end)
 
+  it("shows the key that the nodes of a cluster share", function()
+    local one = value { key = { origin = "file", signs = "8a5e9be9" } }
+    assert.matches("\n  key      file: signs 8a5e9be9\n", status.text(one, {}, plain), 1, true)
+    one.key.verifies = "17c2a04d"
+    assert.matches("\n  key      file: signs 8a5e9be9, knows 17c2a04d\n",
+      status.text(one, {}, plain), 1, true)
+    one.key.origin = "state_dir"
+    assert.not_matches("8a5e9be9", status.text(one, {}, plain), 1, true)
+  end)
+
   it("names a dozen of what is not up, and says how many more", function()
     local list = {}
     for i = 1, 40 do

@@ -111,6 +111,7 @@ static int load(struct world *w, struct generation *g, const char *text)
 static void open_world(struct world *w, const char *text)
 {
 	static const uint8_t key[16] = "0123456789abcde";
+	const struct sipkeys keys = {.now = sipkey_load(key)};
 	struct generation g;
 
 	memset(w, 0, sizeof(*w));
@@ -118,7 +119,7 @@ static void open_world(struct world *w, const char *text)
 	w->host = (struct host){
 	    .ctx = w, .send = on_send, .source = on_source, .log = on_log};
 	CHECK_INT(load(w, &g, text), 0);
-	w->node = node_new(WORKERS, key);
+	w->node = node_new(WORKERS, &keys);
 	CHECK_INT(script_apply(g.script[0], w->node), 0);
 	for (unsigned i = 0; i < WORKERS; i++) {
 		w->all[i] = &w->scripts[i];

@@ -319,56 +319,186 @@ TEST(modules_are_found_in_their_places_only)
 
 /* ---- the key ---- */
 
-static int get_key(const char *file, const char *dir, uint8_t key[KEY_BYTES],
+static int get_key(const char *file, const char *dir, struct sipkeys *keys,
 		   char why[256])
 {
 	enum key_origin origin;
 
-	return keyfile_get(file, dir, key, &origin, why, 256);
+	return keyfile_get(file, dir, keys, &origin, why, 256);
 }
+
+/* What is read of a file that holds these bytes; or why it is not. */
+static bool read_bytes(struct box *p, const char *bytes, size_t n,
+		       struct sipkeys *keys, char why[256])
+{
+	FILE *f;
+
+	in(p, "key");
+	unlink(p->path);
+	f = fopen(p->path, "w");
+	CHECK(f && fwrite(bytes, 1, n, f) == n);
+	fclose(f);
+	CHECK_INT(chmod(p->path, 0400), 0);
+	return keyfile_read(p->path, keys, why, 256) == 0;
+}
+
+static bool read_text(struct box *p, const char *text, struct sipkeys *keys,
+		      char why[256])
+{
+	return read_bytes(p, text, strlen(text), keys, why);
+}
+
+static struct sipkey raw(const char *bytes)
+{
+	return sipkey_load((const uint8_t *)bytes);
+}
+
+#define HEX "000102030405060708090A0b0c0d0e0f"
+#define HEX_BYTES                                                              \
+	"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"
 
 TEST(key_files_hold_hexadecimal_or_bytes)
 {
-	uint8_t key[KEY_BYTES];
+	struct sipkeys keys;
 	struct box p;
 	char why[256];
 
 	make_place(&p);
-	put(&p, "k", "000102030405060708090A0b0c0d0e0f\n", 0600);
-	CHECK_INT(get_key(p.path, NULL, key, why), 0);
-	for (int i = 0; i < KEY_BYTES; i++)
-		CHECK_INT(key[i], i);
-	put(&p, "k2", "sixteen bytes...", 0400);
-	CHECK_INT(get_key(p.path, NULL, key, why), 0);
-	CHECK(memcmp(key, "sixteen bytes...", KEY_BYTES) == 0);
-	put(&p, "k3", "correct horse battery staple", 0400);
-	CHECK_INT(get_key(p.path, NULL, key, why), 0);
-	CHECK(memcmp(key, "correct horse ba", KEY_BYTES) != 0);
-	put(&p, "k4", "too short\n\n\n\n\n\n\n\n\n\n\n\n", 0400);
-	CHECK(get_key(p.path, NULL, key, why) != 0);
+	CHECK(read_text(&p, HEX "\n", &keys, why));
+	CHECK(sipkey_eq(keys.now, raw(HEX_BYTES)));
+	CHECK(!keys.has_other);
+	CHECK(read_text(&p, "sixteen bytes...", &keys, why));
+	CHECK(sipkey_eq(keys.now, raw("sixteen bytes...")));
+	CHECK(read_text(&p, "correct horse battery staple", &keys, why));
+	CHECK(!sipkey_eq(keys.now, raw("correct horse battery staple")));
+	CHECK(!read_text(&p, "too short\n\n\n\n\n\n\n\n\n\n\n", &keys, why));
+	CHECK(strstr(why, "line 1 holds no key"));
+	CHECK(!read_text(&p, "0011223344556677", &keys, why)); /* 8 bytes */
+	CHECK(!read_text(&p, "", &keys, why));
+	CHECK(strstr(why, "holds no key"));
 	put(&p, "k5", "sixteen bytes...", 0440);
-	CHECK(get_key(p.path, NULL, key, why) != 0);
+	CHECK(get_key(p.path, NULL, &keys, why) != 0);
 	CHECK(strstr(why, "chmod 600"));
-	CHECK(get_key(in(&p, "none"), NULL, key, why) != 0);
+	CHECK(get_key(in(&p, "none"), NULL, &keys, why) != 0);
 	clear(&p);
+}
+
+/* What is no text is one key, whatever is in it. */
+TEST(key_files_may_be_binary)
+{
+	static const char lines[] =
+	    "\x80 first line of it\nand the second one\n";
+	static const char nul[] = "0123456789\n\0abcdefghij";
+	struct sipkeys keys, same;
+	struct box p;
+	char why[256];
+
+	make_place(&p);
+	CHECK(read_bytes(&p, HEX_BYTES, 16, &keys, why));
+	CHECK(sipkey_eq(keys.now, raw(HEX_BYTES)));
+	CHECK(read_bytes(&p, HEX_BYTES "\n", 17, &keys, why));
+	CHECK(sipkey_eq(keys.now, raw(HEX_BYTES)));
+	/* one that ends in white space by chance */
+	CHECK(read_bytes(&p, "\x01 fourteen more\n", 16, &keys, why));
+	CHECK(sipkey_eq(keys.now, raw("\x01 fourteen more\n")));
+	CHECK(read_bytes(&p, lines, sizeof(lines) - 1, &keys, why));
+	CHECK(!keys.has_other);
+	CHECK(read_bytes(&p, lines, sizeof(lines) - 2, &same, why));
+	CHECK(sipkey_eq(keys.now, same.now));
+	CHECK(read_bytes(&p, nul, sizeof(nul) - 1, &keys, why));
+	CHECK(!keys.has_other);
+	CHECK(!read_bytes(&p, "\x01\x02", 2, &keys, why));
+	clear(&p);
+}
+
+TEST(key_files_hold_two_keys)
+{
+	struct sipkeys keys;
+	struct box p;
+	char why[256];
+
+	make_place(&p);
+	CHECK(read_text(&p, "sixteen bytes...\n" HEX "\n", &keys, why));
+	CHECK(sipkey_eq(keys.now, raw("sixteen bytes...")));
+	CHECK(keys.has_other);
+	CHECK(sipkey_eq(keys.other, raw(HEX_BYTES)));
+	CHECK(read_text(&p,
+			"# of May\r\n\r\n" HEX "  \r\n\n#old:\n"
+			"sixteen bytes...",
+			&keys, why));
+	CHECK(sipkey_eq(keys.now, raw(HEX_BYTES)));
+	CHECK(sipkey_eq(keys.other, raw("sixteen bytes...")));
+	/* UTF-8 is text */
+	CHECK(
+	    read_text(&p, "zw\xc3\xb6lf Boxk\xc3\xa4mpfer\n" HEX, &keys, why));
+	CHECK(keys.has_other);
+	CHECK(sipkey_eq(keys.other, raw(HEX_BYTES)));
+	/* one after two */
+	CHECK(read_text(&p, HEX, &keys, why));
+	CHECK(!keys.has_other);
+	clear(&p);
+}
+
+TEST(key_files_say_which_line_is_wrong)
+{
+	static const char *const bad[][2] = {
+	    {HEX "\nshort\n", "line 2 holds no key"},
+	    {HEX "\n\n# so\n" HEX "\n", "line 4 repeats the key above"},
+	    {HEX "\nsixteen bytes...\nseventeen bytes..",
+	     "line 3 is one key too "
+	     "many"},
+	    {HEX "\n " HEX, "line 2 begins with white space"},
+	    {"# the key goes here\n", "holds no key"},
+	};
+	struct sipkeys keys;
+	struct box p;
+	char why[256], *big = calloc(1, 5001);
+
+	make_place(&p);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		CHECK(!read_text(&p, bad[i][0], &keys, why));
+		CHECK(strstr(why, bad[i][1]));
+		CHECK(strstr(why, p.path));
+	}
+	memset(big, '#', 5000);
+	CHECK(!read_text(&p, big, &keys, why));
+	CHECK(strstr(why, "is too long"));
+	free(big);
+	clear(&p);
+}
+
+TEST(fingerprints_tell_keys_apart)
+{
+	struct sipkeys keys = {.now = raw(HEX_BYTES), .other = {0, 1}};
+
+	/* the same on every machine */
+	CHECK_INT(sipkey_fingerprint(raw(HEX_BYTES)), 0x8a5e9be9);
+	CHECK(sipkey_fingerprint(raw("sixteen bytes...")) !=
+	      sipkey_fingerprint(raw(HEX_BYTES)));
+	CHECK(sipkeys_have(&keys, raw(HEX_BYTES)));
+	CHECK(!sipkeys_have(&keys, (struct sipkey){0, 1}));
+	keys.has_other = true;
+	CHECK(sipkeys_have(&keys, (struct sipkey){0, 1}));
+	CHECK(!sipkeys_have(&keys, (struct sipkey){1, 0}));
 }
 
 TEST(state_directory_keeps_its_key)
 {
-	uint8_t first[KEY_BYTES], second[KEY_BYTES];
+	struct sipkeys first, second;
 	struct box p;
 	struct stat st;
 	char why[256], dir[128];
 
 	make_place(&p);
 	strcpy(dir, in(&p, "state"));
-	CHECK_INT(get_key(NULL, dir, first, why), 0);
-	CHECK_INT(get_key(NULL, dir, second, why), 0);
-	CHECK(memcmp(first, second, KEY_BYTES) == 0);
+	CHECK_INT(get_key(NULL, dir, &first, why), 0);
+	CHECK_INT(get_key(NULL, dir, &second, why), 0);
+	CHECK(sipkey_eq(first.now, second.now));
 	CHECK(stat(in(&p, "state/key"), &st) == 0);
 	CHECK_INT(st.st_mode & 0777, 0400);
-	CHECK_INT(get_key(NULL, NULL, second, why), 0); /* a temporary one */
-	CHECK(memcmp(first, second, KEY_BYTES) != 0);
+	CHECK_INT(get_key(NULL, NULL, &second, why), 0); /* a temporary one */
+	CHECK(!sipkey_eq(first.now, second.now));
+	CHECK(!second.has_other);
 	clear(&p);
 }
 

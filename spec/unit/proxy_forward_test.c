@@ -433,7 +433,7 @@ TEST(forward_the_cookie_names_member_and_side)
 	pw_give(w, ALICE, pw_invite());
 	s = pw_last(w);
 	snprintf(text, sizeof(text), "%s", strstr(s->text, ";t=") + 3);
-	CHECK(cookie_read(str_from(text), w->node->key, STR("c1@192.0.2.7"),
+	CHECK(cookie_read(str_from(text), &w->node->keys, STR("c1@192.0.2.7"),
 			  STR("1"), STR("u1"), &c));
 	CHECK_INT(c.side, COOKIE_CALLEE);
 	CHECK(c.id == id && c.from_caller);

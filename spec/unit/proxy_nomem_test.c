@@ -235,7 +235,7 @@ static void by_token(struct pw *w)
 	addr_parse(STR("192.0.2.9:41002"), &t.peer);
 	buf_fixed(&b, text, sizeof(text) - 1);
 	BUF_LIT(&b, "Route: <sip:");
-	token_write(&b, w->node->key, &t);
+	token_write(&b, w->node->keys.now, &t);
 	BUF_LIT(&b, "@" US ";lr>\r\n");
 	text[b.n] = '\0';
 	pw_give(w, SERVER3,

@@ -209,7 +209,7 @@ static void give_bye(struct pw *w, const char *uri, const char *routes)
 {
 	char cookie[COOKIE_LEN], headers[512];
 
-	cookie_write(cookie, w->node->key, STR("c1@192.0.2.7"), STR("1"),
+	cookie_write(cookie, w->node->keys.now, STR("c1@192.0.2.7"), STR("1"),
 		     COOKIE_CALLEE, member_id(STR("a/1")));
 	snprintf(headers, sizeof(headers),
 		 "Route: <sip:" US ";lr;t=%.*s>%s\r\n", COOKIE_LEN, cookie,

@@ -25,8 +25,8 @@ static const char *our_route(struct pw *w, enum cookie_side side)
 	static char text[256];
 	char cookie[COOKIE_LEN];
 
-	cookie_write(cookie, w->node->key, STR("c1@192.0.2.7"), STR("1"), side,
-		     member_id(STR("a/1")));
+	cookie_write(cookie, w->node->keys.now, STR("c1@192.0.2.7"), STR("1"),
+		     side, member_id(STR("a/1")));
 	snprintf(text, sizeof(text), "Route: <sip:" US ";lr;t=%.*s>\r\n",
 		 COOKIE_LEN, cookie);
 	return text;

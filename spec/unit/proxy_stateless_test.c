@@ -12,7 +12,7 @@ static const char *cookie_route(struct pw *w)
 	static char text[256];
 	char cookie[COOKIE_LEN];
 
-	cookie_write(cookie, w->node->key, STR("c1@192.0.2.7"), STR("1"),
+	cookie_write(cookie, w->node->keys.now, STR("c1@192.0.2.7"), STR("1"),
 		     COOKIE_CALLEE, 0);
 	snprintf(text, sizeof(text), "Route: <sip:" US ";lr;t=%.*s>\r\n",
 		 COOKIE_LEN, cookie);

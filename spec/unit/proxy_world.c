@@ -287,6 +287,7 @@ void pw_wake(struct pw *w)
 struct pw *pw_open(unsigned workers)
 {
 	static const uint8_t key[16] = "0123456789abcde";
+	const struct sipkeys keys = {.now = sipkey_load(key)};
 	struct pw *w = calloc(1, sizeof(*w));
 	struct core_user user = {.ctx = w,
 				 .drain = drain,
@@ -308,7 +309,7 @@ struct pw *pw_open(unsigned workers)
 	w->plan = (struct pw_plan){
 	    .server = {SERVER1, SERVER2},
 	    .opts = {.timeout = SECONDS(2), .retransmits = -1}};
-	w->node = node_new(workers, key);
+	w->node = node_new(workers, &keys);
 	listener_parse(STR("udp:" US), &w->node->listeners.l[0], &why);
 	w->node->listeners.n = 1;
 	for (unsigned i = 0; i < workers; i++) {

@@ -123,6 +123,7 @@ static struct script *load(struct world *w, const char *text)
 static void open_world(struct world *w, const char *text)
 {
 	static const uint8_t key[16] = "0123456789abcde";
+	const struct sipkeys keys = {.now = sipkey_load(key)};
 	static char full[TEXT_MAX];
 
 	memset(w, 0, sizeof(*w));
@@ -138,7 +139,7 @@ static void open_world(struct world *w, const char *text)
 	if (!w->script)
 		fprintf(stderr, "%s\n", w->err);
 	CHECK(w->script != NULL);
-	w->node = node_new(1, key);
+	w->node = node_new(1, &keys);
 	CHECK_INT(script_apply(w->script, w->node), 0);
 	w->core = core_new(w->node, 0, &w->host, key, w->now);
 	CHECK_INT(script_bind(w->script, w->core, w->now), 0);

@@ -202,6 +202,7 @@ TEST(the_cookie_alone_is_no_branch)
 
 TEST(the_id_is_the_same_on_every_node)
 {
+	const struct sipkeys other = {.now = {79, 80}};
 	struct world w, x;
 	struct server *s;
 	uint64_t id;
@@ -220,7 +221,7 @@ TEST(the_id_is_the_same_on_every_node)
 	s = receive(&x, "INVITE", TRANSPORT_UDP);
 	CHECK(s->id == id);
 	server_disown(s, x.now);
-	x.t.key = (struct sipkey){79, 80};
+	x.t.keys = &other;
 	s = receive(&x, "INVITE", TRANSPORT_UDP);
 	CHECK(s->id != id);
 	server_disown(s, x.now);

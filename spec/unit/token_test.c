@@ -5,7 +5,10 @@
 #include "support/unit.h"
 #include "util/list.h"
 
-static const struct sipkey key = {1, 2}, other_key = {1, 3};
+static const struct sipkey key = {1, 2};
+static const struct sipkeys keys = {.now = {1, 2}}, others = {.now = {1, 3}};
+static const struct sipkeys both = {
+    .now = {1, 3}, .other = {1, 2}, .has_other = true};
 
 static struct token make(const char *local, const char *peer, enum transport t)
 {
@@ -46,7 +49,9 @@ static void check_round_trip(const struct token *t)
 {
 	struct token out;
 
-	CHECK_INT(token_read(write(t), key, &out), TOKEN_OK);
+	CHECK_INT(token_read(write(t), &keys, &out), TOKEN_OK);
+	check_same(t, &out);
+	CHECK_INT(token_read(write(t), &both, &out), TOKEN_OK);
 	check_same(t, &out);
 }
 
@@ -84,7 +89,7 @@ TEST(token_holds_a_connection_on_streams_only)
 	check_round_trip(&t);
 	t = v4();
 	t.conn = 7;
-	CHECK_INT(token_read(write(&t), key, &out), TOKEN_OK);
+	CHECK_INT(token_read(write(&t), &keys, &out), TOKEN_OK);
 	CHECK(out.conn == 0);
 }
 
@@ -101,7 +106,7 @@ TEST(token_of_another_key_is_bad)
 {
 	struct token t = v4(), out;
 
-	CHECK_INT(token_read(write(&t), other_key, &out), TOKEN_BAD);
+	CHECK_INT(token_read(write(&t), &others, &out), TOKEN_BAD);
 }
 
 /* Any character of it changed to any other, and any length but its own. */
@@ -119,7 +124,7 @@ TEST(token_that_is_damaged_is_bad)
 				continue; /* hex digits of the MAC */
 			copy[i] = (char)c;
 			CHECK_INT(
-			    token_read((struct str){copy, text.n}, key, &out),
+			    token_read((struct str){copy, text.n}, &keys, &out),
 			    TOKEN_BAD);
 		}
 	}
@@ -127,8 +132,9 @@ TEST(token_that_is_damaged_is_bad)
 	memset(copy + text.n, '0', 16);
 	for (size_t n = 6; n < text.n + 16; n++)
 		if (n != text.n)
-			CHECK_INT(token_read((struct str){copy, n}, key, &out),
-				  TOKEN_BAD);
+			CHECK_INT(
+			    token_read((struct str){copy, n}, &keys, &out),
+			    TOKEN_BAD);
 }
 
 TEST(token_of_another_side_is_another)
@@ -139,7 +145,8 @@ TEST(token_of_another_side_is_another)
 
 	memcpy(copy, text.p, text.n);
 	copy[6] = TOKEN_CALLEE;
-	CHECK_INT(token_read((struct str){copy, text.n}, key, &out), TOKEN_BAD);
+	CHECK_INT(token_read((struct str){copy, text.n}, &keys, &out),
+		  TOKEN_BAD);
 }
 
 TEST(token_is_not_what_begins_otherwise)
@@ -149,9 +156,9 @@ TEST(token_is_not_what_begins_otherwise)
 	struct token out;
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		CHECK_INT(token_read(str_from(names[i]), key, &out),
+		CHECK_INT(token_read(str_from(names[i]), &keys, &out),
 			  TOKEN_NONE);
-	CHECK_INT(token_read(STR_NONE, key, &out), TOKEN_NONE);
+	CHECK_INT(token_read(STR_NONE, &keys, &out), TOKEN_NONE);
 }
 
 TEST(token_that_does_not_fit_fails_the_buffer)

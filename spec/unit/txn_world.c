@@ -145,6 +145,8 @@ static void open_flows(struct world *w)
 
 void world_init(struct world *w)
 {
+	static const struct sipkeys keys = {.now = {1, 2}};
+
 	memset(w, 0, sizeof(*w));
 	mem_init(&w->mem);
 	w->now.mono.us = START;
@@ -158,7 +160,7 @@ void world_init(struct world *w)
 	    .flows = w->flows,
 	    .counters = &w->counters,
 	    .times = {T1, T2, T4},
-	    .key = {1, 2},
+	    .keys = &keys,
 	    .map_key = {3, 4},
 	    .user = {w, on_response, on_failure, on_retransmit, on_no_ack,
 		     on_server_end, on_client_end},

@@ -11,6 +11,7 @@
 #include "control/certs.h"
 #include "control/control.h"
 #include "host/files.h"
+#include "host/keyfile.h"
 #include "control/http.h"
 #include "control/kept.h"
 #include "control/notifier.h"
@@ -40,6 +41,7 @@ struct control {
 	struct notifier *notifier;
 	struct observe observe;
 	struct node *node;
+	enum key_origin key_origin;
 	unsigned workers;
 	struct generation loaded; /* until it is the workers' */
 	struct statefile *state;  /* NULL: no state directory */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control/control_int.h"
+#include "control/keys.h"
 #include "host/tls.h"
 #include "util/err.h"
 
@@ -60,6 +61,8 @@ struct reload {
 	struct listeners listeners; /* with the certificates of the new one */
 	struct tls_clients clients;
 	struct tls_set *tls;
+	struct sipkeys keys;
+	bool has_keys; /* read from the key file */
 	int err;
 	char why[CONTROL_WHY];
 };
@@ -93,6 +96,18 @@ static int read_certs(struct reload *r)
 	return r->tls ? 0 : ERR_CONFIG;
 }
 
+/* Where the keys come from stays; what is in a file, and which, may change. */
+static int read_keys(struct reload *r)
+{
+	const char *path = script_plan(r->loaded.script[0])->key_file;
+
+	r->has_keys = path && r->control->key_origin == KEY_FILE;
+	if (r->has_keys &&
+	    keyfile_read(path, &r->keys, r->why, sizeof(r->why)) != 0)
+		return ERR_CONFIG;
+	return 0;
+}
+
 static void *run(void *arg)
 {
 	struct reload *r = arg;
@@ -107,6 +122,8 @@ static void *run(void *arg)
 				    script_conf, r, r->why, sizeof(r->why));
 	if (!r->err && !r->path)
 		r->err = read_certs(r);
+	if (!r->err && !r->path)
+		r->err = read_keys(r);
 	ev_async_send(r->control->loop, &r->done);
 	return NULL;
 }
@@ -171,6 +188,8 @@ static int switch_over(struct control *c, struct reload *r)
 		control_set_level(c);
 		control_set_notify(c);
 		use_certs(c, r);
+		if (r->has_keys)
+			keys_use(c, &r->keys);
 		watch_data(c);
 	}
 	for (unsigned i = 0; i < c->workers; i++)

@@ -265,15 +265,14 @@ static bool choose_listeners(struct control *c)
 
 int startup_make_node(struct control *c)
 {
-	uint8_t key[KEY_BYTES];
-	enum key_origin origin;
+	struct sipkeys keys;
 	int err;
 
-	if (keyfile_get(c->plan->key_file, c->plan->state_dir, key, &origin,
-			c->why, CONTROL_WHY) != 0)
+	if (keyfile_get(c->plan->key_file, c->plan->state_dir, &keys,
+			&c->key_origin, c->why, CONTROL_WHY) != 0)
 		return EXIT_CONFIG;
-	c->node = node_new(c->workers, key);
-	explicit_bzero(key, sizeof(key));
+	c->node = node_new(c->workers, &keys);
+	explicit_bzero(&keys, sizeof(keys));
 	err = c->node ? script_apply(c->loaded.script[0], c->node) : ERR_NOMEM;
 	if (err) {
 		snprintf(c->why, CONTROL_WHY, "%s: %s", c->conf->script,
@@ -284,9 +283,8 @@ int startup_make_node(struct control *c)
 		return EXIT_CONFIG;
 	if (c->known)
 		c->node->kept = str_from(c->known);
-	c->node->key_is_temporary = origin == KEY_TEMPORARY;
 	control_set_level(c);
-	if (origin == KEY_TEMPORARY)
+	if (c->key_origin == KEY_TEMPORARY)
 		logsink_say(
 		    c->log, LOG_WARN, "key.temporary",
 		    LOGF_STR("hint", STR("calls do not survive a restart; set "

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "control/control_int.h"
+#include "control/keys.h"
 #include "control/process.h"
 
 typedef void verb_fn(struct control *c, const struct str *arg, size_t n,
@@ -35,6 +36,8 @@ static void ask(struct control *c, const struct str *arg, size_t n,
 static void info(struct control *c, const struct str *arg, size_t n,
 		 struct console_call *call)
 {
+	const struct sipkeys *keys = &c->node->keys;
+	struct key_text now, other;
 	struct log_field f[] = {
 	    LOGF_STR("version", str_from(c->conf->version)),
 	    LOGF_STR("script", str_from(c->conf->script)),
@@ -46,7 +49,12 @@ static void info(struct control *c, const struct str *arg, size_t n,
 	    LOGF_NUM("now", (double)control_now().wall.us / 1e6),
 	    LOGF_BOOL("draining", atomic_load(&c->node->draining)),
 	    LOGF_BOOL("stopping", c->stop.begun),
-	    LOGF_BOOL("key_is_temporary", c->node->key_is_temporary),
+	    LOGF_BOOL("key_is_temporary", c->key_origin == KEY_TEMPORARY),
+	    LOGF_STR("key_origin", str_from(keyfile_origin(c->key_origin))),
+	    LOGF_STR("key_signs", keys_show(keys->now, &now)),
+	    LOGF_STR("key_verifies", keys->has_other
+					 ? keys_show(keys->other, &other)
+					 : STR("")),
 	    LOGF_STR("state_dir",
 		     str_from(c->state ? statefile_dir(c->state) : "")),
 	};

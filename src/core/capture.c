@@ -105,7 +105,7 @@ static struct seen look_at(const struct msg *m)
 
 static uint64_t hash_call(const struct core *c, struct str call_id)
 {
-	return siphash24(c->node->key, call_id.p, call_id.n) | 1;
+	return siphash24(c->node->table_key, call_id.p, call_id.n) | 1;
 }
 
 static bool is_known(const struct capture *t, uint64_t call)
@@ -172,7 +172,10 @@ static bool is_in_share(const struct core *c, struct str call_id)
 	double share = c->node->settings.hep.share;
 
 	return share >= 1 ||
-	       (double)(hash_call(c, call_id) >> 11) * 0x1p-53 < share;
+	       (double)(siphash24(c->node->keys.now, call_id.p, call_id.n) >>
+			11) *
+		       0x1p-53 <
+		   share;
 }
 
 /* ---- to a collector ---- */

@@ -68,7 +68,7 @@ static void init_txns(struct core *c)
 	c->txns.flows = c->flows;
 	c->txns.counters = &c->counters;
 	core_on_settings(c);
-	c->txns.key = c->node->key;
+	c->txns.keys = &c->node->keys;
 }
 
 static struct resolver *make_resolver(struct core *c)
@@ -97,7 +97,8 @@ static struct proxy *make_proxy(struct core *c)
 	    .settings = &c->node->settings,
 	    .members = &c->node->members,
 	    .counters = &c->counters,
-	    .key = c->node->key,
+	    .keys = &c->node->keys,
+	    .table_key = c->node->table_key,
 	    .rand = &c->rand,
 	    .worker = c->worker,
 	    .workers = c->node->workers,
@@ -448,6 +449,12 @@ void core_stop(struct core *c, struct now now)
 bool core_is_quiet(const struct core *c, struct now now)
 {
 	return proxy_is_quiet(c->proxy, now);
+}
+
+void core_on_keys(struct core *c)
+{
+	/* what was saved is signed with the one before */
+	proxy_calls(c->proxy)->changed = true;
 }
 
 bool core_calls_changed(const struct core *c)

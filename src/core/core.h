@@ -56,6 +56,8 @@ void core_drop_user(struct core *c, struct core_user *user);
 struct core_user *core_user(const struct core *c);
 /* The node's settings have changed. */
 void core_on_settings(struct core *c);
+/* Its keys have; while nobody is in the core. */
+void core_on_keys(struct core *c);
 
 /* A datagram, or a piece of a stream as it came. Bytes are borrowed. */
 void core_receive(struct core *c, struct now now, const struct hop *from,

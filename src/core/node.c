@@ -3,9 +3,34 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include "core/core.h"
 #include "core/shared.h"
 
-struct node *node_new(unsigned workers, const uint8_t key[16])
+static struct sipkey derived(struct sipkey from, struct str use)
+{
+	struct sipkey key;
+	struct siphash h;
+
+	siphash_init(&h, from);
+	siphash_str(&h, use);
+	siphash_u64(&h, 0);
+	key.k0 = siphash_end(&h);
+	siphash_init(&h, from);
+	siphash_str(&h, use);
+	siphash_u64(&h, 1);
+	key.k1 = siphash_end(&h);
+	return key;
+}
+
+void node_set_keys(struct node *n, const struct sipkeys *keys)
+{
+	n->keys = *keys;
+	for (unsigned i = 0; i < n->workers; i++)
+		if (n->core[i])
+			core_on_keys(n->core[i]);
+}
+
+struct node *node_new(unsigned workers, const struct sipkeys *keys)
 {
 	struct node *n = calloc(1, sizeof(*n));
 
@@ -15,7 +40,8 @@ struct node *node_new(unsigned workers, const uint8_t key[16])
 	mem_init(&n->mem);
 	n->workers = workers;
 	n->generation = 1;
-	n->key = sipkey_load(key);
+	node_set_keys(n, keys);
+	n->table_key = derived(keys->now, STR("table"));
 	settings_init(&n->settings);
 	tls_clients_init(&n->tls);
 	members_init(&n->members, &n->mem);
@@ -41,7 +67,8 @@ void node_free(struct node **np)
 	settings_fini(&n->settings, &n->mem);
 	shared_free(&n->shared);
 	capture_fini(&n->capture);
-	explicit_bzero(&n->key, sizeof(n->key));
+	explicit_bzero(&n->keys, sizeof(n->keys));
+	explicit_bzero(&n->table_key, sizeof(n->table_key));
 	free(n);
 	*np = NULL;
 }

@@ -26,8 +26,9 @@ struct node {
 	struct tls_clients tls;   /* only grows: hops name them by number */
 	struct settings settings; /* its lists are owned by `mem` */
 	struct members members;
-	struct sipkey key;
-	bool key_is_temporary; /* no key file and no state directory */
+	struct sipkeys keys; /* changed while the workers rest */
+	/* Of what the process finds again by hashes; stays. */
+	struct sipkey table_key;
 	struct shared *shared;
 	unsigned generation;
 	/* What the process before knew of the servers
@@ -40,8 +41,10 @@ struct node {
 	struct core *core[NODE_MAX_WORKERS]; /* borrowed; for counters */
 };
 
-/* NULL when memory ran out. `key` is the cluster key (16 bytes). */
-struct node *node_new(unsigned workers, const uint8_t key[16]);
+/* NULL when memory ran out. `keys` are those of the cluster; copied. */
+struct node *node_new(unsigned workers, const struct sipkeys *keys);
 void node_free(struct node **n); /* cores are gone */
+/* Other keys from now on. Only while no worker is in its core. */
+void node_set_keys(struct node *n, const struct sipkeys *keys);
 
 #endif

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "util/str.h"
+
 enum { FILE_MAX = 4096, PATH = 4096 };
 
 void keyfile_random(void *bytes, size_t n)
@@ -28,6 +30,8 @@ void keyfile_random(void *bytes, size_t n)
 		n -= (size_t)got;
 	}
 }
+
+/* ---- what is in it ---- */
 
 static int hex_value(char c)
 {
@@ -52,24 +56,112 @@ static bool decode_hex(char *p, size_t *n)
 	return true;
 }
 
-static bool make_key(char *p, size_t n, uint8_t key_r[KEY_BYTES])
+/* 16 bytes are the key itself, more are digested. */
+static bool make_key(const char *p, size_t n, struct sipkey *key_r)
 {
 	uint8_t digest[EVP_MAX_MD_SIZE];
 
-	while (n && isspace((unsigned char)p[n - 1]))
-		n--;
-	decode_hex(p, &n);
 	if (n < KEY_BYTES)
 		return false;
 	if (n == KEY_BYTES)
-		memcpy(key_r, p, n);
-	else if (EVP_Digest(p, n, digest, NULL, EVP_sha256(), NULL))
-		memcpy(key_r, digest, KEY_BYTES);
-	else
+		memcpy(digest, p, n);
+	else if (!EVP_Digest(p, n, digest, NULL, EVP_sha256(), NULL))
 		return false;
+	*key_r = sipkey_load(digest);
 	OPENSSL_cleanse(digest, sizeof(digest));
 	return true;
 }
+
+/* UTF-8 without control characters. Of random bytes 16 are in one of ten
+ * million cases. */
+static bool is_text(struct str s)
+{
+	while (s.n) {
+		uint32_t code = 0;
+		size_t n = str_utf8(s, &code);
+
+		if (!n || code == 0x7f ||
+		    (code < 0x20 && !isspace((unsigned char)code)))
+			return false;
+		s = str_sub(s, n, s.n);
+	}
+	return true;
+}
+
+/* For a message: where, and what is wrong there. */
+struct fault {
+	const char *what;
+	unsigned line; /* 0: the whole file */
+};
+
+static const char too_short[] = "holds no key: at least 32 hexadecimal digits "
+				"or 16 bytes are needed";
+
+/* The n-th key, from 0, of a text. What is wrong with it, or NULL. */
+static const char *take_key(char *p, size_t n, unsigned nth,
+			    struct sipkeys *keys)
+{
+	struct sipkey *key = nth ? &keys->other : &keys->now;
+
+	if (nth > 1)
+		return "is one key too many: there are at most two";
+	if (isspace((unsigned char)*p))
+		return "begins with white space";
+	decode_hex(p, &n);
+	if (!make_key(p, n, key))
+		return too_short;
+	if (nth && sipkey_eq(keys->now, keys->other))
+		return "repeats the key above";
+	keys->has_other = nth > 0;
+	return NULL;
+}
+
+/* One or two keys, each on a line of its own. */
+static struct fault read_lines(char *text, size_t n, struct sipkeys *keys)
+{
+	struct fault f = {.line = 0};
+	unsigned found = 0;
+	char *end = text + n, *next;
+
+	for (char *p = text; p < end; p = next + 1) {
+		size_t len;
+
+		f.line++;
+		next = memchr(p, '\n', (size_t)(end - p));
+		next = next ? next : end;
+		len = (size_t)(next - p);
+		while (len && isspace((unsigned char)p[len - 1]))
+			len--;
+		if (!len || *p == '#')
+			continue;
+		f.what = take_key(p, len, found++, keys);
+		if (f.what)
+			return f;
+	}
+	return (struct fault){.what = found ? NULL : too_short};
+}
+
+/* White space at the end does not count, except in exactly 16 bytes. */
+static struct fault read_bytes(const char *text, size_t n, struct sipkeys *keys)
+{
+	while (n > KEY_BYTES && isspace((unsigned char)text[n - 1]))
+		n--;
+	return (struct fault){
+	    .what = make_key(text, n, &keys->now) ? NULL : too_short};
+}
+
+static struct fault parse(char *text, size_t n, struct sipkeys *keys)
+{
+	*keys = (struct sipkeys){.has_other = false};
+	if (!is_text((struct str){text, n}))
+		return read_bytes(text, n < FILE_MAX ? n : FILE_MAX, keys);
+	if (n > FILE_MAX)
+		return (struct fault){.what = "is too long: 4096 bytes are the "
+					      "most"};
+	return read_lines(text, n, keys);
+}
+
+/* ---- the file ---- */
 
 /* What is wrong with the file itself, or NULL. */
 static const char *judge(const struct stat *st)
@@ -90,12 +182,20 @@ const char *keyfile_judge(const char *path)
 	return stat(path, &st) == 0 ? judge(&st) : NULL;
 }
 
-static int read_key(const char *path, uint8_t key_r[KEY_BYTES], char *why,
-		    size_t n)
+static void say(const char *path, struct fault f, char *why, size_t n)
 {
-	char text[FILE_MAX];
+	if (f.line)
+		snprintf(why, n, "the key file %s: line %u %s", path, f.line,
+			 f.what);
+	else
+		snprintf(why, n, "the key file %s %s", path, f.what);
+}
+
+int keyfile_read(const char *path, struct sipkeys *keys_r, char *why, size_t n)
+{
+	char text[FILE_MAX + 1];
+	struct fault f = {.line = 0};
 	struct stat st;
-	const char *wrong;
 	ssize_t len;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), err;
 
@@ -107,16 +207,15 @@ static int read_key(const char *path, uint8_t key_r[KEY_BYTES], char *why,
 			close(fd);
 		return err;
 	}
-	wrong = judge(&st);
-	len = wrong ? 0 : read(fd, text, sizeof(text));
+	f.what = judge(&st);
+	len = f.what ? 0 : read(fd, text, sizeof(text));
 	close(fd);
-	if (!wrong && (len < 0 || !make_key(text, (size_t)len, key_r)))
-		wrong = "holds no key: at least 32 hexadecimal digits or 16 "
-			"bytes are needed";
+	if (!f.what)
+		f = parse(text, len > 0 ? (size_t)len : 0, keys_r);
 	OPENSSL_cleanse(text, sizeof(text));
-	if (!wrong)
+	if (!f.what)
 		return 0;
-	snprintf(why, n, "the key file %s %s", path, wrong);
+	say(path, f, why, n);
 	return EINVAL;
 }
 
@@ -158,7 +257,7 @@ static int create_key(const char *path, char *why, size_t n)
 	return err;
 }
 
-static int state_key(const char *state_dir, uint8_t key_r[KEY_BYTES], char *why,
+static int state_key(const char *state_dir, struct sipkeys *keys_r, char *why,
 		     size_t n)
 {
 	char path[PATH];
@@ -177,22 +276,37 @@ static int state_key(const char *state_dir, uint8_t key_r[KEY_BYTES], char *why,
 	}
 	if (access(path, F_OK) < 0 && errno == ENOENT)
 		err = create_key(path, why, n);
-	return err ? err : read_key(path, key_r, why, n);
+	return err ? err : keyfile_read(path, keys_r, why, n);
+}
+
+const char *keyfile_origin(enum key_origin origin)
+{
+	static const char *const name[] = {
+	    [KEY_FILE] = "file",
+	    [KEY_STATE] = "state_dir",
+	    [KEY_TEMPORARY] = "temporary",
+	};
+
+	return name[origin];
 }
 
 int keyfile_get(const char *key_file, const char *state_dir,
-		uint8_t key_r[KEY_BYTES], enum key_origin *origin_r, char *why,
+		struct sipkeys *keys_r, enum key_origin *origin_r, char *why,
 		size_t n)
 {
+	uint8_t key[KEY_BYTES];
+
 	if (key_file) {
 		*origin_r = KEY_FILE;
-		return read_key(key_file, key_r, why, n);
+		return keyfile_read(key_file, keys_r, why, n);
 	}
 	if (state_dir) {
 		*origin_r = KEY_STATE;
-		return state_key(state_dir, key_r, why, n);
+		return state_key(state_dir, keys_r, why, n);
 	}
 	*origin_r = KEY_TEMPORARY;
-	keyfile_random(key_r, KEY_BYTES);
+	keyfile_random(key, sizeof(key));
+	*keys_r = (struct sipkeys){.now = sipkey_load(key)};
+	OPENSSL_cleanse(key, sizeof(key));
 	return 0;
 }

@@ -181,7 +181,7 @@ static struct try_opts read_opts(lua_State *L, int idx, struct call *c)
 	if (lua_getfield(L, idx, "key") == LUA_TSTRING) {
 		struct str key = script_str(L, -1);
 
-		opts.seed = siphash24(c->s->node->key, key.p, key.n);
+		opts.seed = siphash24(c->s->node->keys.now, key.p, key.n);
 	}
 	lua_pop(L, 1);
 	set_watch(L, idx, c, &opts);

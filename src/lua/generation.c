@@ -91,7 +91,8 @@ static void say_what_stays(struct node *node, const struct plan *old,
 		say_kept(node, "workers");
 	if (!same_listeners(old, new))
 		say_kept(node, "listen");
-	if (!same_text(old->key_file, new->key_file))
+	/* one file for another is taken */
+	if (!old->key_file != !new->key_file)
 		say_kept(node, "key_file");
 	if (!same_text(old->state_dir, new->state_dir))
 		say_kept(node, "state_dir");

@@ -53,11 +53,38 @@ static const char *field(lua_State *L, int idx, const char *key)
 	return lua_tostring(L, -1);
 }
 
+static struct sipkey check_key(lua_State *L, int idx)
+{
+	size_t n;
+	const char *key = lua_tolstring(L, idx, &n);
+
+	luaL_argcheck(L, key && n == 16, 3, "the key has 16 bytes");
+	return sipkey_load((const uint8_t *)key);
+}
+
+/* A key, or { key } or { key, other key }; nothing: none of its own. */
+static void check_keys(lua_State *L, int idx, struct sim_node_conf *conf)
+{
+	conf->has_keys = !lua_isnil(L, idx);
+	if (!conf->has_keys)
+		return;
+	if (!lua_istable(L, idx)) {
+		conf->keys.now = check_key(L, idx);
+		return;
+	}
+	lua_rawgeti(L, idx, 1);
+	lua_rawgeti(L, idx, 2);
+	conf->keys.now = check_key(L, -2);
+	conf->keys.has_other = !lua_isnil(L, -1);
+	if (conf->keys.has_other)
+		conf->keys.other = check_key(L, -1);
+	lua_pop(L, 2);
+}
+
 /* The table at index 3: { path, listen, workers, key, load }. */
 static struct sim_node_conf check_conf(lua_State *L)
 {
 	struct sim_node_conf conf = {.loader = {L, load}};
-	size_t n = 0;
 
 	luaL_checktype(L, 3, LUA_TTABLE);
 	conf.path = field(L, 3, "path");
@@ -69,8 +96,7 @@ static struct sim_node_conf check_conf(lua_State *L)
 	lua_getfield(L, 3, "own_listeners");
 	conf.own_listeners = lua_toboolean(L, -1);
 	lua_getfield(L, 3, "key");
-	conf.key = (const uint8_t *)lua_tolstring(L, -1, &n);
-	luaL_argcheck(L, !conf.key || n == 16, 3, "the key has 16 bytes");
+	check_keys(L, lua_gettop(L), &conf);
 	lua_getfield(L, 3, "edit");
 	conf.edit.p = lua_tolstring(L, -1, &conf.edit.n);
 	return conf;

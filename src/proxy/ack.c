@@ -14,10 +14,8 @@ static bool acks_our_reply(struct proxy *p, const struct msg_key *key,
 			   const struct hop *from)
 {
 	struct upstream_id up = upstream_id(key, from);
-	char tag[TAG_LEN];
 
-	branch_to_tag(tag, p->c.key, &up);
-	return str_eq(key->to_tag, (struct str){tag, TAG_LEN});
+	return branch_is_to_tag(key->to_tag, p->c.keys, &up);
 }
 
 static int add_via(struct proxy *p, struct msg *m, const struct msg_key *key,
@@ -30,7 +28,8 @@ static int add_via(struct proxy *p, struct msg *m, const struct msg_key *key,
 	struct buf b;
 	int err;
 
-	branch_write(branch, p->c.key, &up, hop, 0, loop_hash(p, m, key, from));
+	branch_write(branch, p->c.keys->now, &up, hop, 0,
+		     loop_hash(p, p->c.keys->now, m, key, from));
 	buf_arena(&b, p->c.scratch, 128);
 	via_write(&b, p->c.listeners, hop, (struct str){branch, BRANCH_LEN});
 	if (!marked.p || !buf_ok(&b))
@@ -238,8 +237,7 @@ void parked_fini(struct proxy *p)
 static bool is_loop(struct proxy *p, struct msg *m, const struct msg_key *key,
 		    const struct hop *from)
 {
-	return has_second_via(m, key) &&
-	       validate_is_loop(p, m, loop_hash(p, m, key, from));
+	return has_second_via(m, key) && validate_is_loop(p, m, key, from);
 }
 
 void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,

@@ -21,7 +21,7 @@ struct answered {
 
 static uint64_t tag_hash(const struct proxy *p, const char *tag)
 {
-	return siphash24(p->c.key, tag, TAG_LEN);
+	return siphash24(p->c.table_key, tag, TAG_LEN);
 }
 
 static void forget(struct answered *a)

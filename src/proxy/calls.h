@@ -15,8 +15,9 @@
  * A record that has ended stays for 64*T1 from its begin, so that a repeated
  * 2xx begins no second one.
  *
- * It holds hashes under the key of the node instead of texts, so that it is
- * small and can be read back after a restart (calls_image.h).
+ * It holds keyed hashes instead of texts, so that it is small and can be read
+ * back after a restart (calls_image.h). Their key is that of the table and
+ * stays with it: the texts are gone when the key of the cluster is replaced.
  */
 #ifndef PROXY_CALLS_H
 #define PROXY_CALLS_H
@@ -32,8 +33,9 @@ struct calls_conf {
 	struct mem *mem;
 	struct timers *timers;
 	struct counters *counters;
-	struct sipkey key; /* of the node */
-	int64_t t1;        /* microseconds */
+	struct sipkey key;          /* of the hashes */
+	const struct sipkeys *keys; /* of the node: they sign images */
+	int64_t t1;                 /* microseconds */
 };
 
 struct calls;

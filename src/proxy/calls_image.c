@@ -4,6 +4,7 @@
  *	magic         16 bytes, with the version
  *	u64           bytes of the whole image
  *	u64           when it was written, microseconds since 1970
+ *	u64, u64      key of the hashes
  *	u32, u32      numbers of servers and of calls
  *	servers       name, then the names of its LOAD_RESOURCES resources; a
  *	              name is a byte with its length and the text
@@ -16,10 +17,10 @@
 #include <string.h>
 #include "util/err.h"
 
-static const char magic[16] = "TANDEM-CALLS\1";
+static const char magic[16] = "TANDEM-CALLS\2";
 
 enum {
-	HEAD = sizeof(magic) + 8 + 8 + 4 + 4,
+	HEAD = sizeof(magic) + 8 + 8 + 16 + 4 + 4,
 	MEMBER_MIN = 1 + LOAD_RESOURCES,
 	CALL = 8 + 8 + 8 + 8 + 8 + 4 + 1 + 1,
 	CHECKSUM = 8
@@ -97,6 +98,8 @@ void calls_image_write(const struct calls *cs, const struct members *ms,
 	memcpy(p, magic, sizeof(magic));
 	p = put(p + sizeof(magic), size, 8);
 	p = put(p, (uint64_t)now.wall.us, 8);
+	p = put(p, cs->c.key.k0, 8);
+	p = put(p, cs->c.key.k1, 8);
 	p = put(p, ms->n, 4);
 	p = put(p, cs->n_up, 4);
 	list_each (it, &ms->list)
@@ -108,7 +111,8 @@ void calls_image_write(const struct calls *cs, const struct members *ms,
 		if (!r->ended)
 			p = write_call(p, r, now);
 	}
-	p = put(p, siphash24(cs->c.key, out, (size_t)(p - out)), CHECKSUM);
+	p = put(p, siphash24(cs->c.keys->now, out, (size_t)(p - out)),
+		CHECKSUM);
 	assert((size_t)(p - out) == size);
 }
 
@@ -229,6 +233,14 @@ static void read_call(struct reader *rd, struct calls *cs,
 	restore(cs, &known[at], &old, left, now);
 }
 
+static bool is_signed(struct str image, const struct sipkeys *keys,
+		      uint64_t sum)
+{
+	return sum == siphash24(keys->now, image.p, image.n) ||
+	       (keys->has_other &&
+		sum == siphash24(keys->other, image.p, image.n));
+}
+
 /* An image whose checksum is right, without it. */
 static bool cut_image(const struct calls *cs, struct str *rest,
 		      struct reader *rd)
@@ -244,11 +256,22 @@ static bool cut_image(const struct calls *cs, struct str *rest,
 	sum.bad = false;
 	rd->rest = str_sub(*rest, 0, size - CHECKSUM);
 	rd->bad = false;
-	if (get(&sum, CHECKSUM) != siphash24(cs->c.key, rd->rest.p, rd->rest.n))
+	if (!is_signed(rd->rest, cs->c.keys, get(&sum, CHECKSUM)))
 		return false;
 	get_bytes(rd, sizeof(magic) + 8);
 	*rest = str_sub(*rest, size, rest->n);
 	return true;
+}
+
+/* Hashes of two keys cannot be in one table. */
+static bool take_key(struct calls *cs, struct reader *rd)
+{
+	struct sipkey key = {.k0 = get(rd, 8)};
+
+	key.k1 = get(rd, 8);
+	if (list_empty(&cs->list))
+		cs->c.key = key;
+	return sipkey_eq(cs->c.key, key);
 }
 
 int calls_image_read(struct calls *cs, const struct members *ms,
@@ -265,6 +288,10 @@ int calls_image_read(struct calls *cs, const struct members *ms,
 	if (!cut_image(cs, rest, &rd))
 		return ERR_SYNTAX;
 	written = (int64_t)get(&rd, 8);
+	if (!take_key(cs, &rd)) {
+		*rest = all;
+		return ERR_SYNTAX;
+	}
 	members = (uint32_t)get(&rd, 4);
 	n = (uint32_t)get(&rd, 4);
 	/* The checksum says who wrote it, not that he made no mistake. */

@@ -21,7 +21,7 @@ static void answer_cancel(struct proxy *p, struct msg *m,
 	/* The same To tag as the final of the INVITE (9.2): CANCEL shares its
 	 * Via, Call-ID, From tag and CSeq number, which is what the tag is made
 	 * of; only a NAT may have moved it. */
-	branch_to_tag(tag, p->c.key, &up);
+	branch_to_tag(tag, r ? r->sign : p->c.keys->now, &up);
 	reply.to_tag = (struct str){tag, TAG_LEN};
 	reply.via = via_mark_received(p->c.scratch, &key->via, from);
 	buf_arena(&b, p->c.scratch, 512);

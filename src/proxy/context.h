@@ -67,6 +67,9 @@ struct request {
 	struct hop from;
 	struct str via; /* top Via with received and rport */
 	struct upstream_id up;
+	/* What is made for it is signed with one key, whatever happens to those
+	 * of the node meanwhile: it answers with one To tag. */
+	struct sipkey sign;
 	enum request_kind kind;
 	const struct member *source;
 	struct route route;    /* what 16.4 found */
@@ -193,15 +196,16 @@ struct member *follow_member(struct request *r, const struct addr *a);
 /* validate.c: RFC 3261 16.3. A response code (with reason and extra header
  * lines), or 0 when the request may go on. */
 int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
-		     const struct hop *from, uint64_t loop,
-		     struct str *reason_r, struct str *headers_r);
-/* 16.3 step 4: a Via of ours below with the same loop hash. It was here before,
- * unchanged. */
+		     const struct hop *from, struct str *reason_r,
+		     struct str *headers_r);
+/* 16.3 step 4: a Via of ours below with the same loop hash, made with any of
+ * our keys. It was here before, unchanged. */
 bool validate_is_loop(const struct proxy *p, const struct msg *m,
-		      uint64_t loop);
-/* The RFC 5393 loop hash of a request as received. */
-uint64_t loop_hash(const struct proxy *p, const struct msg *m,
-		   const struct msg_key *key, const struct hop *from);
+		      const struct msg_key *key, const struct hop *from);
+/* The RFC 5393 loop hash of a request as received, under that key of ours. */
+uint64_t loop_hash(const struct proxy *p, struct sipkey secret,
+		   const struct msg *m, const struct msg_key *key,
+		   const struct hop *from);
 
 /* stateless.c */
 void stateless_reply(struct proxy *p, const struct msg *m,

@@ -26,8 +26,22 @@ void cookie_write(char out[COOKIE_LEN], struct sipkey key, struct str call_id,
 		    cookie_mac(key, call_id, from_tag, (char)side, id));
 }
 
-bool cookie_read(struct str text, struct sipkey key, struct str call_id,
-		 struct str from_tag, struct str to_tag, struct cookie *out_r)
+/* Whole-word comparison: no byte-wise timing to learn a MAC from. */
+static bool is_signed(const struct cookie *c, const struct sipkeys *keys,
+		      struct str call_id, struct str tag, uint64_t mac)
+{
+	char side = (char)c->side;
+	bool good = mac == cookie_mac(keys->now, call_id, tag, side, c->id);
+
+	if (keys->has_other)
+		good |=
+		    mac == cookie_mac(keys->other, call_id, tag, side, c->id);
+	return good;
+}
+
+bool cookie_read(struct str text, const struct sipkeys *keys,
+		 struct str call_id, struct str from_tag, struct str to_tag,
+		 struct cookie *out_r)
 {
 	uint64_t id, mac;
 
@@ -41,13 +55,7 @@ bool cookie_read(struct str text, struct sipkey key, struct str call_id,
 		return false;
 	out_r->side = (enum cookie_side)text.p[1];
 	out_r->id = id;
-	/* Whole-word comparison: no byte-wise timing to learn a MAC from. */
-	if (mac == cookie_mac(key, call_id, from_tag, text.p[1], id)) {
-		out_r->from_caller = true;
-		return true;
-	}
-	if (to_tag.n == 0)
-		return false;
-	out_r->from_caller = false;
-	return mac == cookie_mac(key, call_id, to_tag, text.p[1], id);
+	out_r->from_caller = is_signed(out_r, keys, call_id, from_tag, mac);
+	return out_r->from_caller ||
+	       (to_tag.n > 0 && is_signed(out_r, keys, call_id, to_tag, mac));
 }

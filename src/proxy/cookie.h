@@ -29,8 +29,9 @@ struct cookie {
 void cookie_write(char out[COOKIE_LEN], struct sipkey key, struct str call_id,
 		  struct str from_tag, enum cookie_side side, uint64_t id);
 /* Verifies the text against the From tag, then the To tag of a request in the
- * dialog; the match gives the direction. */
-bool cookie_read(struct str text, struct sipkey key, struct str call_id,
-		 struct str from_tag, struct str to_tag, struct cookie *out_r);
+ * dialog; the match gives the direction. Made with any of our keys. */
+bool cookie_read(struct str text, const struct sipkeys *keys,
+		 struct str call_id, struct str from_tag, struct str to_tag,
+		 struct cookie *out_r);
 
 #endif

@@ -57,7 +57,8 @@ static bool flow_of_phone(struct proxy *p, struct msg *m, struct hop *hop_r)
 				  NULL) &&
 		    scan_uri(na.uri, &uri) &&
 		    listener_is_ours(p->c.listeners, &uri))
-			return token_read(uri.user, p->c.key, &t) == TOKEN_OK &&
+			return token_read(uri.user, p->c.keys, &t) ==
+				   TOKEN_OK &&
 			       t.side == TOKEN_CALLEE &&
 			       path_flow(p, &t, &uri, hop_r) == 0;
 	return false;
@@ -129,7 +130,7 @@ static bool write_request(struct proxy *p, const struct dialog *d,
 				 .from_tag = d->from_tag,
 				 .cseq = cseq};
 
-	branch_write(branch, p->c.key, &id, &d->hop, 0, 0);
+	branch_write(branch, p->c.keys->now, &id, &d->hop, 0, 0);
 	buf_put(b, method);
 	buf_char(b, ' ');
 	buf_put(b, d->target);

@@ -237,7 +237,7 @@ static void choose_branch(struct request *r, struct attempt *att)
 	unsigned visit = visits_before(r, att);
 
 	do {
-		branch_write(att->branch, p->c.key, &r->up, &att->target.hop,
+		branch_write(att->branch, r->sign, &r->up, &att->target.hop,
 			     visit++, r->loop);
 	} while (
 	    client_find(p->c.txns, branch, r->msg.method_id, r->msg.method));

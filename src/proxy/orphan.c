@@ -47,7 +47,7 @@ static bool is_authentic(const struct proxy *p, const struct msg_key *key,
 {
 	struct upstream_id up = upstream_id_echoed(key, second);
 
-	return branch_verify(b, p->c.key, &up);
+	return branch_verify(b, p->c.keys, &up);
 }
 
 /* Over TLS whoever is connected to has to prove that he is the sent-by. */
@@ -97,8 +97,8 @@ static struct member *member_of(const struct orphan *o)
 		    !scan_uri(na.uri, &uri) ||
 		    !listener_is_ours(p->c.listeners, &uri) ||
 		    !scan_param(uri.params, STR("t"), &t) ||
-		    !cookie_read(t, p->c.key, o->key->call_id, o->key->from_tag,
-				 o->key->to_tag, &c))
+		    !cookie_read(t, p->c.keys, o->key->call_id,
+				 o->key->from_tag, o->key->to_tag, &c))
 			continue;
 		m = c.side == COOKIE_CALLEE ? members_by_id(p->c.members, c.id)
 					    : NULL;

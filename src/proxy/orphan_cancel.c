@@ -48,7 +48,7 @@ static bool write_answer(struct orphan_cancel *x, int code, struct buf *b)
 	    msg_key(&m, &key) != MSG_OK)
 		return false;
 	up = upstream_id(&key, &x->from);
-	branch_to_tag(tag, p->c.key, &up);
+	branch_to_tag(tag, p->c.keys->now, &up);
 	reply.to_tag = (struct str){tag, TAG_LEN};
 	reply.via = via_mark_received(p->c.scratch, &key.via, &x->from);
 	return reply.via.p && reply_write(&m, &reply, b) == 0 && buf_ok(b);
@@ -192,6 +192,7 @@ struct sending {
 	struct route route;
 	struct edits edits;
 	struct upstream_id up;
+	struct sipkey sign; /* of ours: the dead node may have had it */
 	uint64_t loop;
 };
 
@@ -209,7 +210,7 @@ static bool write_cancel(const struct sending *s, const struct hop *hop,
 	edits_copy(&e, &s->edits, scratch);
 	if (s->route.next_is_strict && !s->route.has_flow)
 		err = forward_strictly(&e, s->route.uri, s->route.next);
-	branch_write(branch, p->c.key, &s->up, hop, 0, s->loop);
+	branch_write(branch, s->sign, &s->up, hop, 0, s->loop);
 	buf_arena(&via, scratch, 128);
 	via_write(&via, p->c.listeners, hop, (struct str){branch, BRANCH_LEN});
 	if (err || !buf_ok(&via) ||
@@ -277,16 +278,31 @@ static struct orphan_cancel *orphan_cancel_new(struct proxy *p,
 	return NULL;
 }
 
+/* With the branch of a node that signs with this key. */
+static void send_signed(struct sending *s, struct sipkey sign,
+			const struct targets *t, struct now now)
+{
+	struct orphan_cancel *x = s->x;
+
+	s->sign = sign;
+	s->loop = loop_hash(x->proxy, sign, s->m, s->key, &x->from);
+	s->up.transaction = server_invite_id(sign, s->m, s->key);
+	for (unsigned i = 0; i < t->n; i++)
+		send_to(s, &t->hop[i], now);
+}
+
 /* False: it went nowhere. */
 static bool send_all(struct sending *s, const struct targets *t, struct now now)
 {
 	struct orphan_cancel *x = s->x;
 	struct proxy *p = x->proxy;
+	const struct sipkeys *keys = p->c.keys;
 
 	/* One more until all are under way: none ends it before. */
 	x->open = 1;
-	for (unsigned i = 0; i < t->n; i++)
-		send_to(s, &t->hop[i], now);
+	send_signed(s, keys->now, t, now);
+	if (keys->has_other)
+		send_signed(s, keys->other, t, now);
 	if (x->open == 1) {
 		server_disown(x->server, now);
 		forget(x);
@@ -308,14 +324,13 @@ bool orphan_cancel(struct proxy *p, struct msg *m, const struct msg_key *key,
 
 	if (p->c.settings->stateless_relay == RELAY_NONE || !t)
 		return false;
-	s.loop = loop_hash(p, m, key, from);
-	s.up.transaction = server_invite_id(p->c.txns, m, key);
 	edits_init(&s.edits, m, p->c.scratch);
 	s.route = route_request(p, m, key, from, source, &s.edits);
 	find_targets(p, key, from, &s.route, t, now);
 	if (t->n == 0)
 		return false;
-	if (!tokens_take(&p->cancelling, t->n, now.mono)) {
+	if (!tokens_take(&p->cancelling, (p->c.keys->has_other ? 2 : 1) * t->n,
+			 now.mono)) {
 		count(p->c.counters, CNT_CANCEL_LIMITED);
 		return false;
 	}

@@ -165,7 +165,7 @@ static bool write_request(struct own *o, char branch[BRANCH_LEN], struct buf *b)
 				 .call_id = call_id_of(o)};
 
 	random_token(p, token);
-	branch_write(branch, p->c.key, &id, &o->conf.hop, 0, 0);
+	branch_write(branch, p->c.keys->now, &id, &o->conf.hop, 0, 0);
 	buf_put(b, o->conf.method);
 	buf_char(b, ' ');
 	buf_put(b, o->conf.uri);

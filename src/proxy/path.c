@@ -34,7 +34,7 @@ static void write_token(struct proxy *p, const struct hop *hop,
 			  .conn = hop->conn};
 
 	t.local.port = l->addr.port;
-	token_write(b, p->c.key, &t);
+	token_write(b, p->c.keys->now, &t);
 }
 
 /* One of our URIs: how it is addressed from the side of `hop`. */
@@ -150,7 +150,7 @@ static int add_record_route(struct request *r, const struct attempt *att,
 	/* Who calls a phone by its token could not reach it again without. */
 	if (m && !m->record_route && !att->target.flow)
 		return 0;
-	cookie_write(cookie, p->c.key, r->key.call_id, r->key.from_tag,
+	cookie_write(cookie, r->sign, r->key.call_id, r->key.from_tag,
 		     to  ? COOKIE_CALLEE
 		     : m ? COOKIE_CALLER
 			 : COOKIE_NONE,
@@ -252,7 +252,7 @@ int request_path(struct request *r, struct target *t)
 			t->route = rest;
 			break;
 		}
-		switch (token_read(uri.user, p->c.key, &token)) {
+		switch (token_read(uri.user, p->c.keys, &token)) {
 		case TOKEN_NONE:
 			break;
 		case TOKEN_BAD:

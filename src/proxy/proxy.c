@@ -124,7 +124,8 @@ static int init_tables(struct proxy *p)
 	struct calls_conf calls = {.mem = p->c.mem,
 				   .timers = p->c.timers,
 				   .counters = p->c.counters,
-				   .key = p->c.key,
+				   .key = p->c.table_key,
+				   .keys = p->c.keys,
 				   .t1 = p->c.settings->times.t1};
 	int err = map_init(&p->answers, p->c.mem);
 
@@ -240,6 +241,7 @@ static struct request *request_new(struct proxy *p, const struct msg *m,
 	r->wall = now.wall;
 	r->via = via_mark_received(arena, &r->key.via, from);
 	r->up = upstream_id(&r->key, &r->from);
+	r->sign = p->c.keys->now;
 	edits_init(&r->edits, &r->msg, arena);
 	list_init(&r->attempts);
 	return r;
@@ -384,7 +386,6 @@ static void new_request(struct proxy *p, struct msg *m,
 {
 	struct str reason, headers;
 	struct request *r;
-	uint64_t loop;
 	int code;
 
 	if (!p->policy || drain_refuses(p, m, key, now)) {
@@ -392,8 +393,7 @@ static void new_request(struct proxy *p, struct msg *m,
 		drain_refuse(p, m, key, from, now);
 		return;
 	}
-	loop = loop_hash(p, m, key, from);
-	code = validate_request(p, m, key, from, loop, &reason, &headers);
+	code = validate_request(p, m, key, from, &reason, &headers);
 	if (arena_failed(p->c.scratch)) {
 		/* no verdict: the caller repeats it */
 		count(p->c.counters, CNT_NOMEM);
@@ -408,7 +408,7 @@ static void new_request(struct proxy *p, struct msg *m,
 		count(p->c.counters, CNT_NOMEM);
 		return;
 	}
-	r->loop = loop;
+	r->loop = loop_hash(p, r->sign, m, key, from);
 	dispatch(r, now);
 }
 

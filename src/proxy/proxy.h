@@ -138,8 +138,10 @@ struct proxy_conf {
 	const struct settings *settings;
 	struct members *members;
 	struct counters *counters;
-	struct resolver *resolver; /* borrowed; NULL: names cannot be found */
-	struct sipkey key;         /* node key */
+	struct resolver *resolver;  /* borrowed; NULL: names cannot be found */
+	const struct sipkeys *keys; /* of the node */
+	/* Of what it finds again by hashes: no rotation changes it. */
+	struct sipkey table_key;
 	struct rand *rand;
 	/* A Call-ID of our own must belong to this worker (branch_h8), or its
 	 * answers would be handed to another. */

@@ -35,7 +35,7 @@ struct response *response_local(struct request *r, struct attempt *a, int code,
 	struct reply reply = {.code = code, .reason = reason, .via = r->via};
 	struct buf b;
 
-	branch_to_tag(tag, r->proxy->c.key, &r->up);
+	branch_to_tag(tag, r->sign, &r->up);
 	reply.to_tag = (struct str){tag, TAG_LEN};
 	buf_arena(&b, r->arena, 512);
 	if (!res || reply_write(&r->msg, &reply, &b) != 0 ||
@@ -344,7 +344,7 @@ static int write_own(struct request *r, const struct reply *reply,
 {
 	struct reply full = *reply;
 
-	branch_to_tag(tag, r->proxy->c.key, &r->up);
+	branch_to_tag(tag, r->sign, &r->up);
 	full.to_tag = (struct str){tag, TAG_LEN};
 	full.via = r->via;
 	buf_arena(b, r->proxy->c.scratch, 512);

@@ -38,8 +38,8 @@ static void take_cookie(struct proxy *p, struct route *r,
 {
 	if (r->has_cookie)
 		return;
-	r->has_cookie = cookie_read(text, p->c.key, key->call_id, key->from_tag,
-				    key->to_tag, &r->cookie);
+	r->has_cookie = cookie_read(text, p->c.keys, key->call_id,
+				    key->from_tag, key->to_tag, &r->cookie);
 	if (!r->has_cookie)
 		count(p->c.counters, CNT_BAD_COOKIE);
 }
@@ -64,7 +64,7 @@ static void take_door(struct proxy *p, struct route *r, const struct uri *uri,
 static void take_token(struct proxy *p, struct route *r, const struct uri *uri)
 {
 	struct token t;
-	enum token_found found = token_read(uri->user, p->c.key, &t);
+	enum token_found found = token_read(uri->user, p->c.keys, &t);
 	int err;
 
 	if (found == TOKEN_NONE || r->has_flow || r->bad_flow)

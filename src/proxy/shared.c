@@ -163,7 +163,7 @@ static uint64_t answer_hash(const struct proxy *p, const struct msg_key *key)
 {
 	struct siphash h;
 
-	siphash_init(&h, p->c.key);
+	siphash_init(&h, p->c.table_key);
 	siphash_str(&h, STR("moved INVITE"));
 	siphash_str(&h, key->call_id);
 	siphash_str(&h, key->from_tag);

@@ -15,7 +15,7 @@ static void send_stateless(struct proxy *p, const struct msg *m,
 
 	/* The tag is a function of the request, so that a retransmission gets
 	 * the same answer, and so that its ACK is recognised as ours. */
-	branch_to_tag(tag, p->c.key, &up);
+	branch_to_tag(tag, p->c.keys->now, &up);
 	reply->to_tag = (struct str){tag, TAG_LEN};
 	/* A Via that cannot be read goes back as it came. */
 	if (key->via.text.p)

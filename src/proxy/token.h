@@ -40,7 +40,8 @@ enum token_found {
 };
 
 void token_write(struct buf *out, struct sipkey key, const struct token *t);
-enum token_found token_read(struct str user, struct sipkey key,
+/* Made with any of our keys. */
+enum token_found token_read(struct str user, const struct sipkeys *keys,
 			    struct token *out_r);
 
 #endif

@@ -185,7 +185,7 @@ static void set_name(struct undelivered *u, const struct msg_key *key)
 	host = str_sub(host, 0, sizeof(u->name) - 1);
 	memcpy(u->name, host.p, host.n);
 	u->port = key->via.port;
-	u->seed = siphash24(u->proxy->c.key, key->call_id.p, key->call_id.n);
+	u->seed = way_seed(u->proxy, key->call_id);
 	if (u->hop.transport == TRANSPORT_TLS)
 		u->hop.tls_name = u->name;
 }

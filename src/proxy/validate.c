@@ -5,8 +5,9 @@
 #include "message/field.h"
 #include "proxy/context.h"
 
-uint64_t loop_hash(const struct proxy *p, const struct msg *m,
-		   const struct msg_key *key, const struct hop *from)
+uint64_t loop_hash(const struct proxy *p, struct sipkey secret,
+		   const struct msg *m, const struct msg_key *key,
+		   const struct hop *from)
 {
 	/* RFC 5393 4.2.1: everything a routing decision may rest on, so that a
 	 * changed Request-URI is a spiral and the same one a loop. What a
@@ -18,7 +19,7 @@ uint64_t loop_hash(const struct proxy *p, const struct msg *m,
 	const struct hdr *f = msg_first(m, HDR_ROUTE);
 	struct siphash h;
 
-	siphash_init(&h, p->c.key);
+	siphash_init(&h, secret);
 	siphash_str(&h, STR("loop"));
 	siphash_str(&h, m->uri);
 	siphash_str(&h, key->call_id);
@@ -32,19 +33,35 @@ uint64_t loop_hash(const struct proxy *p, const struct msg *m,
 }
 
 /* RFC 5393 4.2.2 */
-bool validate_is_loop(const struct proxy *p, const struct msg *m, uint64_t loop)
+bool validate_is_loop(const struct proxy *p, const struct msg *m,
+		      const struct msg_key *key, const struct hop *from)
 {
+	const struct sipkeys *keys = p->c.keys;
 	const struct hdr *f = msg_first(m, HDR_VIA);
+	uint64_t now = 0, other = 0;
+	bool hashed = false;
 	struct branch b;
 	struct via via;
 
 	for (; f; f = msg_next(m, f)) {
 		struct str rest = msg_hdr_value(m, f);
 
-		while (rest.p && scan_via(rest, &via, &rest))
-			if (branch_parse(via.branch, &b) && b.l == loop &&
-			    via_is_ours(p->c.listeners, &via))
+		while (rest.p && scan_via(rest, &via, &rest)) {
+			if (!branch_parse(via.branch, &b) ||
+			    !via_is_ours(p->c.listeners, &via))
+				continue;
+			/* few requests come this far */
+			if (!hashed) {
+				now = other =
+				    loop_hash(p, keys->now, m, key, from);
+				if (keys->has_other)
+					other = loop_hash(p, keys->other, m,
+							  key, from);
+				hashed = true;
+			}
+			if (b.l == now || b.l == other)
 				return true;
+		}
 	}
 	return false;
 }
@@ -113,15 +130,14 @@ void proxy_count_bad(struct counters *c, enum msg_bad bad)
 }
 
 int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
-		     const struct hop *from, uint64_t loop,
-		     struct str *reason_r, struct str *headers_r)
+		     const struct hop *from, struct str *reason_r,
+		     struct str *headers_r)
 {
 	const struct hdr *f;
 	struct uri uri;
 	enum msg_bad bad;
 	uint32_t hops;
 
-	(void)key;
 	*reason_r = *headers_r = STR_NONE;
 	/* 16.3 step 1: reasonable syntax */
 	bad = field_check(m);
@@ -150,7 +166,7 @@ int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 	}
 	/* 16.3 step 4, 21.4.20: loops, before anything is forwarded (RFC 5393
 	 * 4.1) */
-	if (validate_is_loop(p, m, loop)) {
+	if (validate_is_loop(p, m, key, from)) {
 		count(p->c.counters, CNT_LOOP);
 		return 482;
 	}
@@ -162,6 +178,5 @@ int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 		return 420;
 	}
 	/* step 6, Proxy-Authorization, is the script's business */
-	(void)from;
 	return 0;
 }

@@ -141,7 +141,7 @@ int way_of_member(const struct proxy *p, const struct member *m, uint64_t seed,
 	for (unsigned i = 0; i < s->n; i++) {
 		struct candidate *next;
 
-		siphash_init(&h, p->c.key);
+		siphash_init(&h, p->c.keys->now);
 		siphash_u64(&h, seed);
 		siphash_u64(&h, i);
 		next = choose(c, s->n, siphash_end(&h));
@@ -281,7 +281,7 @@ int way_of_uri(const struct proxy *p, struct str text, uint64_t seed,
 
 uint64_t way_seed(const struct proxy *p, struct str call_id)
 {
-	return siphash24(p->c.key, call_id.p, call_id.n);
+	return siphash24(p->c.keys->now, call_id.p, call_id.n);
 }
 
 /* Says that there is no way to an address, at once and not by silence. */

@@ -175,8 +175,9 @@ struct sim_node_conf {
 	const char *listen;   /* "udp:0.0.0.0:5060" */
 	unsigned workers;     /* 0: what the script says */
 	bool own_listeners;   /* the machine has the addresses it listens on */
-	const uint8_t *key;   /* of the cluster, 16 bytes; NULL: the world's */
-	struct str edit;      /* of a reload: changes of overrides */
+	struct sipkeys keys;  /* of the cluster */
+	bool has_keys;   /* else the world's, and in a reload what it has */
+	struct str edit; /* of a reload: changes of overrides */
 };
 
 /* A machine for a proxy, with these addresses. */

@@ -263,13 +263,10 @@ int sim_node_start(struct sim *s, unsigned id, const struct sim_node_conf *conf,
 	struct machine_node *n = node_of(s, id);
 	struct reason why = {text, textlen};
 	struct generation g = {.n = 0};
-	uint8_t key[16];
+	struct sipkeys keys = {.now = s->key};
 	int err = 0;
 
 	assert(!n->workers);
-	for (int i = 0; i < 16; i++)
-		key[i] =
-		    (uint8_t)((i < 8 ? s->key.k0 : s->key.k1) >> i % 8 * 8);
 	if (conf->path)
 		err = load_first(s, id, conf, &g, &why);
 	if (err)
@@ -280,7 +277,7 @@ int sim_node_start(struct sim *s, unsigned id, const struct sim_node_conf *conf,
 	n->shared = node_new(g.n             ? g.n
 			     : conf->workers ? conf->workers
 					     : 1,
-			     conf->key ? conf->key : key);
+			     conf->has_keys ? &conf->keys : &keys);
 	if (!n->shared)
 		err = ERR_NOMEM;
 	else if (g.n)
@@ -334,6 +331,8 @@ int sim_node_reload(struct sim *s, unsigned id,
 	if (!err)
 		err = generation_switch(&g, n->shared, worker,
 					sim_node_now(s, id), text, textlen);
+	if (!err && conf->has_keys)
+		node_set_keys(n->shared, &conf->keys);
 	generation_free(&g);
 	if (err)
 		log_rejected(s, id, text);

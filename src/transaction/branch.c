@@ -129,23 +129,44 @@ bool branch_parse(struct str text, struct branch *out_r)
 	return true;
 }
 
-bool branch_verify(const struct branch *b, struct sipkey key,
+bool branch_verify(const struct branch *b, const struct sipkeys *keys,
 		   const struct upstream_id *up)
 {
-	uint64_t diff = mac(b, key, up) ^ b->mac;
+	uint64_t h8 = b->h8 ^ branch_h8(up->call_id);
+	bool good = (h8 | (mac(b, keys->now, up) ^ b->mac)) == 0;
 
-	/* Both are looked at in full whatever the first one says. */
-	diff |= b->h8 ^ branch_h8(up->call_id);
-	return diff == 0;
+	/* All are looked at in full whatever the first one says. */
+	if (keys->has_other)
+		good |= (h8 | (mac(b, keys->other, up) ^ b->mac)) == 0;
+	return good;
 }
 
-void branch_to_tag(char out[TAG_LEN], struct sipkey key,
-		   const struct upstream_id *up)
+static uint64_t to_tag(struct sipkey key, const struct upstream_id *up)
 {
 	struct siphash h;
 
 	siphash_init(&h, key);
 	siphash_u64(&h, USE_TO_TAG);
 	hash_upstream(&h, up);
-	str_put_hex(out, TAG_LEN, siphash_end(&h));
+	return siphash_end(&h);
+}
+
+void branch_to_tag(char out[TAG_LEN], struct sipkey key,
+		   const struct upstream_id *up)
+{
+	str_put_hex(out, TAG_LEN, to_tag(key, up));
+}
+
+bool branch_is_to_tag(struct str tag, const struct sipkeys *keys,
+		      const struct upstream_id *up)
+{
+	uint64_t found;
+	bool same;
+
+	if (tag.n != TAG_LEN || !str_hex64(tag, &found))
+		return false;
+	same = found == to_tag(keys->now, up);
+	if (keys->has_other)
+		same |= found == to_tag(keys->other, up);
+	return same;
 }

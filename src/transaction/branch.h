@@ -56,13 +56,18 @@ void branch_write(char out[BRANCH_LEN], struct sipkey key,
 /* False when the text is not in our format (the MAC is not checked). */
 bool branch_parse(struct str text, struct branch *out_r);
 /* Checks the MAC of a parsed branch against the upstream identity, as found in
- * a response's second Via, Call-ID, From tag and CSeq. Constant time. */
-bool branch_verify(const struct branch *b, struct sipkey key,
+ * a response's second Via, Call-ID, From tag and CSeq: made with any of our
+ * keys. Constant time. */
+bool branch_verify(const struct branch *b, const struct sipkeys *keys,
 		   const struct upstream_id *up);
 
 /* The To tag of responses of our own to this request (RFC 3261 8.2.6.2, 19.3):
  * TAG_LEN hex digits. */
 void branch_to_tag(char out[TAG_LEN], struct sipkey key,
 		   const struct upstream_id *up);
+/* A To tag is that of a response of ours to this request, made with any of our
+ * keys. */
+bool branch_is_to_tag(struct str tag, const struct sipkeys *keys,
+		      const struct upstream_id *up);
 
 #endif

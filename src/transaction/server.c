@@ -155,7 +155,7 @@ static struct server *enter(struct txns *t, const struct server_key *k,
 	s->state = SERVER_TRYING;
 	s->method = method;
 	s->invite = method == METHOD_INVITE;
-	s->id = server_key_id(k, t->key);
+	s->id = server_key_id(k, t->keys->now);
 	s->txns = t;
 	list_init(&s->clients);
 	timer_init(&s->retransmit, on_retransmit);
@@ -186,14 +186,14 @@ struct server *server_adopt(struct txns *t, const struct msg_key *key,
 					    : NULL;
 }
 
-uint64_t server_invite_id(const struct txns *t, const struct msg *m,
+uint64_t server_invite_id(struct sipkey secret, const struct msg *m,
 			  const struct msg_key *key)
 {
 	struct server_key k;
 
 	server_key_make(&k, m, key);
 	k.method = method_name(METHOD_INVITE);
-	return server_key_id(&k, t->key);
+	return server_key_id(&k, secret);
 }
 
 static bool is_reliable(const struct server *s)

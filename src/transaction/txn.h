@@ -145,8 +145,8 @@ struct txns {
 	struct flows *flows;
 	struct counters *counters;
 	struct txn_times times;
-	struct sipkey key;     /* node key: ids, branches */
-	struct sipkey map_key; /* of this core: map hashes */
+	const struct sipkeys *keys; /* of the node: ids */
+	struct sipkey map_key;      /* of this core: map hashes */
 	struct txn_user user;
 	struct map servers, clients;
 	size_t n_servers, n_clients; /* blocks alive */
@@ -173,9 +173,9 @@ struct server *server_find_cancelled(struct txns *t, const struct msg *m,
 /* Creates one for a new request; NULL when memory ran out. */
 struct server *server_new(struct txns *t, const struct msg *m,
 			  const struct msg_key *key, const struct hop *from);
-/* The id (server.id) that the transaction of the INVITE would have here which
- * this CANCEL is for. */
-uint64_t server_invite_id(const struct txns *t, const struct msg *m,
+/* The id (server.id) of the transaction that the INVITE of this CANCEL has where
+ * `secret` signs. */
+uint64_t server_invite_id(struct sipkey secret, const struct msg *m,
 			  const struct msg_key *key);
 /* One for an INVITE that another node received: `key` is that of a final
  * response to it, with the caller's Via for the topmost; responses go to `to`.

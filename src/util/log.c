@@ -229,36 +229,6 @@ void log_write_logfmt(struct buf *b, const struct log_event *e, wall_t ts)
 	}
 }
 
-/* Decodes one UTF-8 sequence (RFC 3629: no surrogates, nothing overlong).
- * Returns its length, or 0 when the bytes are none. */
-static size_t utf8_decode(struct str s, uint32_t *code_r)
-{
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	uint8_t lead = (uint8_t)s.p[0];
-	uint32_t code;
-	size_t n;
-
-	if (lead < 0x80) {
-		*code_r = lead;
-		return 1;
-	}
-	n = lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3 : lead >> 3 == 30 ? 4 : 0;
-	if (!n || n > s.n)
-		return 0;
-	code = lead & (0x7fu >> n);
-	for (size_t i = 1; i < n; i++) {
-		uint8_t c = (uint8_t)s.p[i];
-
-		if (c >> 6 != 2)
-			return 0;
-		code = code << 6 | (c & 0x3f);
-	}
-	if (code < least[n] || code > 0x10ffff || code >> 11 == 0xd800 >> 11)
-		return 0;
-	*code_r = code;
-	return n;
-}
-
 /* Controls of ASCII and Latin-1, and the line ends of Unicode. */
 static bool is_control(uint32_t code)
 {
@@ -272,7 +242,7 @@ static void write_json_escaped(struct buf *b, struct str s)
 {
 	while (s.n) {
 		uint32_t code = 0xfffd;
-		size_t n = utf8_decode(s, &code);
+		size_t n = str_utf8(s, &code);
 
 		if (!write_short_escape(b, s.p[0])) {
 			if (!n || is_control(code)) {

@@ -135,3 +135,23 @@ uint64_t siphash24(struct sipkey key, const void *data, size_t n)
 	siphash_bytes(&h, data, n);
 	return siphash_end(&h);
 }
+
+bool sipkey_eq(struct sipkey a, struct sipkey b)
+{
+	return ((a.k0 ^ b.k0) | (a.k1 ^ b.k1)) == 0;
+}
+
+bool sipkeys_have(const struct sipkeys *keys, struct sipkey key)
+{
+	return sipkey_eq(keys->now, key) ||
+	       (keys->has_other && sipkey_eq(keys->other, key));
+}
+
+uint32_t sipkey_fingerprint(struct sipkey key)
+{
+	struct siphash h;
+
+	siphash_init(&h, key);
+	siphash_str(&h, STR("fingerprint"));
+	return (uint32_t)siphash_end(&h);
+}

@@ -6,6 +6,7 @@
 #ifndef UTIL_SIPHASH_H
 #define UTIL_SIPHASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "util/addr.h"
@@ -13,6 +14,14 @@
 
 struct sipkey {
 	uint64_t k0, k1;
+};
+
+/* The keys of a cluster. `now` signs what we make. What comes to us may be
+ * signed with either: while a key is replaced (rotated), some nodes still sign
+ * with one and some already with the other. */
+struct sipkeys {
+	struct sipkey now, other;
+	bool has_other;
 };
 
 /* Incremental, so that several fields are hashed without copying them
@@ -24,6 +33,12 @@ struct siphash {
 };
 
 struct sipkey sipkey_load(const uint8_t key[16]);
+bool sipkey_eq(struct sipkey a, struct sipkey b);
+/* Is it one of them? */
+bool sipkeys_have(const struct sipkeys *keys, struct sipkey key);
+/* What may be shown of a key, so that people can compare those of two nodes. It
+ * gives nothing away. */
+uint32_t sipkey_fingerprint(struct sipkey key);
 uint64_t siphash24(struct sipkey key, const void *data, size_t n);
 void siphash_init(struct siphash *h, struct sipkey key);
 void siphash_bytes(struct siphash *h, const void *data, size_t n); /* raw */

@@ -153,3 +153,31 @@ bool str_is_token(struct str s)
 			return false;
 	return s.n > 0;
 }
+
+size_t str_utf8(struct str s, uint32_t *code_r)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	uint8_t lead = (uint8_t)s.p[0];
+	uint32_t code;
+	size_t n;
+
+	if (lead < 0x80) {
+		*code_r = lead;
+		return 1;
+	}
+	n = lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3 : lead >> 3 == 30 ? 4 : 0;
+	if (!n || n > s.n)
+		return 0;
+	code = lead & (0x7fu >> n);
+	for (size_t i = 1; i < n; i++) {
+		uint8_t c = (uint8_t)s.p[i];
+
+		if (c >> 6 != 2)
+			return 0;
+		code = code << 6 | (c & 0x3f);
+	}
+	if (code < least[n] || code > 0x10ffff || code >> 11 == 0xd800 >> 11)
+		return 0;
+	*code_r = code;
+	return n;
+}

@@ -36,6 +36,9 @@ size_t str_find(struct str s, char c);
 bool str_u32(struct str s, uint32_t max, uint32_t *out_r);
 bool str_hex64(struct str s, uint64_t *out_r); /* exactly 16 hex digits */
 void str_put_hex(char *out, size_t digits, uint64_t v); /* lower case */
+/* Decodes the UTF-8 sequence (RFC 3629: no surrogates, nothing overlong) that a
+ * non-empty s begins with. Its length, or 0 when the bytes are none. */
+size_t str_utf8(struct str s, uint32_t *code_r);
 /* True when s is a non-empty RFC 3261 token. */
 bool str_is_token(struct str s);
 

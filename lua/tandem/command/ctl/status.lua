@@ -49,6 +49,16 @@ local function warnings(value, pools)
   return list
 end
 
+-- For a cluster: its nodes must show the same.
+local function key(value)
+  local found = value.key
+  if not found or found.origin ~= "file" then
+    return nil
+  end
+  return "file: signs " .. found.signs
+    .. (found.verifies and ", knows " .. found.verifies or "")
+end
+
 local function calls(value)
   local parts = { ("%d up"):format(value.count.calls) }
   if value.count.requests then
@@ -99,6 +109,10 @@ function status.text(value, pools, out)
   add("script", text.clean(value.script))
   for i, line in ipairs(config(value, out)) do
     add(i == 1 and "config" or "", line)
+  end
+  local shown = key(value)
+  if shown then
+    add("key", shown)
   end
   add("calls", calls(value))
   for i, line in ipairs(warnings(value, pools)) do

@@ -30,6 +30,16 @@ local function last_reload()
   return out
 end
 
+-- Which key signs and which one is believed too, by their fingerprints.
+local function key(info)
+  local found = {
+    origin = info.key_origin, signs = info.key_signs,
+    verifies = info.key_verifies ~= "" and info.key_verifies or nil,
+  }
+  info.key_origin, info.key_signs, info.key_verifies = nil, nil, nil
+  return found
+end
+
 local function status()
   local pools, why = host.ask "pools.heads"
   local loads
@@ -43,6 +53,7 @@ local function status()
   info.uptime = info.now - info.started
   info.count = count(pools, loads)
   info.reload = last_reload()
+  info.key = key(info)
   return info
 end
 
