@@ -261,6 +261,30 @@ sim.for_workers("a response to what a dead node forwarded", function(workers)
     assert.equal(1, #w.a:got "ACK")
   end)
 
+  describe("with nodes that know of each other,", function()
+    -- The dead one may be alive: it is handed what it may wait for, and a refusal goes up
+    -- only when it comes again. Over a connection nothing does.
+    for _, to in ipairs { "udp", "tcp" } do
+      for _, from in ipairs { "udp", "tcp" } do
+        for _, method in ipairs { "INVITE", "REGISTER" } do
+          it(("a refusal of %s from a server of %s to a caller of %s"):format(method,
+            to, from), function()
+            open { from = from, to = to, nodes = true }
+            w.a:answer(method, 403, 1)
+            local asked = w.alice:request(method, uri)
+            w.net:run(0.95)
+            w:die()
+            w.a:reset() -- it has noticed
+            w.net:run(4)
+            assert.equal(403, asked.code)
+            assert.equal(0, w.a.unacked)
+            assert.equal(1, w:transactions(method))
+          end)
+        end
+      end
+    end
+  end)
+
   describe("with stateless_relay", function()
     local function count()
       return w.two:metric "tandem_dropped_total"

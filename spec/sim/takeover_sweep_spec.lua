@@ -187,8 +187,9 @@ for _, method in ipairs { "REGISTER", "OPTIONS", "MESSAGE" } do
   end
 end
 
--- The first three are for all stories.
+-- The first four are for all stories.
 local worlds = {
+  { name = "nodes that know of each other", nodes = true },
   { name = "failover.lua", gap = 0 }, { name = "failover.lua" },
   { name = "only the address goes", alive = true, gap = 0 },
   { name = "relay", policy = "relay" }, { name = "weighted", policy = "weighted" },
@@ -201,7 +202,7 @@ describe("a node dies at any moment of", function()
 
   for _, one in ipairs(stories) do
     describe(one.name .. ":", function()
-      for _, world in ipairs(one.is_brief and { table.unpack(worlds, 1, 3) } or worlds) do
+      for _, world in ipairs(one.is_brief and { table.unpack(worlds, 1, 4) } or worlds) do
         it(("%s, %.2f s without an address"):format(world.name, world.gap or gap), function()
           local opts = { gap = gap, servers = one.servers }
           for name, value in pairs(world) do

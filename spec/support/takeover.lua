@@ -71,13 +71,20 @@ local function servers(at, opts)
   return table.concat(list, ", ")
 end
 
+-- Do they know of each other?
+local function settings(at, opts)
+  local nodes = opts.nodes and ('sip.settings { nodes = { "%s", "%s" } }'):format(
+    host(at.own[1]), host(at.own[2])) or ""
+  return nodes .. "\n" .. (opts.before or "")
+end
+
 ---@class spec.takeover.World
 local methods = {}
 local class = { __index = methods }
 
 -- opts, of the script: policy (of takeover.policies, "failover.lua") or handler; pool,
 -- checks (none) and server, options of the pool and of each server; one_tier; before,
--- lines at its beginning. Of the network: from and to ("udp", "tcp": how callers and
+-- lines at its beginning; nodes, whether they know of each other. Of the network: from and to ("udp", "tcp": how callers and
 -- servers talk), v6, workers, seed, link, t1; servers, a function that tells each
 -- endpoint how to answer; alive (see die).
 -- Gives a world: net, one, two (nodes), a, b (servers), alice, carol, vip.
@@ -94,7 +101,7 @@ function takeover.open(opts)
   local at = conf.v6 and v6 or v4
   local from, to = conf.from or "udp", conf.to or "udp"
   local net = sim.new {
-    source = frame:format(listeners(at), conf.before or "", servers(at, conf),
+    source = frame:format(listeners(at), settings(at, conf), servers(at, conf),
       conf.checks or "check = false", conf.pool or "", conf.handler),
     workers = conf.workers, seed = conf.seed, link = conf.link, key = takeover.key,
     addr = { at.own[1], at.vip }, t1 = conf.t1,

@@ -319,6 +319,18 @@ static bool is_wanted(const struct settings *s, enum method method)
 	       (s->stateless_relay == RELAY_INVITE && method == METHOD_INVITE);
 }
 
+/* Is what is held back now sure to come once more? By the server, which repeats
+ * the final of an INVITE until the ACK, or of another request when its caller
+ * repeats that; neither does over a connection. */
+static bool comes_again(const struct orphan *o)
+{
+	int t = transport_parse(o->up.via.transport);
+
+	if (transport_reliable((enum transport)o->from->transport))
+		return false;
+	return o->m->method_id == METHOD_INVITE || t == TRANSPORT_UDP;
+}
+
 /* Another node has seen it, or is to see it first. */
 static bool is_anothers(const struct orphan *o, uint64_t mac, struct now now)
 {
@@ -329,7 +341,7 @@ static bool is_anothers(const struct orphan *o, uint64_t mac, struct now now)
 		return true;
 	}
 	return nodes_hand_over(p, o->m) && o->m->status >= 300 &&
-	       !nodes_had(p, mac, now);
+	       comes_again(o) && !nodes_had(p, mac, now);
 }
 
 void orphan_response(struct proxy *p, struct msg *m, const struct msg_key *key,
