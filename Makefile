@@ -231,6 +231,8 @@ SECONDS ?= 60
 TARGET  ?= $(FUZZ)
 fuzz: $(TARGET:%=build/fuzz/%) ## libFuzzer: make fuzz SECONDS=60 [TARGET=fuzz_msg]
 	@spec/fuzz/run $(SECONDS) $(TARGET)
+sweep: san ## memory runs out at every allocation of every scenario, one after the other
+	@SWEEP=all SUITE_TIMEOUT=7200 spec/run spec/sim/memory_sweep_spec.lua
 coverage: build/cov/unit build/cov/lua/tandem/simcore.so | build/.deps-test build/.deps-coverage ## lines reached by unit and sim specs
 	@find build/cov -name '*.gcda' -delete
 	@BUILD=build/cov spec/run c unit sim
@@ -303,4 +305,4 @@ help: ## this list (V=1 shows every command, WERROR=1 stops at warnings)
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 FORCE:
-.PHONY: all run demo test san unit sim e2e style lint format rfc-conformance fuzz coverage bench bench-reload install install-lua uninstall deps clean help FORCE
+.PHONY: all run demo test san unit sim e2e style lint format rfc-conformance fuzz sweep coverage bench bench-reload install install-lua uninstall deps clean help FORCE

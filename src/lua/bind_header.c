@@ -74,7 +74,12 @@ static int done(lua_State *L, struct str name, int err)
 
 int header_get(lua_State *L, struct edits *e)
 {
-	script_push(L, edits_get(e, check_name(L, 2)));
+	struct str name = check_name(L, 2), value = edits_get(e, name);
+
+	/* A folded value is copied. Without memory it is not nil. */
+	if (!value.p && arena_failed(e->arena) && msg_find(e->msg, name))
+		return vm_raise(L, "not enough memory");
+	script_push(L, value);
 	return 1;
 }
 
@@ -90,6 +95,8 @@ static bool on_field(void *ctx, struct str name, struct str value)
 	struct walk *w = ctx;
 	lua_State *L = w->L;
 
+	if (!value.p)
+		vm_raise(L, "not enough memory");
 	if (w->with_name) {
 		lua_createtable(L, 2, 0);
 		script_push(L, name);
@@ -159,7 +166,9 @@ struct str header_lines(lua_State *L, int idx, struct script *s,
 			*has_type_r = true;
 		lua_pop(L, 3);
 	}
-	if (!buf_ok(&b) || b.n > MSG_MAX_BYTES / 2)
+	if (!buf_ok(&b))
+		vm_raise(L, "not enough memory");
+	if (b.n > MSG_MAX_BYTES / 2)
 		vm_raise(L, "the headers are too long");
 	return buf_str(&b);
 }

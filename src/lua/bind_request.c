@@ -90,6 +90,8 @@ static void push_party(lua_State *L, struct call *c, enum hdr_id id,
 	struct str text = h ? msg_hdr_unfolded(m, h) : STR_NONE;
 	struct nameaddr na;
 
+	if ((!f || !text.p) && arena_failed(m->arena))
+		vm_raise(L, "not enough memory");
 	if (!f) {
 		lua_pushnil(L);
 		return;

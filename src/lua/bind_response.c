@@ -189,6 +189,8 @@ static bool push_contact(lua_State *L, struct msg *m, size_t i)
 	const struct field_addr *f = field_addr(m, HDR_CONTACT, i);
 	struct nameaddr na;
 
+	if (!f && arena_failed(m->arena))
+		vm_raise(L, "not enough memory");
 	if (!f || f->star ||
 	    !scan_nameaddr(field_value(m, HDR_CONTACT, i), &na, NULL))
 		return false;

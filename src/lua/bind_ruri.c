@@ -46,11 +46,23 @@ static struct arena *scratch(const struct call *c)
 	return core_scratch(c->s->core);
 }
 
+/* NULL: it is no URI. Lack of memory raises: a script that was told nil would
+ * take another way. */
+static const struct field_uri *parse(lua_State *L, const struct call *c,
+				     struct str text)
+{
+	const struct field_uri *u = field_uri(scratch(c), text);
+
+	if (!u && arena_failed(scratch(c)))
+		vm_raise(L, "not enough memory");
+	return u;
+}
+
 /* ---- writing ---- */
 
 static void put_text(lua_State *L, struct call *c, struct str text)
 {
-	const struct field_uri *u = field_uri(scratch(c), text);
+	const struct field_uri *u = parse(L, c, text);
 	int err;
 
 	if (!u || text.n > MSG_MAX_URI)
@@ -210,7 +222,7 @@ static int l_get(lua_State *L)
 {
 	struct call *c = box_get(L, 1, &uri_type);
 	struct str key = script_tostr(L, 2), text = ruri_text(c);
-	const struct field_uri *u = field_uri(scratch(c), text);
+	const struct field_uri *u = parse(L, c, text);
 
 	if (!key.p)
 		return vm_raise(L, "req.ruri: no such field");
@@ -246,7 +258,7 @@ static int l_tostring(lua_State *L)
 static int l_get_param(lua_State *L)
 {
 	struct call *c = box_get(L, 1, &params_type);
-	const struct field_uri *u = field_uri(scratch(c), ruri_text(c));
+	const struct field_uri *u = parse(L, c, ruri_text(c));
 	struct str value = STR_NONE;
 	bool found = false;
 
@@ -297,7 +309,7 @@ static int l_set_param(lua_State *L)
 static int l_pairs(lua_State *L)
 {
 	struct call *c = box_get(L, 1, &params_type);
-	const struct field_uri *u = field_uri(scratch(c), ruri_text(c));
+	const struct field_uri *u = parse(L, c, ruri_text(c));
 
 	lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
 	lua_getfield(L, -1, "pairs");

@@ -62,6 +62,8 @@ static int l_parse_uri(lua_State *L)
 	if (text.n > MSG_MAX_URI)
 		return refuse(L, "too long");
 	u = field_uri(scratch(script_of(L)), text);
+	if (!u && arena_failed(scratch(script_of(L))))
+		return vm_raise(L, "not enough memory");
 	if (!u)
 		return refuse(L, "not a valid URI");
 	is_sips = str_caseeq(u->scheme, STR("sips"));
