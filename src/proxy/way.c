@@ -323,17 +323,20 @@ bool way_by_tcp(struct proxy *p, const struct way *w, struct now now,
 }
 
 /* The same address again by the other transport: UDP when TCP was only for the
- * size and does not work, TCP when it was too big for UDP after all. */
+ * size and does not work, TCP when it was too big for UDP after all. What was
+ * too big for TCP too has more bytes than a message may, and stays so. */
 static void step_back(struct proxy *p, struct way *w, const struct hop *hop,
 		      bool for_size, enum cause cause, struct now now)
 {
+	bool tried_tcp = for_size || w->by_tcp;
 	struct hop other = *hop;
 
-	if (for_size && cause != CAUSE_NO_SOURCE) {
+	w->by_tcp = false;
+	if (cause == CAUSE_TOO_BIG) {
+		w->by_tcp = !tried_tcp && way_by_tcp(p, w, now, &other);
+		w->next -= w->by_tcp;
+	} else if (for_size && cause != CAUSE_NO_SOURCE) {
 		shun_add(&p->shunned, SHUN_NO_TCP, hop, now.mono);
-		w->next--;
-	} else if (cause == CAUSE_TOO_BIG && way_by_tcp(p, w, now, &other)) {
-		w->by_tcp = true;
 		w->next--;
 	}
 }
@@ -341,7 +344,6 @@ static void step_back(struct proxy *p, struct way *w, const struct hop *hop,
 bool way_goes_on(struct proxy *p, struct way *w, const struct hop *hop,
 		 bool for_size, enum cause cause, struct now now)
 {
-	w->by_tcp = false;
 	if (!is_closed(cause))
 		return false;
 	step_back(p, w, hop, for_size, cause, now);
