@@ -96,11 +96,25 @@ static size_t find_gap(struct str s)
 	return s.n;
 }
 
-/* RFC 4291 section 2.2: "::" stands for one or more groups. */
-static bool parse_v6(struct str s, uint8_t ip[16])
+/* RFC 5118 4.10: what begins with "::" may go on with ":" when an IPv4 address
+ * follows, by the grammar of RFC 3261, which means nothing by it. */
+static struct str skip_third_colon(struct str right)
+{
+	struct str rest = str_sub(right, 1, right.n);
+
+	if (!str_starts(right, STR(":")) || str_find(rest, ':') < rest.n ||
+	    str_find(rest, '.') == rest.n)
+		return right;
+	return rest;
+}
+
+/* RFC 4291 section 2.2: "::" stands for one or more groups. `reference`: as in
+ * a SIP URI, between brackets. */
+static bool parse_v6(struct str s, bool reference, uint8_t ip[16])
 {
 	size_t gap = find_gap(s);
 	struct str left = str_sub(s, 0, gap);
+	struct str right = str_sub(s, gap + 2, s.n);
 	uint8_t tail[16];
 	int n, m;
 
@@ -109,8 +123,10 @@ static bool parse_v6(struct str s, uint8_t ip[16])
 		return parse_groups(s, ip) == 16;
 	if (str_find(left, '.') < left.n)
 		return false;
+	if (reference)
+		right = skip_third_colon(right);
 	n = parse_groups(left, ip);
-	m = parse_groups(str_sub(s, gap + 2, s.n), tail);
+	m = parse_groups(right, tail);
 	if (n < 0 || m < 0 || n + m > 14)
 		return false;
 	memcpy(ip + 16 - m, tail, (size_t)m);
@@ -128,13 +144,13 @@ bool addr_parse_v4(struct str s, struct addr *out_r)
 }
 
 /* Text without brackets and without a port. */
-static bool parse_bare(struct str s, struct addr *out_r)
+static bool parse_bare(struct str s, bool reference, struct addr *out_r)
 {
 	struct addr a = {.family = ADDR_V6};
 
 	if (addr_parse_v4(s, out_r))
 		return true;
-	if (str_find(s, ':') == s.n || !parse_v6(s, a.ip))
+	if (str_find(s, ':') == s.n || !parse_v6(s, reference, a.ip))
 		return false;
 	normalise(&a);
 	*out_r = a;
@@ -147,14 +163,14 @@ static bool parse_bracketed(struct str s, struct addr *out_r)
 	if (s.n < 2 || s.p[0] != '[' || s.p[s.n - 1] != ']')
 		return false;
 	s = str_sub(s, 1, s.n - 1);
-	return str_find(s, ':') < s.n && parse_bare(s, out_r);
+	return str_find(s, ':') < s.n && parse_bare(s, true, out_r);
 }
 
 bool addr_parse_ip(struct str s, struct addr *out_r)
 {
 	if (s.n && s.p[0] == '[')
 		return parse_bracketed(s, out_r);
-	return parse_bare(s, out_r);
+	return parse_bare(s, false, out_r);
 }
 
 /* Offset of the colon before a port, or s.n: a bare IPv6 address has none, it

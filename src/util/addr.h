@@ -25,7 +25,9 @@ enum { ADDR_TEXT = 64 }; /* enough for any text form with NUL */
 /* "10.0.0.1", "10.0.0.1:5060", "::1", "[::1]", "[::1]:5060". Port 0 when
  * absent. False on anything else (names, port 0, port over 65535, spaces). */
 bool addr_parse(struct str s, struct addr *out_r);
-/* The address alone: bracketed IPv6 ("[::1]") or not ("::1"), no port. */
+/* The address alone: bracketed IPv6 ("[::1]") or not ("::1"), no port. In
+ * brackets "[2001:db8:::192.0.2.1]" is taken for "[2001:db8::192.0.2.1]", as
+ * RFC 5118 4.10 asks. */
 bool addr_parse_ip(struct str s, struct addr *out_r);
 bool addr_parse_v4(struct str s, struct addr *out_r); /* of these, IPv4 only */
 void addr_write(struct buf *b, const struct addr *a); /* with port if any */
