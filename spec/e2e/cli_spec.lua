@@ -155,6 +155,21 @@ describe("tandem check", function()
     assert.same({ 0, "OK\n", "" }, { tandem("check --strict --lua-dir lua -c " .. fine) })
   end)
 
+  it("names the line of a key file that is wrong", function()
+    local key = process.write("key", ("0"):rep(32) .. "\n# the next one\nnot long enough\n")
+    sh.run("chmod 400 " .. key)
+    local file = script(good .. ('sip.settings { key_file = "%s" }'):format(key))
+    local status, out, err = tandem("check --lua-dir lua -c " .. file)
+    assert.same({ 2, "" }, { status, out })
+    assert.equal(("tandem: the key file %s: line 3 holds no key: at least 32 hexadecimal digits "
+      .. "or 16 bytes are needed\n"):format(key), err)
+    sh.run("chmod 600 " .. key)
+    process.write("key", ("0"):rep(32) .. "\n" .. ("1"):rep(32) .. "\n")
+    assert.equal(0, (tandem("check --lua-dir lua -c " .. file)))
+    sh.run("rm " .. key) -- it may be made elsewhere
+    assert.equal(0, (tandem("check --lua-dir lua -c " .. file)))
+  end)
+
   it("warns of secrets that everybody may read", function()
     local file = script [[
       sip.listen { "udp:127.0.0.1:5060" }

@@ -1,4 +1,5 @@
 #include "control/control_int.h"
+#include "control/keys.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -263,6 +264,8 @@ int control_check(const struct control_conf *conf, bool dump, bool strict)
 	code = startup_load(c);
 	if (code == EXIT_FINE)
 		code = certs_try(c);
+	if (code == EXIT_FINE)
+		code = keys_try(c);
 	if (code == EXIT_FINE) {
 		warnings = review_print(c) + logsink_warnings(c->log);
 		if (strict && warnings) {

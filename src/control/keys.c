@@ -1,7 +1,9 @@
 #include "control/keys.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "control/control_int.h"
 
@@ -10,6 +12,22 @@ struct str keys_show(struct sipkey key, struct key_text *space)
 	snprintf(space->s, sizeof(space->s), "%08" PRIx32,
 		 sipkey_fingerprint(key));
 	return str_from(space->s);
+}
+
+int keys_try(struct control *c)
+{
+	const char *path = c->plan->key_file;
+	struct sipkeys keys;
+	int err;
+
+	if (!path || keyfile_judge(path))
+		return EXIT_FINE;
+	err = keyfile_read(path, &keys, c->why, CONTROL_WHY);
+	explicit_bzero(&keys, sizeof(keys));
+	if (err == EINVAL)
+		return EXIT_CONFIG;
+	c->why[0] = '\0';
+	return EXIT_FINE;
 }
 
 static bool same_keys(const struct sipkeys *a, const struct sipkeys *b)
