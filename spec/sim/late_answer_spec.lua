@@ -326,6 +326,39 @@ sim.for_workers("a late 2xx", function(workers)
     assert.equal(1, late "bye")
   end)
 
+  describe("of a server that could not be reached for a moment", function()
+    -- It has the INVITE; the second copy finds nobody.
+    local function lose_second_copy(away, back)
+      a:answer("INVITE", 200, nil, 5)
+      b:ring(20)
+      local call = alice:invite(uri)
+      net:run(0.2)
+      away()
+      net:run(0.8)
+      back()
+      net:run(6)
+      return call
+    end
+
+    it("goes up at once, and cancels the backup", function()
+      open()
+      local call = lose_second_copy(function() a:refuse() end, function() a:resume() end)
+      assert.same({ "a", "b" }, call.tried)
+      assert.equal("a", call.server)
+      assert.equal(5.004, call.elapsed)
+      assert.equal("INVITE CANCEL ACK", wire.names(b.received))
+    end)
+
+    it("and is hung up after our own final", function()
+      open()
+      b:refuse()
+      local call = lose_second_copy(function() a:refuse() end, function() a:resume() end)
+      assert.equal(500, call.code)
+      assert.equal("INVITE ACK BYE", wire.names(a.received))
+      assert.equal(1, late "bye")
+    end)
+  end)
+
   describe("of the other branch of a fork", function()
     local fork = [[
       local res, err = req:fork({ a, b }, { timeout = 10 })

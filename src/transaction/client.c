@@ -233,22 +233,6 @@ static bool was_stale(const struct client *c, enum cause cause)
 	       !c->cancel_wanted && c->sends == 1;
 }
 
-void client_on_error(struct client *c, enum cause cause, struct now now)
-{
-	if (c->state > CLIENT_PROCEEDING)
-		return;
-	/* The end of its connection, which is told next, decides. */
-	if (was_stale(c, cause) && c->flow.flow)
-		return;
-	/* A stub goes on: an earlier copy of the request may have arrived. */
-	if (was_stale(c, cause))
-		send_anew(c);
-	else if (c->owner)
-		fail(c, cause, now);
-	else if (c->method == METHOD_CANCEL)
-		cancel_again(c);
-}
-
 /* It may have arrived: who waits is told, but a late answer is still met. */
 static void lose(struct client *c, enum cause cause, struct now now)
 {
@@ -256,6 +240,24 @@ static void lose(struct client *c, enum cause cause, struct now now)
 
 	t->user.on_failure(t->user.ctx, c, cause, now);
 	client_abandon(c, STR_NONE, now);
+}
+
+void client_on_error(struct client *c, enum cause cause, struct now now)
+{
+	if (c->state > CLIENT_PROCEEDING)
+		return;
+	/* The end of its connection, which is told next, decides. */
+	if (was_stale(c, cause) && c->flow.flow)
+		return;
+	/* A stub goes on. */
+	if (was_stale(c, cause))
+		send_anew(c);
+	else if (c->owner && c->invite && c->sends > 1)
+		lose(c, cause, now); /* an earlier copy may have arrived */
+	else if (c->owner)
+		fail(c, cause, now);
+	else if (c->method == METHOD_CANCEL)
+		cancel_again(c);
 }
 
 /* The connection that was used has ended. Without any response that is a
