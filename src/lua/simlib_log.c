@@ -104,6 +104,34 @@ static int l_log_line(lua_State *L)
 	return 1;
 }
 
+/* ---- both, in order ---------------------------------------------------- */
+
+static int l_notes(lua_State *L)
+{
+	lua_pushinteger(L, (lua_Integer)sim_notes(simlib_world(L)));
+	return 1;
+}
+
+/* note(i) -> "sent" | "fate" | "log", index of the packet or log event, time,
+ * and of a fate: which, and the host that has the address now (0: none) */
+static int l_note(lua_State *L)
+{
+	static const char *const kind[] = {[SIM_NOTE_SENT] = "sent",
+					   [SIM_NOTE_FATE] = "fate",
+					   [SIM_NOTE_LOG] = "log"};
+	struct sim *s = simlib_world(L);
+	const struct sim_note *n = sim_note(s, check_index(L, sim_notes(s)));
+
+	lua_pushstring(L, kind[n->kind]);
+	lua_pushinteger(L, (lua_Integer)n->index);
+	lua_pushinteger(L, n->at);
+	if (n->kind != SIM_NOTE_FATE)
+		return 3;
+	lua_pushstring(L, sim_fate_text(n->fate));
+	lua_pushinteger(L, n->host);
+	return 5;
+}
+
 /* hash() -> 16 hex digits */
 static int l_hash(lua_State *L)
 {
@@ -116,6 +144,6 @@ static int l_hash(lua_State *L)
 
 const luaL_Reg simlib_log_methods[] = {
     {"packets", l_packets}, {"packet", l_packet},     {"logs", l_logs},
-    {"log", l_log},         {"log_line", l_log_line}, {"hash", l_hash},
-    {NULL, NULL},
+    {"log", l_log},         {"log_line", l_log_line}, {"notes", l_notes},
+    {"note", l_note},       {"hash", l_hash},         {NULL, NULL},
 };

@@ -279,6 +279,23 @@ struct sim_log {
 size_t sim_logs(const struct sim *s); /* numbered from 1 */
 const struct sim_log *sim_log(const struct sim *s, size_t i);
 
+/* Packets that were sent, what became of them and log events, in the order in
+ * which all that happened. Of a packet that was duplicated each copy has a
+ * fate.
+ */
+enum sim_note_kind { SIM_NOTE_SENT, SIM_NOTE_FATE, SIM_NOTE_LOG };
+
+struct sim_note {
+	int64_t at;
+	size_t index; /* of the packet, or of the log event */
+	enum sim_note_kind kind;
+	enum sim_fate fate; /* SIM_NOTE_FATE, and who has the address now: */
+	unsigned host;
+};
+
+size_t sim_notes(const struct sim *s); /* numbered from 1 */
+const struct sim_note *sim_note(const struct sim *s, size_t i);
+
 /* Of everything that happened so far: equal runs, equal hashes. */
 uint64_t sim_hash(const struct sim *s);
 

@@ -169,6 +169,8 @@ struct sim {
 	size_t packets, packet_cap;
 	struct sim_log **log;
 	size_t logs, log_cap;
+	struct sim_note *note;
+	size_t notes, note_cap;
 	const char *trouble;
 };
 

@@ -31,6 +31,30 @@ void sim_trace_fini(struct sim *s)
 	for (size_t i = 0; i < s->logs; i++)
 		mem_free(&s->mem, s->log[i]);
 	mem_free(&s->mem, s->log);
+	mem_free(&s->mem, s->note);
+}
+
+static void note(struct sim *s, enum sim_note_kind kind, size_t index,
+		 enum sim_fate fate, unsigned host)
+{
+	s->note = sim_grow(s, s->note, s->notes, &s->note_cap,
+			   sizeof(struct sim_note));
+	s->note[s->notes++] = (struct sim_note){.at = s->now,
+						.index = index,
+						.kind = kind,
+						.fate = fate,
+						.host = host};
+}
+
+size_t sim_notes(const struct sim *s)
+{
+	return s->notes;
+}
+
+const struct sim_note *sim_note(const struct sim *s, size_t i)
+{
+	assert(i > 0 && i <= s->notes);
+	return &s->note[i - 1];
 }
 
 uint64_t sim_hash(const struct sim *s)
@@ -66,6 +90,7 @@ struct packet *sim_trace_packet(struct sim *s, const struct sim_packet *packet,
 			     sizeof(struct packet *));
 	s->packet[s->packets++] = p;
 	p->no = s->packets;
+	note(s, SIM_NOTE_SENT, s->packets, SIM_FLYING, host);
 	sim_trace_mark(s, TRACE_SEND, packet->node, (uint64_t)packet->icmp);
 	siphash_addr(&s->trace, &packet->from);
 	siphash_addr(&s->trace, &packet->to);
@@ -76,6 +101,7 @@ struct packet *sim_trace_packet(struct sim *s, const struct sim_packet *packet,
 void sim_trace_fate(struct sim *s, struct packet *p, enum sim_fate fate)
 {
 	sim_trace_mark(s, TRACE_FATE, p->no, (uint64_t)fate);
+	note(s, SIM_NOTE_FATE, p->no, fate, sim_owner(s, &p->p.to));
 	/* Of a packet that was duplicated one copy may have come through. */
 	if (p->p.fate != SIM_DELIVERED)
 		p->p.fate = fate;
@@ -180,6 +206,7 @@ void sim_trace_log(struct sim *s, unsigned node, unsigned worker,
 	s->log =
 	    sim_grow(s, s->log, s->logs, &s->log_cap, sizeof(struct sim_log *));
 	s->log[s->logs++] = log;
+	note(s, SIM_NOTE_LOG, s->logs, SIM_FLYING, 0);
 	sim_trace_mark(s, TRACE_LOG, node * 256 + worker, (uint64_t)e->level);
 	siphash_str(&s->trace, str_from(e->key));
 	for (size_t i = 0; i < e->n; i++)
