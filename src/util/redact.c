@@ -151,10 +151,18 @@ void redact_copy(char *p, struct str v, size_t n)
 
 /* ---- messages ---- */
 
+/* No secret has these; without them what is left would look like another one,
+ * whose user name they end. */
+static bool is_kept(char c)
+{
+	return c == '\r' || c == '\n' || c == '<' || c == '>' || c == '"' ||
+	       c == 127;
+}
+
 static void mask(char *bytes, size_t begin, size_t end)
 {
 	for (size_t i = begin; i < end; i++)
-		if (bytes[i] != '\r' && bytes[i] != '\n')
+		if (!is_kept(bytes[i]))
 			bytes[i] = '*';
 }
 
