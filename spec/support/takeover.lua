@@ -84,9 +84,9 @@ local class = { __index = methods }
 
 -- opts, of the script: policy (of takeover.policies, "failover.lua") or handler; pool,
 -- checks (none) and server, options of the pool and of each server; one_tier; before,
--- lines at its beginning; nodes, whether they know of each other. Of the network: from and to ("udp", "tcp": how callers and
--- servers talk), v6, workers, seed, link, t1; servers, a function that tells each
--- endpoint how to answer; alive (see die).
+-- lines at its beginning; nodes, whether they know of each other. Of the network: from and
+-- to ("udp", "tcp": how callers and servers talk), v6, workers, seed, link, t1; servers, a
+-- function that tells each endpoint how to answer; alive (see die).
 -- Gives a world: net, one, two (nodes), a, b (servers), alice, carol, vip.
 ---@param opts table?
 ---@return spec.takeover.World
