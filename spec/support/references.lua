@@ -94,7 +94,8 @@ end
 function references.parse(text)
   local reader = setmetatable({ rfc = 3261, named = false, found = {} }, Reader)
   for word in text:gmatch "%S+" do
-    reader:word((word:gsub("^[%(%[\"'`]+", ""):gsub("[%)%],;:.\"'`]+$", "")))
+    -- "(17.2.3)"):format(..." is a number, too.
+    reader:word((word:gsub("^[%(%[\"'`]+", ""):gsub("[%)\"].*$", ""):gsub("[%],;:.'`]+$", "")))
     -- Behind a full stop, or what closes a bracket, nothing is a list any more.
     if word:find "[.;:%)]$" then
       reader:flush()
