@@ -411,6 +411,7 @@ TEST(pointers_are_bounded)
 	CHECK_INT(with_pointers(128), DNS_NONE);
 }
 
+/* CVE-2023-27585 */
 TEST(malformed_records)
 {
 	ask("a.example", DNS_A); /* five bytes */
