@@ -318,10 +318,9 @@ sim.for_workers("what broke others breaks nothing:", function(workers)
     for _, method in ipairs { "INVITE", "MESSAGE", "SUBSCRIBE", "PUBLISH", "OPTIONS" } do
       for code, name in pairs { [401] = "WWW-Authenticate", [407] = "Proxy-Authenticate" } do
         a:answer(method, code, { [name] = 'Digest realm="x", nonce="n", algorithm=MD5' })
-        alice.received, a.received = {}, {}
-        alice:send(request(method))
-        net:run(0.3)
-        assert.equal(tostring(code), codes():match "^%d+")
+        a.received = {}
+        assert.equal(code, alice:ask(method, "sip:bob@example.com").code)
+        net:run(1)
         assert.equal(1, #a:got(method))
         assert.is_nil(a.received[1]:header "Authorization")
         assert.is_nil(a.received[1]:header "Proxy-Authorization")
