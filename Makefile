@@ -169,10 +169,10 @@ $(1)/lua/tandem/simcore.so: $(call in,$(1),$(CORE) $(SIM) $(SIMMOD)) Makefile
 $(1)/unit: $(call in,$(1),$(TESTS) $(CORE) $(HOST) $(SIM)) Makefile
 	@echo "LD $$@"
 	$(Q)$(2) -pie $(3) $(5) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(LIBS)
-$(1)/slow_clients: $(1)/obj/spec/support/slow_clients.o
+$(1)/slow_clients $(1)/cable: $(1)/%: $(1)/obj/spec/support/%.o
 	@echo "LD $$@"
 	$(Q)$(2) $(3) $$(LDFLAGS) -o $$@ $$<
--include $(patsubst %.o,%.d,$(call in,$(1),spec/support/slow_clients.o main.o $(CORE) $(HOST) $(SIM) $(SIMMOD) $(TESTS)))
+-include $(patsubst %.o,%.d,$(call in,$(1),spec/support/slow_clients.o spec/support/cable.o main.o $(CORE) $(HOST) $(SIM) $(SIMMOD) $(TESTS)))
 endef
 $(eval $(call mode,build,$$(CC),$(RELEASE),$(HARDEN),$(LDRELEASE)))
 $(eval $(call mode,build/san,$$(CC),$(SAN),,))
@@ -191,7 +191,7 @@ $(FUZZ:%=build/fuzz/%): build/fuzz/%: build/fuzz/obj/spec/fuzz/%.o \
 build/fuzz/fuzz_core: $(call in,build/fuzz,$(patsubst %,spec/fuzz/%.o,$(FUZZ_CORE) $(FUZZ_MUTATE)))
 -include $(patsubst %,build/fuzz/obj/spec/fuzz/%.d,$(FUZZ) $(FUZZ_CORE) $(FUZZ_MUTATE))
 
-build/hang.so: spec/support/hang.c Makefile | build/.deps-build
+build/hang.so build/clock.so: build/%.so: spec/support/%.c Makefile | build/.deps-build
 	@echo "LD $@"
 	$(Q)$(CC) -D_GNU_SOURCE $(CFLAGS_ALL) -shared -o $@ $<
 
@@ -202,7 +202,7 @@ demo: build/tandem | build/.deps-run ## see a call survive the death of its serv
 	@sh examples/demo.sh
 
 # ---- test it
-SAN_ALL := $(addprefix build/san/,tandem unit slow_clients lua/tandem/simcore.so) build/hang.so
+SAN_ALL := $(addprefix build/san/,tandem unit slow_clients cable lua/tandem/simcore.so) build/hang.so build/clock.so
 
 test: $(SAN_ALL) all | build/.deps-test ## every spec, sanitised; the last line is the count
 	@spec/run
@@ -244,6 +244,9 @@ bench: build/tandem build/lua/tandem/simcore.so | build/.deps-bench ## processor
 	@spec/bench/policy
 bench-reload: build/tandem | build/.deps-bench ## 100 reloads under 200 calls per second, 20 of them of a broken script
 	@spec/bench/reload
+faults: build/tandem $(SAN_ALL) | build/.deps-test ## servers, networks, scripts and clocks that fail under load: what it costs callers
+	@spec/bench/faults
+.PHONY: faults
 
 # ---- install it
 DATADIR     ?= $(PREFIX)/share

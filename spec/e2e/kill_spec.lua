@@ -1,5 +1,6 @@
 -- A primary that dies under load: 100 calls per second of 10 s each. What every call
 -- came to is counted at both ends, by what sipp wrote down about it.
+local diary = require "support.diary"
 local process = require "support.process"
 local proxy = require "support.proxy"
 local sipp = require "support.sipp"
@@ -29,40 +30,13 @@ sip.every(0.5, function()
 end)
 ]]
 
--- What one end wrote: { word = { { id =, at = seconds, what = }, ... }, ... }, and by id.
-local function diary(run)
-  local found = setmetatable({}, {
-    __index = function(self, word)
-      self[word] = { by = {} }
-      return self[word]
-    end,
-  })
-  for line in (process.read(process.path(run.name .. ".calls")) or ""):gmatch "([^\n]+)\n" do
-    local word, id, at, what = line:match "^(%a+) (%S+) (%d+) ?(%w*)"
-    if word then
-      local entry = { id = id, at = tonumber(at) / 1000, what = what }
-      table.insert(found[word], entry)
-      found[word].by[id] = entry
-    end
-  end
-  return found
-end
-
-local function count(list, what)
-  local n = 0
-  for _, entry in ipairs(list) do
-    n = n + (entry.what == what and 1 or 0)
-  end
-  return n
-end
-
 describe("a primary that is killed under load", function()
   local port, a, b, tandem, primary, backup
 
   local function server(name, at)
     return sipp.server("kill_server", {
       name = name, port = at, quiet = true, limit = 100, values = { ring = ring },
-      args = { "-trace_logs", "-log_file", process.path(name .. ".calls") },
+      args = diary.args(name),
     })
   end
 
@@ -70,7 +44,7 @@ describe("a primary that is killed under load", function()
     return sipp.start("kill_call", {
       name = "callers", proxy = "127.0.0.1:" .. port, calls = calls, rate = rate,
       quiet = true, limit = 90, values = { hold = hold },
-      args = { "-l", "5000", "-trace_logs", "-log_file", process.path "callers.calls" },
+      args = diary.args("callers", "-l", "5000"),
     })
   end
 
@@ -88,7 +62,7 @@ describe("a primary that is killed under load", function()
   -- Gives what the callers and the dead server wrote, the calls that this had up and
   -- those that rang there.
   local function accounts(callers)
-    local told, dead, up, ringing = diary(callers), diary(primary), {}, {}
+    local told, dead, up, ringing = diary.read(callers), diary.read(primary), {}, {}
     for _, invite in ipairs(told.invite) do
       local id = invite.id
       local answer = told.answered.by[id]
@@ -123,7 +97,7 @@ describe("a primary that is killed under load", function()
     end
     io.write(("\n%d calls; killed with %d up and %d ringing; %d answered by the backup; the "
       .. "longest added delay was %.0f ms, %d calls had more than 50 ms\n"):format(
-      #told.invite, #up, #ringing, count(told.answered, "b"), longest * 1000, late))
+      #told.invite, #up, #ringing, diary.count(told.answered, "b"), longest * 1000, late))
   end
 
   -- Nothing is open, and nothing counted at any server.
@@ -146,8 +120,8 @@ describe("a primary that is killed under load", function()
 
     local told, up, ringing = accounts(callers)
     report(told, up, ringing)
-    assert.equal(#up, count(ends(told, up), "500"))
-    assert.same({}, { table.unpack(diary(backup).foreign) })
+    assert.equal(#up, diary.count(ends(told, up), "500"))
+    assert.same({}, { table.unpack(diary.read(backup).foreign) })
     nothing_left()
   end)
 
@@ -162,14 +136,14 @@ describe("a primary that is killed under load", function()
 
     local told, up, ringing = accounts(callers)
     report(told, up, ringing)
-    local other, again = diary(backup), diary(returned)
+    local other, again = diary.read(backup), diary.read(returned)
     for _, id in ipairs(up) do
       assert(other.foreign.by[id] or again.foreign.by[id], id .. ": no server had its BYE")
     end
-    assert.equal(#up, count(ends(told, up), "200"))
+    assert.equal(#up, diary.count(ends(told, up), "200"))
     io.write(("%d BYEs of the dead server's calls got their 200\n"):format(#up))
-    assert(count(told.answered, "c") > 0, "no failback")
-    assert.equal(count(told.answered, "c"), #again.bye)
+    assert(diary.count(told.answered, "c") > 0, "no failback")
+    assert.equal(diary.count(told.answered, "c"), #again.bye)
     tandem:wait_logged("pool.tier", { from = 2, to = 1 })
     nothing_left()
   end)

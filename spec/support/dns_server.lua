@@ -37,7 +37,7 @@ end
 -- `local` of a domain: what is not said there does not exist.
 local function config(self, records)
   local lines = {
-    "port=" .. self.port, "listen-address=127.0.0.1", "bind-interfaces", "no-resolv",
+    "port=" .. self.port, "listen-address=" .. self.address, "bind-interfaces", "no-resolv",
     "no-hosts", "local=/example/", "local-ttl=" .. self.ttl, "log-queries", "log-facility=-",
     "user=root", "group=root", "pid-file=",
   }
@@ -49,15 +49,19 @@ end
 
 local function run(self, records)
   self.process = process.start {
-    name = "dns", limit = 60,
+    name = "dns", limit = self.limit, inside = self.inside,
     argv = { "dnsmasq", "-k", "-C", process.write("dns.conf", config(self, records)) },
   }
   self.process:wait_bound(self.port)
 end
 
--- Options: port, ttl (seconds, 1), records.
+-- Options: port, ttl (seconds, 1), records; address (127.0.0.1), inside (a
+-- support.netns), limit (seconds, 60).
 function dns_server.start(options)
-  local self = setmetatable({ port = options.port, ttl = options.ttl or 1 }, Server)
+  local self = setmetatable({
+    port = options.port, ttl = options.ttl or 1, address = options.address or "127.0.0.1",
+    inside = options.inside, limit = options.limit or 60,
+  }, Server)
   run(self, options.records)
   return self
 end

@@ -52,7 +52,12 @@ function Netns:prefix()
   return { "nsenter", "-t", self.keeper:pid(), "-U", "-n", "--preserve-credentials" }
 end
 
-local function machine(name, limit, set_up)
+-- A machine for root, for so many seconds: a network that `set_up`, of the shell, has made
+-- ready. Or nil and why there is none.
+function netns.machine(name, limit, set_up)
+  if not sh.run "test $(id -u) = 0 && unshare -n ip link set lo up" then
+    return nil, missing
+  end
   local self = setmetatable({ is_real = true }, Netns)
   self.keeper = process.start {
     name = "network-" .. name, limit = limit,
@@ -69,15 +74,15 @@ end
 -- Or nil and why there is none.
 function netns.lan(addresses, limit)
   limit = limit or 60
-  if not sh.run "test $(id -u) = 0 && unshare -n ip link set lo up" then
-    return nil, missing
-  end
-  local lan = setmetatable({}, Lan)
-  lan.hub = machine("hub", limit, "ip link set lo up && ip link add br0 type bridge "
+  local hub, why = netns.machine("hub", limit, "ip link set lo up && ip link add br0 type bridge "
     .. "mcast_snooping 0 && ip link set br0 up && ip addr add " .. addresses.hub .. " dev br0")
+  if not hub then
+    return nil, why
+  end
+  local lan = setmetatable({ hub = hub }, Lan)
   for name, list in pairs(addresses) do
     if name ~= "hub" then
-      lan[name] = machine(name, limit, "ip link set lo up")
+      lan[name] = netns.machine(name, limit, "ip link set lo up")
       lan.hub:ip(string.format("link add port-%s type veth peer name eth0 netns %d", name,
         lan[name].keeper:pid()))
       lan.hub:ip(string.format("link set port-%s master br0 up", name))
