@@ -197,6 +197,7 @@ TEST(forward_leaves_by_the_door_it_came_in)
 	pw_close(w);
 }
 
+/* RFC 3261 20.30. */
 TEST(forward_records_both_doors_when_transport_or_family_differ)
 {
 	struct pw *w = pw_open(1);

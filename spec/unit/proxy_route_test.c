@@ -236,6 +236,7 @@ TEST(route_in_dialog_with_a_cookie_in_both_directions)
 	pw_close(w);
 }
 
+/* RFC 3261 20.34. */
 TEST(route_in_dialog_follows_the_next_route)
 {
 	struct pw *w = node();

@@ -128,7 +128,7 @@ static const struct refusal refusals[] = {
     {{.headers = "Content-Length: 10\r\n"}, "SIP/2.0 400 ", ""},
 };
 
-/* RFC 3261 8.2.6.2, 8.2.7, 16.3 steps 1 to 5. */
+/* RFC 3261 8.2.6.2, 8.2.7, 16.3 steps 1 to 5; 20.40. */
 TEST(stateless_refusals_and_their_acks)
 {
 	for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
@@ -288,7 +288,7 @@ TEST(stateless_policy_taken_away_from_an_open_request)
 	pw_close(w);
 }
 
-/* RFC 3261 8.2.1. */
+/* RFC 3261 8.2.1, 20.5. */
 TEST(stateless_405_lists_what_is_taken)
 {
 	struct pw *w = pw_open(1);

@@ -469,6 +469,7 @@ TEST(a_key)
 	fixture_fini(&f);
 }
 
+/* RFC 3261 20.16: CSeq, among others. */
 TEST(bad_keys)
 {
 	struct fixture f;

@@ -96,7 +96,7 @@ struct msg_key {
 
 /* Fills all of it or says what is wrong with the message: MSG_NO_VIA,
  * MSG_BAD_VIA, MSG_BAD_FROM, MSG_CSEQ_METHOD, ... For a response the CSeq
- * method becomes m->method_id. CSeq is at most 2^31 - 1. */
+ * method becomes m->method_id. CSeq is at most 2^31 - 1 (8.1.1.5, 20.16). */
 enum msg_bad msg_key(struct msg *m, struct msg_key *out_r);
 
 #endif

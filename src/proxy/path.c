@@ -1,8 +1,8 @@
 /*
  * What brings later requests back through us: Record-Route in the requests that
- * make dialogs (RFC 3261 16.6 step 4) and Path in a REGISTER (RFC 3327). Both
- * are one URI of ours, or two when the request leaves by another door than it
- * came in; the one that faces a phone carries its flow token.
+ * make dialogs (RFC 3261 16.6 step 4, 20.30) and Path in a REGISTER (RFC 3327).
+ * Both are one URI of ours, or two when the request leaves by another door than
+ * it came in; the one that faces a phone carries its flow token.
  */
 #include "message/field.h"
 #include "proxy/context.h"

@@ -275,7 +275,7 @@ static bool request_enter(struct request *r, enum request_kind kind,
 	return true;
 }
 
-/* RFC 3261 8.2.1: what is taken here. */
+/* RFC 3261 8.2.1, 20.5: what is taken here. */
 static struct str allow_line(struct proxy *p)
 {
 	struct buf b;

@@ -1,6 +1,6 @@
 /*
- * Route information preprocessing (RFC 3261 16.4) and where a request belongs
- * (semantics 13, 15, 17): to us, along its route set, or to the script.
+ * Route information preprocessing (RFC 3261 16.4, 20.34) and where a request
+ * belongs (semantics 13, 15, 17): to us, along its route set, or to the script.
  */
 #ifndef PROXY_ROUTE_H
 #define PROXY_ROUTE_H

@@ -66,7 +66,9 @@ bool validate_is_loop(const struct proxy *p, const struct msg *m,
 	return false;
 }
 
-/* "Unsupported: ..." for everything in Proxy-Require: we extend nothing. */
+/* "Unsupported: ..." (20.40) for everything in Proxy-Require: we extend
+ * nothing.
+ */
 static struct str unsupported(struct proxy *p, const struct msg *m)
 {
 	const struct hdr *f = msg_first(m, HDR_PROXY_REQUIRE);
