@@ -173,8 +173,8 @@ struct server *server_find_cancelled(struct txns *t, const struct msg *m,
 /* Creates one for a new request; NULL when memory ran out. */
 struct server *server_new(struct txns *t, const struct msg *m,
 			  const struct msg_key *key, const struct hop *from);
-/* The id (server.id) of the transaction that the INVITE of this CANCEL has where
- * `secret` signs. */
+/* The id (server.id) of the transaction that the INVITE of this CANCEL has
+ * where `secret` signs. */
 uint64_t server_invite_id(struct sipkey secret, const struct msg *m,
 			  const struct msg_key *key);
 /* One for an INVITE that another node received: `key` is that of a final
