@@ -25,11 +25,12 @@ function sockets.close()
   open = {}
 end
 
--- A socket that is bound to 127.0.0.1, at this port or any.
+-- A socket that is bound to 127.0.0.1, or another address, at this port or any.
 ---@param port integer?
-function sockets.udp(port)
+---@param address string?
+function sockets.udp(port, address)
   local udp = assert(socket.udp())
-  assert(udp:setsockname("127.0.0.1", port or 0))
+  assert(udp:setsockname(address or "127.0.0.1", port or 0))
   local _, own = udp:getsockname()
   return remember(setmetatable({ socket = udp, port = own + 0 }, Udp))
 end

@@ -1,0 +1,93 @@
+-- Messages that are nearly SIP, those of RFC 4475 and what scanners send, a thousand a second,
+-- at the program that users run, while calls come in: no call notices.
+-- TANDEM_ATTACK=n: for n seconds (`make attack`).
+local hostile = require "support.hostile"
+local process = require "support.process"
+local proxy = require "support.proxy"
+local sh = require "support.sh"
+local sipp = require "support.sipp"
+local sockets = require "support.sockets"
+local torture = require "support.torture"
+
+local seconds = tonumber(os.getenv "TANDEM_ATTACK" or "") or 3
+local pace, rate = 1000, 50 -- messages and calls a second
+local t1 = 0.1 -- so that what is remembered for 64*T1 is gone soon
+
+-- What strangers send goes to a port where nobody listens: that is refused by ICMP.
+local source = [[
+local sip = require "tandem"
+sip.listen { "udp:127.0.0.1:%{port}" }
+sip.settings { timers = { t1 = %{t1} }, trust = { "127.0.0.2" } }
+local pbx = sip.pool("pbx", { check = false, passive = false,
+  servers = { { name = "a", uri = "sip:127.0.0.1:%{a}" } } })
+local nobody = sip.pool("nobody", { check = false, passive = false,
+  servers = { { name = "b", uri = "sip:127.0.0.1:%{b}" } } })
+sip.route(function(req)
+  req:del_header "X-Header"
+  return req:relay(req.source.ip == "127.0.0.2" and nobody or pbx)
+end)
+]]
+
+describe("a thousand hostile messages a second", function()
+  after_each(function()
+    sockets.close()
+    process.clean()
+  end)
+
+  -- In turns: out of the grammar, of a scanner, of the RFC.
+  local function messages()
+    local rfc = {}
+    for _, name in ipairs(assert(sh.lines "ls spec/fixtures/torture/*.dat")) do
+      rfc[#rfc + 1] = torture.read(name:match "^spec/fixtures/(.*)%.dat$")
+    end
+    local numbers = hostile.sample(hostile.count "request", math.ceil(seconds * pace), 11)
+    return function(i)
+      if i % 10 == 0 then
+        return rfc[i // 10 % #rfc + 1]
+      elseif i % 3 == 0 then
+        return hostile.scan(i)
+      end
+      return (hostile.message(numbers[i % #numbers + 1]):sub(1, 65000))
+    end
+  end
+
+  it("beside fifty calls a second: none fails", function()
+    local port, a, b = process.ports(3)
+    local tandem = proxy.start { source = source, level = "info", limit = seconds + 60,
+      values = { port = port, a = a, b = b, t1 = t1 } }
+    sipp.server("answer", { name = "a", port = a, quiet = true, limit = seconds + 40,
+      values = { ring = 200 } })
+    local calls = math.ceil(seconds * rate)
+    local load = sipp.start("call", { proxy = "127.0.0.1:" .. port, calls = calls, rate = rate,
+      quiet = true, limit = seconds + 40, values = { hold = 500 } })
+    local stranger, message = sockets.udp(nil, "127.0.0.2"), messages()
+    local began, sent, answered = process.now(), 0, 0
+    while process.now() - began < seconds do
+      local due = math.floor((process.now() - began) * pace)
+      while sent < due do
+        sent = sent + 1
+        stranger:send(port, message(sent))
+        while stranger:receive(0) do
+          answered = answered + 1
+        end
+      end
+      process.sleep(0.005)
+    end
+    load:succeed()
+    local s = load:statistics()
+    io.write(("\n%d hostile messages in %.1f s, %d answers; %s calls, %s failed, %s repetitions\n")
+      :format(sent, process.now() - began, answered, s["SuccessfulCall(C)"], s["FailedCall(C)"],
+        s["Retransmissions(C)"]))
+    assert.equal(calls, tonumber(s["SuccessfulCall(C)"]))
+    assert.equal(0, tonumber(s["FailedCall(C)"]))
+    assert.is_false(tandem:ended())
+    assert(sent >= 0.5 * pace * seconds and answered > sent / 10, sent .. " " .. answered)
+    local after
+    process.eventually(64 * t1 + 15, function()
+      process.sleep(0.3)
+      after = tandem:stats()
+      return after.requests + after.servers + after.clients == 0
+    end)
+    assert.same({ 0, 0, 0 }, { after.requests, after.servers, after.clients })
+  end)
+end)
