@@ -239,6 +239,10 @@ coverage: build/cov/unit build/cov/lua/tandem/simcore.so | build/.deps-test buil
 	@gcovr -r . -f src/ --object-directory build/cov/obj \
 		--html-details build/cov/index.html --txt
 
+attack: $(SAN_ALL) all | build/.deps-test ## hostile messages: all there are in the simulator, then 1000 a second beside calls, for SECONDS
+	@TANDEM_HOSTILE=0 spec/run spec/sim/hostile_spec.lua
+	@TANDEM_ATTACK=$(SECONDS) spec/run spec/e2e/hostile_spec.lua
+
 bench: build/tandem build/lua/tandem/simcore.so | build/.deps-bench ## processor time per call, beside Kamailio's; per choice of a server
 	@spec/bench/run
 	@spec/bench/policy
@@ -308,4 +312,4 @@ help: ## this list (V=1 shows every command, WERROR=1 stops at warnings)
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 FORCE:
-.PHONY: all run demo test san unit sim e2e style lint format rfc-conformance fuzz sweep coverage bench bench-reload install install-lua uninstall deps clean help FORCE
+.PHONY: all run demo test san unit sim e2e style lint format rfc-conformance attack fuzz sweep coverage bench bench-reload install install-lua uninstall deps clean help FORCE
