@@ -250,7 +250,9 @@ bench-reload: build/tandem | build/.deps-bench ## 100 reloads under 200 calls pe
 	@spec/bench/reload
 faults: build/tandem $(SAN_ALL) | build/.deps-test ## servers, networks, scripts and clocks that fail under load: what it costs callers
 	@spec/bench/faults
-.PHONY: faults
+soak: build/tandem $(SAN_ALL) | build/.deps-test ## the same by chance, for HOURS=1
+	@spec/bench/soak
+.PHONY: faults soak
 
 # ---- install it
 DATADIR     ?= $(PREFIX)/share

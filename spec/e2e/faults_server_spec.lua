@@ -17,6 +17,9 @@ local pool = [[
 -- jitter after the last bad one; one second is given.
 local recovery = check.interval * 1.1 + check.fast * 1.1 + 1
 
+-- Those that another spec is about as well (failover_spec, kill_spec) are long only.
+local long = faults.full and it or function() end
+
 describe("under load", function()
   local f, tandem
 
@@ -37,7 +40,7 @@ describe("under load", function()
 
   after_each(process.clean)
 
-  it("C7: a closed port costs no new call, and no time", function()
+  long("C7: a closed port costs no new call, and no time", function()
     local row = faults.row("C7", "the port of the primary closes")
     if not open "shared_dialogs = true, attempt = { ring_timeout = 4 }," then return end
     local a = start()
@@ -74,8 +77,8 @@ describe("under load", function()
     local row = faults.row("C8", "all frames from and to the primary are lost")
     if not open() then return end
     start()
-    local callers = faults.callers(f, pick(40, 7))
-    process.sleep(pick(5, 1.5))
+    local callers = faults.callers(f, pick(40, 5.5))
+    process.sleep(pick(5, 1))
     local since = process.now()
     f:cable("a", { loss = 1 })
     local down = faults.until_logged(tandem, since, "server.health", { server = "a", to = "down" })
@@ -101,7 +104,7 @@ describe("under load", function()
     row:done()
   end)
 
-  it("C9: a storm of 503 moves every call within a round trip", function()
+  long("C9: a storm of 503 moves every call within a round trip", function()
     local row = faults.row("C9", "the primary, 20 ms away, says 503 to every call")
     if not open() then return end
     faults.server(f, "a", "refuse", { status = "503 Service Unavailable", header = "X-Row: C9" })
@@ -123,7 +126,7 @@ describe("under load", function()
     row:done()
   end)
 
-  it("C9: other refusals are passed on, and say nothing about the server", function()
+  long("C9: other refusals are passed on, and say nothing about the server", function()
     local row = faults.row("C9", "the primary says 500, 486 and 408")
     if not open() then return end
     local b = faults.server(f, "b")
@@ -184,7 +187,7 @@ describe("under load", function()
     faults.server(f, "b", nil, nil, { name = "b-again" })
   end
 
-  it("C10: with every port closed callers hear so, and with one open it works", function()
+  long("C10: with every port closed callers hear so, and with one open it works", function()
     local row = faults.row("C10", "the ports of both are closed, then one opens")
     if close_both() then
       -- The last attempt (all_down = "try"): a kernel sends one ICMP error per second to a
@@ -200,7 +203,7 @@ describe("under load", function()
     end
   end)
 
-  it("C10: the same goes for black holes", function()
+  long("C10: the same goes for black holes", function()
     local row = faults.row("C10", 'both in a black hole, all_down = "fail"; then one is not')
     if open 'all_down = "fail",' then
       start()

@@ -34,7 +34,8 @@ end
 
 local pick = faults.pick
 -- What the callers do: calls per second, and ms.
-faults.rate, faults.ring, faults.hold = pick(100, 25), pick(2000, 300), pick(20000, 1000)
+faults.rate, faults.ring, faults.hold = pick(100, 25), pick(2000, 200), pick(20000, 500)
+faults.rate = tonumber(os.getenv "RATE") or faults.rate
 faults.late = pick(0.05, 0.3) -- seconds more than usual make a call late
 
 -- ---- rows ----
@@ -126,7 +127,7 @@ function faults.server(f, name, scenario, values, options)
   options.name, options.inside, options.host = options.name or name, f[name], f.host[name]
   options.port, options.limit, options.quiet = 5060, f.seconds, options.quiet ~= false
   options.args = diary.args(options.name, "-max_invite_retrans", "10",
-    table.unpack(options.args or {}))
+    "-recv_timeout", "40000", table.unpack(options.args or {}))
   return sipp.server(scenario or "kill_server", options)
 end
 
