@@ -285,6 +285,30 @@ sim.for_workers("a response to what a dead node forwarded", function(workers)
     end
   end)
 
+  it("and many refusals at once, with such nodes: none waits for ever", function()
+    open { nodes = true }
+    w.a:ring()
+    local calls = {}
+    for i = 1, 300 do
+      calls[i] = w.alice:invite(uri)
+    end
+    w.net:run(0.1) -- she repeats none of them any more
+    local invites = w.a:got "INVITE"
+    w:die()
+    for _, invite in ipairs(invites) do
+      for _, after in ipairs { 0, 0.5, 1.5 } do -- nobody acknowledges the first
+        w.net:after(after, function()
+          w.a:send(response(invite, 486), w.vip)
+        end)
+      end
+    end
+    w.net:run(1.6)
+    for i, call in ipairs(calls) do
+      assert.equal(486, call.code, i)
+    end
+    assert.same({}, w.b.received)
+  end)
+
   describe("with stateless_relay", function()
     local function count()
       return w.two:metric "tandem_dropped_total"

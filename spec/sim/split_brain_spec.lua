@@ -3,101 +3,21 @@
 -- (semantics 19, 20; node-death.md).
 local sim = require "support.sim"
 local takeover = require "support.takeover"
-local error, ipairs, pairs, table = error, ipairs, pairs, table
-
--- What is called, and so what becomes of it.
-local users = { "bob", "busy", "bob", "slow", "bob", "bob", "far", "bob", "bob", "bob" }
-
-local function answering(server)
-  server:on("INVITE", function(request, reply)
-    local user = request.uri:match "^sip:(%w+)@"
-    if request.to_tag then
-      return reply(200)
-    end
-    reply(180)
-    server:after(user == "slow" and 30 or 0.7, function()
-      reply(user == "busy" and 486 or 200)
-    end)
-  end)
-end
-
-local function call_of(i, w)
-  local user = users[i % #users + 1]
-  local caller = i % 2 == 0 and w.alice or w.carol
-  local call = caller:invite("sip:" .. user .. "@example.com")
-  if user == "slow" then -- and the caller thinks better of it
-    w:sleep(1)
-    caller:cancel(call)
-  end
-  w:await(call)
-  if call.state == "up" then
-    w:sleep(2)
-    local who = user == "far" and (call.server == "a" and w.a or w.b) or caller
-    if who ~= caller then
-      who.proxy = nil
-    end
-    call.bye = who:bye(call)
-    w:await(call.bye)
-  end
-  call.user = user
-  return call
-end
-
-local expected = { bob = 200, far = 200, busy = 486, slow = 487 }
-
--- `seconds` of calls, so many a second, all of which end as they would without it.
-local function calls(w, seconds, rate)
-  local stories = {}
-  for i = 1, seconds * rate do
-    stories[i] = { at = 1 + i / rate, tell = function() return call_of(i, w) end }
-  end
-  assert.is_true(w:tell(stories))
-  w.net:run(70)
-  return stories
-end
-
--- Every caller had the call that he would have had; answers that came second he has
--- acknowledged and hung up, and nobody is left who thinks to be in a call.
-local function assert_none_lost(w, stories)
-  for _, story in ipairs(stories) do
-    local call = story.result
-    local bye = call.code ~= 200 or call.bye and call.bye.code == 200
-    if call.code ~= expected[call.user] or not bye then
-      error(call:ladder())
-    end
-  end
-  for _, ua in ipairs { w.a, w.b, w.alice, w.carol } do
-    assert.equal(0, ua.unacked)
-    for _, dialog in pairs(ua.dialogs) do
-      assert.not_equal("confirmed", dialog.state)
-    end
-  end
-  return #stories
-end
-
--- And it was one transaction at one server.
-local function assert_one_each(w, stories)
-  for _, story in ipairs(stories) do
-    if story.result.extra > 0 then
-      error(story.result:ladder())
-    end
-  end
-  assert.equal(#stories, w:transactions "INVITE")
-  return assert_none_lost(w, stories)
-end
+local load = require "support.takeover_load"
+local ipairs, pairs, table = ipairs, pairs, table
 
 describe("split brain:", function()
   after_each(sim.finish)
 
   local function open(opts)
-    opts.servers = opts.servers or answering
+    opts.servers = opts.servers or load.answering
     return takeover.open(opts)
   end
 
   it("all is sent to both for 30 s, 50 calls a second, 5 % are lost", function()
     local w = open { policy = "relay", link = { loss = 0.05, jitter = 0.005 }, seed = 3 }
     w.net:split(w.vip, { w.one, w.two })
-    assert.equal(1500, assert_one_each(w, calls(w, 30, 50)))
+    assert.equal(1500, load.one_each(w, load.calls(w, 30, 50)))
   end)
 
   local worlds = {
@@ -116,13 +36,13 @@ describe("split brain:", function()
   for _, name in ipairs(names) do
     describe(name .. ",", function()
       -- Who hears nothing moves on to the next server, unless he is told.
-      local judge = worlds[name].nodes and assert_one_each or assert_none_lost
+      local judge = worlds[name].nodes and load.one_each or load.none_lost
 
       it("all is sent to both", function()
         local w = open(worlds[name])
         w.net:split(w.vip, { w.one, w.two })
-        local both = worlds[name].to == "tcp" and assert_none_lost or assert_one_each
-        both(w, calls(w, 2, 10))
+        local both = worlds[name].to == "tcp" and load.none_lost or load.one_each
+        both(w, load.calls(w, 2, 10))
       end)
 
       it("requests to both, responses to one", function()
@@ -130,19 +50,19 @@ describe("split brain:", function()
         for _, caller in ipairs { w.alice, w.carol } do
           w.net:split(w.vip, { w.one, w.two }, { from = caller })
         end
-        assert_none_lost(w, calls(w, 2, 10))
+        load.none_lost(w, load.calls(w, 2, 10))
       end)
 
       it("to one of both, by chance", function()
         local w = open(worlds[name])
         w.net:split(w.vip, { w.one, w.two }, { random = true })
-        judge(w, calls(w, 2, 10))
+        judge(w, load.calls(w, 2, 10))
       end)
 
       it("to each for half a second", function()
         local w = open(worlds[name])
         w.net:split(w.vip, { w.one, w.two }, { switch = 0.5 })
-        assert_one_each(w, calls(w, 4, 10))
+        load.one_each(w, load.calls(w, 4, 10))
       end)
     end)
   end
@@ -196,8 +116,8 @@ describe("split brain:", function()
     it("two servers may be called, and the caller has one call in the end", function()
       local w = disagree { policy = "weighted" }
       w.net:split(w.vip, { w.one, w.two })
-      local stories = calls(w, 2, 10)
-      assert_none_lost(w, stories)
+      local stories = load.calls(w, 2, 10)
+      load.none_lost(w, stories)
       assert(w:transactions "INVITE" > #stories)
     end)
 

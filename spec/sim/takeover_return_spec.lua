@@ -2,6 +2,7 @@
 -- it is started again with calls up, and its clock jumps.
 local sim = require "support.sim"
 local takeover = require "support.takeover"
+local load = require "support.takeover_load"
 local wire = require "support.wire"
 local ipairs, table = ipairs, table
 
@@ -198,6 +199,45 @@ sim.for_workers("a node that comes back", function(workers)
       assert_one_call(call)
     end)
   end)
+end)
+
+describe("an address that goes to and fro", function()
+  after_each(sim.finish)
+
+  -- Once in so many seconds, for twenty; the node that loses it may die of it, and is
+  -- started again at once, with nothing in its memory.
+  local function flapping(opts)
+    opts.servers = load.answering
+    local w = takeover.open(opts)
+    local function move(at, from, to)
+      w.net:after(at, function()
+        w[to]:take(w.vip)
+        if opts.dies then
+          w[from]:crash()
+          w[from]:start()
+        end
+      end)
+    end
+    for at = opts.every, 20, 2 * opts.every do
+      move(at, "one", "two")
+      move(at + opts.every, "two", "one")
+    end
+    return w, load.calls(w, 18, 15)
+  end
+
+  for _, every in ipairs { 0.7, 3 } do
+    for _, dies in ipairs { false, true } do
+      for _, nodes in ipairs { false, true } do
+        it(("every %.1f s, %s, %s: no call is lost or had twice"):format(every,
+          dies and "from one that dies" or "from one that lives",
+          nodes and "nodes that know of each other" or "nodes that do not"), function()
+          local w, calls = flapping { policy = "relay", every = every, dies = dies,
+            nodes = nodes }
+          assert.equal(270, load.one_each(w, calls))
+        end)
+      end
+    end
+  end
 end)
 
 -- Every packet, but for who is told what by the clock.

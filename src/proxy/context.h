@@ -112,8 +112,9 @@ struct request {
 	char at[96]; /* the line of the script that decided it; or "" */
 };
 
-/* A refusal that the other nodes were given. */
-enum { HANDED = 256 };
+/* A refusal that the other nodes were given: a hash table, where one is at most
+ * so many places from its own. */
+enum { HANDED = 1024, HANDED_PROBES = 8 };
 struct handed {
 	uint64_t mac; /* of its branch */
 	tick_t at;
@@ -391,7 +392,13 @@ struct attempt *attempt_adopt(struct request *r, struct str branch,
 bool nodes_sent(const struct proxy *p, const struct hop *from);
 /* Gives each the message, as it came. False: there is none, or no way. */
 bool nodes_hand_over(struct proxy *p, const struct msg *m);
-/* True when that refusal was handed over lately; from now on it was. */
+/* A refusal of what we have asked, which another node has handed to us; but the
+ * address that we asked from is not here any more: we can neither acknowledge
+ * it nor pass it on, and who has the address will. */
+bool nodes_asks_in_vain(const struct proxy *p, const struct client *c,
+			const struct msg *m, const struct hop *from);
+/* True when that refusal was handed over lately, or when that cannot be
+ * remembered; else it was from now on. */
 bool nodes_had(struct proxy *p, uint64_t mac, struct now now);
 
 /* orphan_cancel.c: semantics 20 */

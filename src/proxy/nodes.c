@@ -48,12 +48,38 @@ bool nodes_hand_over(struct proxy *p, const struct msg *m)
 	return handed;
 }
 
+bool nodes_asks_in_vain(const struct proxy *p, const struct client *c,
+			const struct msg *m, const struct hop *from)
+{
+	const struct host *h = p->c.host;
+	struct addr own;
+
+	return m->status >= 300 && nodes_sent(p, from) &&
+	       c->hop.transport == TRANSPORT_UDP &&
+	       !h->source(h->ctx, c->hop.listener, &c->hop.addr, &own);
+}
+
 bool nodes_had(struct proxy *p, uint64_t mac, struct now now)
 {
-	struct handed *h = &p->handed[mac % HANDED];
-	bool had = h->mac == mac &&
-		   tick_diff(now.mono, h->at) < 64 * p->c.settings->times.t1;
+	/* Twice T2: until its next repetition but one. */
+	int64_t lately = 16 * p->c.settings->times.t1;
+	struct handed *room = NULL;
 
-	*h = (struct handed){.mac = mac, .at = now.mono};
-	return had;
+	for (unsigned i = 0; i < HANDED_PROBES; i++) {
+		struct handed *h = &p->handed[(mac + i) % HANDED];
+		bool fresh = h->mac && tick_diff(now.mono, h->at) < lately;
+
+		if (fresh && h->mac == mac) {
+			h->mac = 0;
+			return true;
+		}
+		if (!fresh && !room)
+			room = h;
+	}
+	/* Where there is no room to remember it, it counts as had: two that
+	 * drove each other out would both wait for ever. */
+	if (!room)
+		return true;
+	*room = (struct handed){.mac = mac, .at = now.mono};
+	return false;
 }

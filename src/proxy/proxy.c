@@ -479,7 +479,10 @@ void proxy_on_response(struct proxy *p, struct msg *m,
 		count(p->c.counters, CNT_PARSE);
 		return;
 	}
-	client_on_response(c, m, key, now);
+	if (nodes_asks_in_vain(p, c, m, from))
+		count(p->c.counters, CNT_NO_SOURCE);
+	else
+		client_on_response(c, m, key, now);
 }
 
 void proxy_stop(struct proxy *p, struct now now)
