@@ -97,6 +97,34 @@ describe("links", function()
   end)
 end)
 
+-- ---- specs and targets ---------------------------------------------------------
+
+-- Names that stand for any: in examples of how to write one.
+local any = { ["my_spec.lua"] = true, ["route_spec.lua"] = true, ["x_spec.lua"] = true,
+  ["x_test.c"] = true }
+
+describe("what shows it", function()
+  local there = {}
+  for _, dir in ipairs { "spec", "examples" } do
+    for _, name in ipairs(tree.files(dir, "*")) do
+      there[name:match "[^/]+$"] = true
+    end
+  end
+
+  for _, page in ipairs(pages) do
+    it("in " .. page .. " is there", function()
+      local wrong = {}
+      for name, ending in tree.read(page):gmatch "([%w_]+_%a+)%.(%l+)" do
+        name = name .. "." .. ending
+        if (name:find "_spec%.lua$" or name:find "_test%.c$") and not any[name] then
+          wrong[#wrong + 1] = not there[name] and name or nil
+        end
+      end
+      assert.equal("", tree.report(wrong))
+    end)
+  end
+end)
+
 -- ---- code ------------------------------------------------------------------
 
 local folder = "build/test/docs"
