@@ -231,13 +231,15 @@ SECONDS ?= 60
 TARGET  ?= $(FUZZ)
 fuzz: $(TARGET:%=build/fuzz/%) ## libFuzzer: make fuzz SECONDS=60 [TARGET=fuzz_msg]
 	@spec/fuzz/run $(SECONDS) $(TARGET)
+GC ?= 1
+test-gc: $(SAN_ALL) | build/.deps-test ## c, unit and sim specs while garbage is collected before every entry into a script
+	@TANDEM_GC=$(GC) SUITE_TIMEOUT=7200 spec/run c unit sim
 sweep: san ## memory runs out at every allocation of every scenario, one after the other
 	@SWEEP=all SUITE_TIMEOUT=7200 spec/run spec/sim/memory_sweep_spec.lua
-coverage: build/cov/unit build/cov/lua/tandem/simcore.so | build/.deps-test build/.deps-coverage ## lines reached by unit and sim specs
+coverage: build/cov/unit build/cov/lua/tandem/simcore.so | build/.deps-test build/.deps-coverage ## of the core reached by c, unit and sim specs: at least 90 % of its lines
 	@find build/cov -name '*.gcda' -delete
 	@BUILD=build/cov spec/run c unit sim
-	@gcovr -r . -f src/ --object-directory build/cov/obj \
-		--html-details build/cov/index.html --txt
+	@spec/support/coverage build/cov $(foreach l,$(LAYERS),src/$l)
 
 attack: $(SAN_ALL) all | build/.deps-test ## hostile messages: all there are in the simulator, then 1000 a second beside calls, for SECONDS
 	@TANDEM_HOSTILE=0 spec/run spec/sim/hostile_spec.lua
@@ -314,4 +316,4 @@ help: ## this list (V=1 shows every command, WERROR=1 stops at warnings)
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 FORCE:
-.PHONY: all run demo test san unit sim e2e style lint format rfc-conformance attack fuzz sweep coverage bench bench-reload install install-lua uninstall deps clean help FORCE
+.PHONY: all run demo test san unit sim e2e style lint format rfc-conformance attack fuzz sweep test-gc coverage bench bench-reload install install-lua uninstall deps clean help FORCE

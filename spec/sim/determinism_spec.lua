@@ -20,6 +20,14 @@ describe("a simulation", function()
     assert.equal(hash, second())
   end)
 
+  -- What is referenced is a matter of the script and not of when garbage goes.
+  it("is the same run when all garbage is collected all the time", function()
+    local usual, eager = start(command .. 7), start(command:gsub("^exec", "TANDEM_GC=1 %0") .. 7)
+    local hash = usual()
+    assert.matches("^%x+\n$", hash)
+    assert.equal(hash, eager())
+  end)
+
   it("is another run with another seed", function()
     local first, second = start(command .. 1), start(command .. 2)
     assert.not_equal(first(), second())

@@ -220,6 +220,7 @@ static inline void luavm_init(struct luavm *t)
 	    .memory_entry = 16 << 20,
 	    .instructions = 1000000,
 	    .load_instructions = 5000000,
+	    .collect_every = unit_collect_every(),
 	};
 }
 

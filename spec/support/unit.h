@@ -48,6 +48,8 @@ struct unit_test {
 #define CHECK_STR(got, lit)                                                    \
 	unit_check_str(__FILE__, __LINE__, #got, (got), STR("" lit))
 
+/* TANDEM_GC: for Lua states, as vm_conf.collect_every; 0 without it. */
+uint32_t unit_collect_every(void);
 void unit_register(struct unit_test *t);
 void unit_check(const char *file, int line, const char *expr, bool ok);
 void unit_check_int(const char *file, int line, const char *expr, int64_t got,

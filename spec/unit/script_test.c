@@ -110,6 +110,7 @@ static struct script *load(struct world *w, const char *text)
 				   .path = "route.lua",
 				   .log = on_log,
 				   .log_ctx = w,
+				   .collect_every = unit_collect_every(),
 				   .seed = "0123456789abcde"};
 
 	w->file[0] = (struct file){"route.lua", text};

@@ -659,6 +659,31 @@ TEST(allocation_failures)
 		CHECK(at < 2000);
 }
 
+/* make test-gc stands on it. */
+TEST(garbage_goes_before_the_next_entry_when_asked_for)
+{
+	enum { BIG = 1 << 20 };
+
+	for (uint32_t every = 0; every < 4; every++) {
+		struct luavm t;
+
+		luavm_init(&t);
+		t.conf.collect_every = every;
+		luavm_run(&t, "task(function()\n"
+			      "  local s = string.rep('x', 1 << 20)\n"
+			      "  wait()\n"
+			      "end)");
+		CHECK(vm_bytes(t.vm) > BIG);
+		luavm_wake(&t, 0, 1); /* its last entry */
+		for (uint32_t i = 1; i < every; i++)
+			CHECK_INT(vm_do(t.vm, luavm_open, NULL, "a test", NULL),
+				  0);
+		CHECK_INT(vm_do(t.vm, luavm_open, NULL, "a test", NULL), 0);
+		CHECK((vm_bytes(t.vm) < BIG) == (every > 0));
+		luavm_end(&t);
+	}
+}
+
 TEST(allocation_failures_while_loading)
 {
 	static struct luavm t;

@@ -228,6 +228,10 @@ void limit_arm(struct vm *vm, lua_State *L)
 void limit_begin(struct vm *vm, lua_State *L)
 {
 	assert(vm->depth == 0);
+	if (vm->conf.collect_every && ++vm->entries >= vm->conf.collect_every) {
+		vm->entries = 0;
+		lua_gc(L, LUA_GCCOLLECT);
+	}
 	vm->depth = 1;
 	vm->refused = false;
 	vm->where = vm->instead = NULL; /* an error may have left vm_steady */

@@ -131,6 +131,7 @@ static void host_log(void *ctx, enum log_level level, struct str message,
 static bool make_vm(struct script *s)
 {
 	struct vm_conf conf = {
+	    .collect_every = s->conf.collect_every,
 	    .host = {.ctx = s,
 		     .loader = host_loader,
 		     .log = host_log,

@@ -58,6 +58,7 @@ struct script_conf {
 	bool (*program)(void *ctx, const char *name, char *out, size_t n,
 			const struct reason *why);
 	void *program_ctx;
+	uint32_t collect_every; /* as in vm_conf (lua/vm.h) */
 	uint8_t seed[16];
 	struct now now;
 };

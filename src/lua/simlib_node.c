@@ -97,6 +97,8 @@ static struct sim_node_conf check_conf(lua_State *L)
 	conf.own_listeners = lua_toboolean(L, -1);
 	lua_getfield(L, 3, "key");
 	check_keys(L, lua_gettop(L), &conf);
+	lua_getfield(L, 3, "collect_every");
+	conf.collect_every = (uint32_t)lua_tointeger(L, -1);
 	lua_getfield(L, 3, "edit");
 	conf.edit.p = lua_tolstring(L, -1, &conf.edit.n);
 	return conf;

@@ -79,6 +79,9 @@ struct vm_conf {
 				* every 1000. */
 	uint64_t load_instructions; /* the same while loading */
 	int64_t cpu_us;             /* per entry; not while loading */
+	/* For tests: all garbage is collected before every n-th entry, and the
+	 * collector never rests in between. 0: as Lua thinks best. */
+	uint32_t collect_every;
 	uint32_t match_steps; /* per find/match/gmatch step/gsub; 0: 1e6 */
 	uint32_t tasks_max;   /* alive at once; 0: 100000 */
 	uint32_t pool_max;    /* idle coroutines kept; 0: 256 */

@@ -73,6 +73,7 @@ struct vm {
 	const char *where, *instead; /* why nothing can yield here */
 	uint64_t serial;             /* of handles and of tostring */
 	struct list boxes;           /* box.c: all handles */
+	uint32_t entries;            /* since conf.collect_every of them */
 	size_t refs;
 	int refs_table;
 	enum vm_limit err_limit;

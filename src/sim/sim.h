@@ -178,6 +178,7 @@ struct sim_node_conf {
 	struct sipkeys keys;  /* of the cluster */
 	bool has_keys;   /* else the world's, and in a reload what it has */
 	struct str edit; /* of a reload: changes of overrides */
+	uint32_t collect_every; /* garbage of scripts: see lua/vm.h */
 };
 
 /* A machine for a proxy, with these addresses. */

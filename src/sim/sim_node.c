@@ -161,6 +161,7 @@ static void fill_conf(void *ctx, unsigned i, struct script_conf *out_r)
 	out_r->now = sim_node_now(l->s, l->id);
 	out_r->overrides = l->overrides;
 	out_r->edit = l->conf->edit;
+	out_r->collect_every = l->conf->collect_every;
 	random_bytes(l->s, out_r->seed);
 }
 

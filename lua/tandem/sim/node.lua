@@ -3,8 +3,8 @@
 local address = require "tandem.sim.address"
 local message = require "tandem.sim.message"
 local metrics = require "tandem.control.metrics"
-local error, io, ipairs, math = error, io, ipairs, math
-local package, table, type = package, table, type
+local error, io, ipairs, math, os = error, io, ipairs, math, os
+local package, table, tonumber, type = package, table, tonumber, type
 
 local _ENV = nil
 
@@ -81,6 +81,8 @@ local function conf(opts)
     path = (opts.script or opts.source) and opts.path, listen = opts.listen,
     workers = opts.workers, key = opts.key, own_listeners = opts.own_listeners,
     load = loader(opts), edit = opts.edit,
+    -- for our own specs (make test-gc): garbage goes before every n-th entry into a script
+    collect_every = math.tointeger(tonumber(os.getenv "TANDEM_GC")),
   }
 end
 
