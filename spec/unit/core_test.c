@@ -283,7 +283,8 @@ TEST(core_answers_options_to_itself_and_405)
 	     "OPTIONS sip:10.0.0.100 SIP/2.0\r\n"
 	     "Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bKo\r\n"
 	     "Max-Forwards: 0\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:10.0.0.100>"
-	     "\r\nCall-ID: o1\r\nCSeq: 1 OPTIONS\r\n\r\n");
+	     "\r\nCall-ID: o1\r\nCSeq: 1 OPTIONS\r\n"
+	     "Contact: <sip:a@192.0.2.7>\r\nAccept: application/sdp\r\n\r\n");
 	CHECK_INT(w.n, 1);
 	CHECK(starts(&w.sent[0], "SIP/2.0 200 OK\r\n"));
 	CHECK(strstr(w.sent[0].text, "Allow: INVITE, ACK") != NULL);

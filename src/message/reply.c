@@ -210,7 +210,8 @@ int reply_write(const struct msg *request, const struct reply *r,
 	BUF_LIT(out, "SIP/2.0 ");
 	buf_u64(out, (uint64_t)r->code);
 	buf_char(out, ' ');
-	buf_put(out, r->reason.p ? r->reason : reply_phrase(r->code));
+	if (!r->brief)
+		buf_put(out, r->reason.p ? r->reason : reply_phrase(r->code));
 	BUF_LIT(out, "\r\n");
 	put_vias(out, m, r->via);
 	if (r->record_route)
@@ -222,9 +223,12 @@ int reply_write(const struct msg *request, const struct reply *r,
 	if (r->code == 100)
 		put_all(out, m, HDR_TIMESTAMP);
 	buf_put(out, r->headers);
-	BUF_LIT(out, "Content-Length: ");
-	buf_u64(out, r->body.n);
-	BUF_LIT(out, "\r\n\r\n");
+	if (!r->brief) {
+		BUF_LIT(out, "Content-Length: ");
+		buf_u64(out, r->body.n);
+		BUF_LIT(out, "\r\n");
+	}
+	BUF_LIT(out, "\r\n");
 	buf_put(out, r->body);
 	return result(out);
 }

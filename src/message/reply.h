@@ -19,6 +19,9 @@ struct reply {
 	bool record_route;  /* copy Record-Route (for 18x and 2xx we make) */
 	struct str headers; /* extra lines, each with CRLF, already checked */
 	struct str body;    /* with Content-Type among the headers */
+	/* No reason phrase and no Content-Length: it may be without them when
+	 * it has no body and is a datagram (7.2, 18.3). */
+	bool brief;
 };
 
 struct str reply_phrase(int code); /* the standard phrase, "Unknown" if none */

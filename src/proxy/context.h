@@ -213,6 +213,12 @@ void stateless_reply(struct proxy *p, const struct msg *m,
 		     const struct msg_key *key, const struct hop *from,
 		     int code, struct str reason, struct str headers,
 		     struct now now);
+/* Writes an answer of our own to what may not come from whom it says. False: it
+ * would be more than one and a half times as long (RFC 3261 26.1.5), or there
+ * is no memory; that is counted. */
+bool stateless_write(struct proxy *p, const struct msg *m,
+		     const struct hop *from, struct reply *reply,
+		     struct buf *b);
 void options_reply(struct proxy *p, const struct msg *m,
 		   const struct msg_key *key, const struct hop *from,
 		   struct now now);

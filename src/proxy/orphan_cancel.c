@@ -34,6 +34,7 @@ static void forget(struct orphan_cancel *x)
 	mem_free(p->c.mem, x);
 }
 
+/* False: there is none to send, which is counted. */
 static bool write_answer(struct orphan_cancel *x, int code, struct buf *b)
 {
 	struct proxy *p = x->proxy;
@@ -43,15 +44,16 @@ static bool write_answer(struct orphan_cancel *x, int code, struct buf *b)
 	char tag[TAG_LEN];
 	struct msg m;
 
-	buf_arena(b, p->c.scratch, 512);
 	if (msg_index(&m, p->c.scratch, x->bytes) != MSG_OK ||
-	    msg_key(&m, &key) != MSG_OK)
+	    msg_key(&m, &key) != MSG_OK) {
+		count(p->c.counters, CNT_NOMEM);
 		return false;
+	}
 	up = upstream_id(&key, &x->from);
 	branch_to_tag(tag, p->c.keys->now, &up);
 	reply.to_tag = (struct str){tag, TAG_LEN};
 	reply.via = via_mark_received(p->c.scratch, &key.via, &x->from);
-	return reply.via.p && reply_write(&m, &reply, b) == 0 && buf_ok(b);
+	return stateless_write(p, &m, &x->from, &reply, b);
 }
 
 /* Once. Without memory the caller hears nothing, and repeats the CANCEL. */
@@ -65,7 +67,7 @@ static void answer(struct orphan_cancel *x, int code, struct now now)
 		return;
 	x->server = NULL;
 	timer_stop(p->c.timers, &x->limit);
-	if (!write_answer(x, code, &b) ||
+	if (write_answer(x, code, &b) &&
 	    server_respond(s, buf_str(&b), code, now) == ERR_NOMEM)
 		count(p->c.counters, CNT_NOMEM);
 	server_disown(s, now);

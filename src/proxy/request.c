@@ -80,7 +80,10 @@ bool request_may_reach(const struct request *r, struct str text)
 		return false;
 	if (settings_serves(c->settings, uri_target(&uri)))
 		return true;
-	return proxy_member_named(r->proxy, &uri) != NULL;
+	if (proxy_member_named(r->proxy, &uri))
+		return true;
+	count(c->counters, CNT_DENIED_URI);
+	return false;
 }
 
 static void write_attempt(const struct attempt *a, struct buf *out)

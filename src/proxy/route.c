@@ -156,6 +156,13 @@ static struct route reject(struct route r, int code, struct str reason)
 	return r;
 }
 
+static struct route deny(struct proxy *p, struct route r, enum counter why,
+			 int code, struct str reason)
+{
+	count(p->c.counters, why);
+	return reject(r, code, reason);
+}
+
 /* Semantics 17: To-tagged, none of our Routes with a good cookie. */
 static struct route in_dialog_without_cookie(struct proxy *p, struct route r,
 					     const struct hop *from,
@@ -169,11 +176,13 @@ static struct route in_dialog_without_cookie(struct proxy *p, struct route r,
 	if (trusted || (next && proxy_member_named(p, next)))
 		return r;
 	if (r.next_is_route)
-		return reject(r, 403, STR("Route Not Allowed"));
+		return deny(p, r, CNT_DENIED_ROUTE, 403,
+			    STR("Route Not Allowed"));
 	if (proxy_member_named(p, ruri) ||
 	    settings_serves(p->c.settings, uri_target(ruri)))
 		return r;
-	return reject(r, 481, STR("Call/Transaction Does Not Exist"));
+	return deny(p, r, CNT_DENIED_DIALOG, 481,
+		    STR("Call/Transaction Does Not Exist"));
 }
 
 static struct route flow_gone(struct proxy *p, struct route r)
@@ -196,7 +205,8 @@ static struct route by_flow(struct proxy *p, struct route r,
 	if (r.bad_flow == 403)
 		return reject(r, 403, STR("Bad Flow Token"));
 	if (!source && !settings_trusts(p->c.settings, &from->addr))
-		return reject(r, 403, STR("Flow Not Allowed"));
+		return deny(p, r, CNT_DENIED_FLOW, 403,
+			    STR("Flow Not Allowed"));
 	if (r.bad_flow)
 		return flow_gone(p, r);
 	r.kind = ROUTE_FOLLOW;
@@ -241,7 +251,8 @@ static struct route classify(struct proxy *p, struct route r,
 		return r;
 	}
 	if (r.next_is_route && !settings_trusts(p->c.settings, &from->addr))
-		return reject(r, 403, STR("Route Not Allowed"));
+		return deny(p, r, CNT_DENIED_ROUTE, 403,
+			    STR("Route Not Allowed"));
 	r.kind = ROUTE_SCRIPT;
 	return r;
 }

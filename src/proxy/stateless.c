@@ -5,6 +5,48 @@
  */
 #include "proxy/context.h"
 
+/* The address it came from may be somebody else's, who is to get what we send:
+ * so that is no more than half as much again. */
+static bool amplifies(const struct msg *m, const struct hop *from,
+		      const struct buf *reply)
+{
+	return from->transport == TRANSPORT_UDP &&
+	       2 * buf_str(reply).n > 3 * m->raw.n;
+}
+
+static int write_reply(struct proxy *p, const struct msg *m,
+		       const struct reply *reply, struct buf *b)
+{
+	buf_arena(b, p->c.scratch, 512);
+	return arena_failed(p->c.scratch) ? ERR_NOMEM
+					  : reply_write(m, reply, b);
+}
+
+bool stateless_write(struct proxy *p, const struct msg *m,
+		     const struct hop *from, struct reply *reply, struct buf *b)
+{
+	int err = write_reply(p, m, reply, b);
+
+	/* what an OPTIONS is told only should be there (11.2) */
+	if (!err && reply->code == 200 && amplifies(m, from, b)) {
+		reply->headers = STR_NONE;
+		err = write_reply(p, m, reply, b);
+	}
+	if (!err && amplifies(m, from, b)) {
+		reply->brief = true;
+		err = write_reply(p, m, reply, b);
+	}
+	if (err) {
+		count(p->c.counters, CNT_NOMEM);
+		return false;
+	}
+	if (amplifies(m, from, b)) {
+		count(p->c.counters, CNT_REPLY_AMPLIFIES);
+		return false;
+	}
+	return true;
+}
+
 static void send_stateless(struct proxy *p, const struct msg *m,
 			   const struct msg_key *key, const struct hop *from,
 			   struct reply *reply)
@@ -20,11 +62,8 @@ static void send_stateless(struct proxy *p, const struct msg *m,
 	/* A Via that cannot be read goes back as it came. */
 	if (key->via.text.p)
 		reply->via = via_mark_received(p->c.scratch, &key->via, from);
-	buf_arena(&b, p->c.scratch, 512);
-	if (arena_failed(p->c.scratch) || reply_write(m, reply, &b) != 0) {
-		count(p->c.counters, CNT_NOMEM);
+	if (!stateless_write(p, m, from, reply, &b))
 		return;
-	}
 	count_message(p->c.counters, CNT_SENT_RESPONSE, from->transport);
 	count_response(p->c.counters, m->method_id, reply->code);
 	p->c.host->send(p->c.host->ctx, from, buf_str(&b));

@@ -73,6 +73,8 @@
 	X(CNT_NOMEM, "tandem_dropped_total", "reason=no_memory")               \
 	X(CNT_REPLY_LIMITED, "tandem_dropped_total",                           \
 	  "reason=error_reply_limit")                                          \
+	X(CNT_REPLY_AMPLIFIES, "tandem_dropped_total",                         \
+	  "reason=reply_amplifies")                                            \
 	X(CNT_NOT_TAKEN, "tandem_requests_not_taken_total", "")                \
 	X(CNT_SCRIPT_DROP, "tandem_dropped_total", "reason=script")            \
 	X(CNT_LATE_FINAL, "tandem_dropped_total", "reason=late_final")         \
@@ -82,6 +84,10 @@
 	X(CNT_BAD_COOKIE, "tandem_bad_cookies_total", "")                      \
 	X(CNT_BAD_TOKEN, "tandem_bad_tokens_total", "")                        \
 	X(CNT_FLOW_GONE, "tandem_flows_gone_total", "")                        \
+	X(CNT_DENIED_ROUTE, "tandem_relay_denied_total", "reason=route")       \
+	X(CNT_DENIED_DIALOG, "tandem_relay_denied_total", "reason=dialog")     \
+	X(CNT_DENIED_FLOW, "tandem_relay_denied_total", "reason=flow")         \
+	X(CNT_DENIED_URI, "tandem_relay_denied_total", "reason=uri")           \
 	X(CNT_BAD_NOT_SIP, "tandem_parse_errors_total", "reason=not_sip")      \
 	X(CNT_BAD_START, "tandem_parse_errors_total", "reason=start_line")     \
 	X(CNT_BAD_HEADER, "tandem_parse_errors_total", "reason=header")        \

@@ -81,6 +81,8 @@ add("counter", {
     "Messages of transactions that another node has begun." },
   { "tandem_bad_cookies_total", {}, "Route values of ours that are forged or damaged." },
   { "tandem_bad_tokens_total", {}, "Flow tokens that are forged or damaged." },
+  { "tandem_relay_denied_total", { "reason" },
+    "Requests to places where their sender may not send." },
   { "tandem_flows_gone_total", {}, "Requests to a phone whose connection has ended." },
   { "tandem_undelivered_responses_total", {}, "Responses that were given up." },
   { "tandem_unsent_total", { "kind" }, "Messages that no connection has taken." },
