@@ -142,6 +142,27 @@ sim.for_workers("what is lost with a node", function(workers)
     assert.equal(487, call.code)
   end)
 
+  it("a CANCEL for who is no declared server: only those are asked", function()
+    open { before = 'sip.settings { trust = sip.netset { "192.0.2.0/24" } }',
+      handler = [[function(req)
+      local res = req:try("sip:bob@10.0.0.9")
+      return res and res:forward() or req:reply(500)
+    end]] }
+    local c = w.net:uas("10.0.0.9", "c")
+    c:ring(20)
+    local call = w.alice:invite(uri)
+    w.net:run(1)
+    assert.same({ "c" }, call.tried)
+    w:die()
+    w.alice:cancel(call)
+    w.net:run(2)
+    assert.equal(481, call.cancel.code)
+    assert.same({}, c:got "CANCEL")
+    call:wait(40) -- c answers, and is hung up: she had enough
+    w.net:run(1)
+    assert.equal(1, #c:got "BYE")
+  end)
+
   it("what the script would have written into the answer", function()
     open { handler = [[function(req)
       return req:relay(pbx, { on_response = function(res)

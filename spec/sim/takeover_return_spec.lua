@@ -222,7 +222,7 @@ describe("an address that goes to and fro", function()
       move(at, "one", "two")
       move(at + opts.every, "two", "one")
     end
-    return w, load.calls(w, 18, 15)
+    return w, load.calls(w, 18, 10)
   end
 
   for _, every in ipairs { 0.7, 3 } do
@@ -233,7 +233,7 @@ describe("an address that goes to and fro", function()
           nodes and "nodes that know of each other" or "nodes that do not"), function()
           local w, calls = flapping { policy = "relay", every = every, dies = dies,
             nodes = nodes }
-          assert.equal(270, load.one_each(w, calls))
+          assert.equal(180, load.one_each(w, calls))
         end)
       end
     end
