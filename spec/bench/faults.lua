@@ -3,7 +3,7 @@
 --
 --   lua5.4 spec/bench/faults.lua ROWS JSON >MARKDOWN
 local json = require "cjson"
-local arg, io, ipairs, string, table = arg, io, ipairs, string, table
+local arg, io, ipairs, string, table, tonumber = arg, io, ipairs, string, table, tonumber
 
 local _ENV = nil
 
@@ -26,8 +26,20 @@ end
 
 local rows = {}
 local file = io.open(arg[1])
-for line in file and file:lines() or function() end do
+for line in file and file:lines() or function() end do -- none: nothing ran
   rows[#rows + 1] = json.decode(line)
+  rows[#rows].order = #rows
+end
+-- By number; of the same number, as they came.
+table.sort(rows, function(a, b)
+  local x, y = tonumber(string.match(a.id, "%d+")), tonumber(string.match(b.id, "%d+"))
+  if x ~= y then
+    return x < y
+  end
+  return a.order < b.order
+end)
+for _, row in ipairs(rows) do
+  row.order = nil
 end
 io.write "| # | fault | figure | measured | target | |\n|---|---|---|---|---|---|\n"
 for _, row in ipairs(rows) do
@@ -38,5 +50,5 @@ for _, row in ipairs(rows) do
   end
 end
 local out = io.open(arg[2], "w")
-out:write(table.concat({ json.encode(rows), "\n" }))
+out:write(json.encode(rows), "\n")
 out:close()

@@ -69,11 +69,13 @@ describe("over bad cables", function()
   end
 
   if faults.full then
-    for loss, share in pairs { [0.01] = 100, [0.2] = 99.5 } do
-      it(("C11: with %g %% of loss"):format(loss * 100), function()
-        run(loss, share)
-      end)
-    end
+    it("C11: with 1 % of loss", function()
+      run(0.01, 100)
+    end)
+
+    it("C11: with 20 % of loss", function()
+      run(0.2, 99.5)
+    end)
 
     it("C11: with 20 % of loss and little patience", function()
       run(0.2, 90, "examples/failover.lua")

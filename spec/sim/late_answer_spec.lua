@@ -97,6 +97,16 @@ sim.for_workers("a late 2xx", function(workers)
     assert.equal(0, a.unacked + b.unacked)
   end)
 
+  it("from the primary is the last that goes up: no 180 of the backup (RFC 3261 16.7 5)", function()
+    open()
+    a:answer("INVITE", 200, nil, 3)
+    b:answer("INVITE", 180, nil, 1.2) -- a moment after
+    alice:call(uri)
+    net:run(40)
+    assert.equal("100 200", wire.names(alice.received))
+    assert.equal("INVITE INVITE CANCEL ACK", wire.names(b.received))
+  end)
+
   describe("while the script does something between attempts", function()
     it("goes up at once; the next try returns it and starts no branch", function()
       open { handler = paused }
