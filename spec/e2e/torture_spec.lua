@@ -1,6 +1,8 @@
--- The messages of RFC 4475 through real sockets: what docs/reference/torture.md says of each.
+-- The messages of RFC 4475 and RFC 5118 through real sockets: what docs/reference/torture.md
+-- says of each.
 local dns_server = require "support.dns_server"
 local http = require "support.http"
+local netns = require "support.netns"
 local page = require "support.page"
 local process = require "support.process"
 local proxy = require "support.proxy"
@@ -224,5 +226,55 @@ describe("RFC 4475 through sockets", function()
     assert.equal(2, #waiting)
     assert.equal(2, reasons("tandem_connections_closed_total").header_timeout)
     assert.equal(4, reasons("tandem_connections_closed_total").framing)
+  end)
+end)
+
+-- The addresses of that RFC are nobody's here, so this needs a network of its own.
+describe("RFC 5118 through sockets", function()
+  after_each(process.clean)
+
+  it("does to all of them what is written", function()
+    local net, why = netns.open()
+    if not net then
+      return pending(why)
+    end
+    local proxy_ip, client_ip = "2001:db8::100", "2001:db8::9:1"
+    for _, ip in ipairs { proxy_ip, client_ip, "2001:db8::10", "2001:db8::10:5070",
+      "2001:db8::c000:201" } do
+      net:ip("addr add " .. ip .. "/128 dev lo nodad")
+    end
+    local source_here = [[
+      local sip = require "tandem"
+      sip.listen { "udp:[2001:db8::100]:5060" }
+      sip.settings { trust = { "2001:db8::/32" } }
+      local named = sip.pool("named", { check = false, record_route = false,
+        servers = { { name = "a", uri = "sip:[2001:db8::10]" } } })
+      local function go(req) -- there is no DNS in here
+        return req:relay(req.ruri.host:find "example" and named or req.ruri.text)
+      end
+      sip.route("*in_dialog", go)
+      sip.route(go)
+    ]]
+    for _, row in ipairs(torture.rows "RFC 5118") do
+      local name = page.code(row.message)
+      local out = process.path(name)
+      -- to one that has seen the others they would be repetitions: many have the same branch
+      local tandem = proxy.start { name = name, inside = net, source = source_here }
+      local to, at = row.outcome:match "^forwarded to %[([%x:]+)%]:(%d+)$"
+      net:run(("lua5.4 spec/support/exchange.lua spec/fixtures/ipv6/%s.dat %s %s %s %s %s"):format(
+        name, out, client_ip, proxy_ip, to or "2001:db8::10", at or 5060))
+      local answer, got = process.read(out .. ".client"), process.read(out .. ".server")
+      assert.same({ name, to and "SIP/2.0 486 Busy Here" or "SIP/2.0 " .. row.outcome },
+        { name, line_of(answer) })
+      assert.equal(to ~= nil, got ~= nil, name)
+      if to then
+        local want, have = torture.compare(torture.read("ipv6/" .. name),
+          (got:gsub("Record%-Route: [^\r]*\r\n", "")),
+          "^SIP/2%.0/UDP %[2001:db8::100%]:5060;rport;branch=z9hG4bK1%x+$",
+          ";received=2001:db8::9:1;rport=5060")
+        assert.equal(want, have)
+      end
+      assert.is_nil(tandem:stop())
+    end
   end)
 end)

@@ -85,6 +85,15 @@ static struct str write_edits(const struct edits *e)
 	return err ? STR_NONE : buf_str(&out);
 }
 
+/* What went in, but for the version, which is sent in upper case. */
+static bool is_input(struct str out, const struct msg *m)
+{
+	uint32_t at = m->headers_off;
+
+	return str_caseeq(str_sub(out, 0, at), str_sub(m->raw, 0, at)) &&
+	       str_eq(str_sub(out, at, out.n), str_sub(m->raw, at, m->raw.n));
+}
+
 static void edit(const struct msg *m, struct arena *a)
 {
 	struct edits e;
@@ -93,7 +102,7 @@ static void edit(const struct msg *m, struct arena *a)
 	enum msg_bad bad;
 
 	edits_init(&e, m, a);
-	assert(str_eq(write_edits(&e), m->raw));
+	assert(is_input(write_edits(&e), m));
 	assert(!edit_prepend(&e, STR("Via"), STR("SIP/2.0/UDP x;branch=y")));
 	out = write_edits(&e);
 	if (!out.p)
@@ -111,7 +120,7 @@ static void edit(const struct msg *m, struct arena *a)
 			      msg_hdr_value(&again, &again.h[i + 1])));
 	}
 	assert(!edit_pop_value(&e, HDR_VIA));
-	assert(str_eq(write_edits(&e), m->raw));
+	assert(is_input(write_edits(&e), m));
 }
 
 /* Every edit of lists, down to nothing, and the body; then a look at it. */

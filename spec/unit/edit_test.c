@@ -49,6 +49,21 @@ TEST(without_edits_the_output_is_the_input)
 	}
 }
 
+/* RFC 3261 7.1: received in any case, sent in upper case. */
+TEST(the_version_is_in_upper_case)
+{
+	struct edited w;
+
+	setup(&w, STR("BYE sip:a sip/2.0\r\nl: 0\r\n\r\n"));
+	CHECK_STR(written(&w), "BYE sip:a SIP/2.0\r\nl: 0\r\n\r\n");
+	CHECK_INT(edit_uri(&w.e, STR("sip:b")), 0);
+	CHECK_STR(written(&w), "BYE sip:b SIP/2.0\r\nl: 0\r\n\r\n");
+	fixture_fini(&w.f);
+	setup(&w, STR("Sip/2.0 200\r\nl: 0\r\n\r\n"));
+	CHECK_STR(written(&w), "SIP/2.0 200\r\nl: 0\r\n\r\n");
+	fixture_fini(&w.f);
+}
+
 TEST(prepend_and_add)
 {
 	struct edited w;

@@ -499,19 +499,20 @@ static void write_start_line(const struct edits *e, struct buf *out)
 	const struct msg *m = e->msg;
 	struct str line = str_sub(m->raw, 0, m->headers_off);
 
-	if (m->is_request && e->uri.p) {
-		buf_put(out, between(line.p, m->uri.p));
-		buf_char(out, ' ');
-		buf_put(out, e->uri);
-		buf_put(out,
-			(struct str){end_of(m->uri),
-				     (size_t)(end_of(line) - end_of(m->uri))});
+	/* 7.1: the version may come in any case, and is sent in upper case. */
+	if (m->is_request && m->uri.p) {
+		buf_put(out, (struct str){line.p, (size_t)(m->uri.p - line.p)});
+		buf_put(out, e->uri.p ? e->uri : m->uri);
+		BUF_LIT(out, " SIP/2.0\r\n");
 	} else if (!m->is_request && (e->status || e->reason.p)) {
 		BUF_LIT(out, "SIP/2.0 ");
 		buf_u64(out, (uint64_t)(e->status ? e->status : m->status));
 		buf_char(out, ' ');
 		buf_put(out, e->reason.p ? e->reason : m->reason);
 		BUF_LIT(out, "\r\n");
+	} else if (!m->is_request) {
+		BUF_LIT(out, "SIP/2.0");
+		buf_put(out, str_sub(line, sizeof("SIP/2.0") - 1, line.n));
 	} else {
 		buf_put(out, line);
 	}

@@ -84,7 +84,8 @@ void edits_each(const struct edits *e, struct str name, edits_fn *fn,
 
 /* Writes the message with the edits; 0, ERR_NOMEM, or ERR_LIMIT for more than
  * MSG_MAX_BYTES or the space of `out`. Without edits the output equals the
- * input byte for byte. */
+ * input byte for byte, if that has its SIP-Version in upper case. The message
+ * is one that msg_index let pass. */
 int edits_write(const struct edits *e, struct buf *out);
 
 #endif
