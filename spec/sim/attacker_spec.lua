@@ -566,6 +566,7 @@ sim.for_workers("an attacker", function(workers)
   end)
 
   -- I20: whoever writes somebody else's address onto his packets gains nothing.
+  -- RFC 3261 26.1.5
   describe("wants more to come back than he sends:", function()
     -- As short as a request can be.
     local function short(method, uri, more)
