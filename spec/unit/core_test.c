@@ -292,7 +292,8 @@ TEST(core_answers_options_to_itself_and_405)
 	     "MESSAGE sip:bob@example.com SIP/2.0\r\n"
 	     "Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bKm\r\n"
 	     "From: <sip:a@b>;tag=1\r\nTo: <sip:bob@example.com>"
-	     "\r\nCall-ID: m1\r\nCSeq: 1 MESSAGE\r\n\r\n");
+	     "\r\nCall-ID: m1\r\nCSeq: 1 MESSAGE\r\n"
+	     "Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n");
 	CHECK(starts(&w.sent[1], "SIP/2.0 405 Method Not Allowed\r\n"));
 	CHECK(strstr(w.sent[1].text, "Allow: INVITE") != NULL);
 	world_close(&w);
