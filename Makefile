@@ -58,7 +58,7 @@ DEPS_build    := gcc libc6-dev make pkg-config liblua5.4-dev libosip2-dev \
 		 libev-dev libc-ares-dev libssl-dev libmicrohttpd-dev lua-cjson lua-socket
 DEPS_run      := sip-tester lua5.4
 DEPS_test     := curl lua5.4 lua-busted lua-check luarocks clang-format sip-tester \
-		 sipsak openssl socat baresip-core dnsmasq-base tshark sngrep procps iproute2 keepalived git prometheus \
+		 sipsak openssl socat baresip-core dnsmasq-base tshark sngrep procps iproute2 keepalived nftables git prometheus \
 		 chromium chromium-driver fonts-dejavu-core mandoc man-db systemd strace
 DEPS_fuzz     := clang libclang-rt-14-dev
 DEPS_coverage := gcovr
@@ -316,4 +316,4 @@ help: ## this list (V=1 shows every command, WERROR=1 stops at warnings)
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 FORCE:
-.PHONY: all run demo test san unit sim e2e style lint format rfc-conformance attack fuzz sweep test-gc coverage bench bench-reload install install-lua uninstall deps clean help FORCE
+.PHONY: all run demo test san unit sim e2e style lint format rfc-conformance attack fuzz sweep test-gc coverage bench bench-reload ha install install-lua uninstall deps clean help FORCE

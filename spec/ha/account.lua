@@ -93,6 +93,8 @@ local function to_caller(call, code, time, text)
     elseif call.code ~= code or call.tag ~= tag then
       call.contradicted = call.contradicted + 1
     end
+  elseif code < 200 then
+    return -- 100 for a BYE that takes long
   elseif method == "CANCEL" and not call.cancel_final then
     call.cancel_final, call.cancel_code = time, code
   elseif method == "BYE" and not call.bye_final then

@@ -193,6 +193,27 @@ function both.split(w, mark)
   split(w, mark)
 end
 
+-- ---- one machine, no keepalived ----
+
+-- Calls are up, nobody calls any more, and the process is another one.
+function faults.single(w, say)
+  local marks = {}
+  local function mark(what)
+    say(what)
+    marks[#marks + 1] = { what = what, at = world.now(), vip = 1, limits = { setup = 0 } }
+  end
+  mark "systemctl restart, calls up"
+  w:restart_proxy "sip1"
+  process.sleep(3)
+  mark "kill -9, started again, calls up"
+  w:kill "sip1"
+  process.sleep(0.1)
+  w:start_proxy "sip1"
+  process.sleep(3)
+  marks.over = world.now()
+  return marks
+end
+
 -- ---- in order ----
 
 local order = { "kill", "restart", "cut", "drain", "stop", "keepalived", "split" }

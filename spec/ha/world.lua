@@ -59,8 +59,9 @@ local function configuration(layout, advert, changes)
   return process.write("keepalived.conf", text)
 end
 
--- options: layout ("active-standby", "two-vips"), advert (seconds), limit (seconds that all
--- of it may live, 60), binary (of the proxy), replace (of lines of the configuration).
+-- options: layout ("active-standby", "two-vips", "single"), advert (seconds), limit
+-- (seconds that all of it may live, 60), binary (of the proxy), replace (of patterns in
+-- keepalived's configuration), edit (a function: the script as it is to be).
 -- nil and why not, when the kernel does not let us.
 function world.open(options)
   local limit = options.limit or 60
@@ -82,6 +83,7 @@ function world.open(options)
   local self = setmetatable({
     lan = lan, limit = limit, binary = options.binary, advert = options.advert or 0.1,
     layout = options.layout or "active-standby",
+    edit = options.edit or function(text) return text end,
     proxies = {}, keepalived = {}, mac = {}, callers = {}, started = {},
   }, World)
   self.vips = self.layout == "two-vips" and vips or { vips[1] }
@@ -92,7 +94,9 @@ function world.open(options)
   sh.run("mkdir -p " .. process.path "sip1" .. " " .. process.path "sip2")
   process.write("key", string.rep("0123456789abcdef", 2))
   sh.run("chmod 600 " .. process.path "key")
-  self.configuration = configuration(self.layout, self.advert, options.replace)
+  if self.layout ~= "single" then
+    self.configuration = configuration(self.layout, self.advert, options.replace)
+  end
   return self
 end
 
@@ -127,13 +131,13 @@ local function values(name)
     ["/var/lib/tandem"] = here .. process.path(name) }
 end
 
--- Tandem with the shipped script; the paths are ours. Waits until it knows its servers.
+-- Tandem with the shipped script; the paths are ours. Returns when it serves.
 function World:start_proxy(name)
   local n = (self.started[name] or 0) + 1
   self.started[name] = n
   local p = proxy.start {
     name = name .. "-" .. n, binary = self.binary, level = "info", limit = self.limit,
-    inside = self.lan[name], source = proxy.example("two-machines", values(name)),
+    inside = self.lan[name], source = self.edit(proxy.example("two-machines", values(name))),
     args = { "--ctl", process.path(name .. ".sock") },
   }
   self.proxies[name] = p
@@ -177,6 +181,12 @@ function World:start_machines()
   end
 end
 
+-- The proxy alone, on one machine that has the address for good.
+function World:start_single(name)
+  self.lan[name]:ip(("addr add %s/24 dev eth0"):format(self.vips[1]))
+  await_servers(self:start_proxy(name))
+end
+
 -- ---- what befalls them ----
 
 -- SIGKILL of the proxy.
@@ -205,17 +215,21 @@ function World:stop_keepalived(name)
   self.keepalived[name]:wait()
 end
 
--- VRRP between the machines is lost; nothing else is.
-local function deafen(self, verb)
-  for _, name in ipairs(machines) do
-    self.lan[name]:ip(("route %s blackhole %s/32"):format(verb, own[world.other(name)]))
+-- Where somebody believes an address to be; without a place he asks again.
+local function point(self, who, address, mac)
+  if mac then
+    self.lan[who]:ip(("neigh replace %s lladdr %s dev eth0 nud permanent"):format(address, mac))
+  else
+    self.lan[who]:ip(("neigh del %s dev eth0"):format(address))
   end
 end
 
--- Where somebody believes an address to be.
-local function point(self, who, n, name)
-  self.lan[who]:ip(("neigh replace %s lladdr %s dev eth0 nud permanent"):format(self.vips[n],
-    self.mac[name]))
+-- The machines do not hear each other (VRRP): nobody has the address that each sends to.
+-- Nothing else is lost.
+local function deafen(self, yes)
+  for _, name in ipairs(machines) do
+    point(self, name, own[world.other(name)], yes and "02:00:00:00:00:fe")
+  end
 end
 
 -- Split brain, for so many seconds: the machines do not hear each other, both have the
@@ -223,20 +237,25 @@ end
 -- same one.
 function World:split(seconds)
   local began = world.now()
-  deafen(self, "add")
+  deafen(self, true)
+  for n in ipairs(self.vips) do
+    assert(process.eventually(20, function()
+      return self:has("sip1", n) and self:has("sip2", n)
+    end), "they hear each other")
+  end
   for i = 1, seconds * 2 do
-    for n in ipairs(self.vips) do
-      point(self, "phone", n, machines[(i + n) % 2 + 1])
-      point(self, "a", n, machines[(i // 2 + n) % 2 + 1])
-      point(self, "b", n, machines[(i // 3 + n) % 2 + 1])
+    for n, vip in ipairs(self.vips) do
+      point(self, "phone", vip, self.mac[machines[(i + n) % 2 + 1]])
+      point(self, "a", vip, self.mac[machines[(i // 2 + n) % 2 + 1]])
+      point(self, "b", vip, self.mac[machines[(i // 3 + n) % 2 + 1]])
     end
     process.sleep(math.max(0, began + i * 0.5 - world.now()))
   end
-  deafen(self, "del")
-  for n in ipairs(self.vips) do
+  deafen(self, false)
+  for n, vip in ipairs(self.vips) do
     assert(process.eventually(10, function() return self:holder(n) end), "nobody gives way")
-    for _, who in ipairs { "phone", "a", "b" } do -- they ask again
-      self.lan[who]:ip(("neigh del %s dev eth0"):format(self.vips[n]))
+    for _, who in ipairs { "phone", "a", "b" } do
+      point(self, who, vip)
     end
   end
 end
@@ -300,10 +319,14 @@ function World:start_load(options)
   end
 end
 
--- Nobody calls any more; waits until those who do have ended.
-function World:stop_load()
+-- Nobody calls any more; waits until those who do have ended. What `meanwhile` does
+-- happens while they talk.
+function World:stop_load(meanwhile)
   for _, caller in ipairs(self.callers) do
     caller:signal "USR1"
+  end
+  if meanwhile then
+    meanwhile()
   end
   for _, caller in ipairs(self.callers) do
     caller:wait()
