@@ -10,6 +10,7 @@ sip.listen {
 sip.settings {
   key_file = "/etc/tandem/key",       -- the same key on both
   state_dir = "/var/lib/tandem",      -- the machine's own: what is down, who has calls
+  nodes = { "192.0.2.11", "192.0.2.12" },     -- for when both have an address
   drain_notice = 5,                   -- until the address has moved
 }
 

@@ -224,11 +224,17 @@ local function point(self, who, address, mac)
   end
 end
 
--- The machines do not hear each other (VRRP): nobody has the address that each sends to.
--- Nothing else is lost.
+-- The machines do not hear each other's adverts; nothing else is lost.
 local function deafen(self, yes)
   for _, name in ipairs(machines) do
-    point(self, name, own[world.other(name)], yes and "02:00:00:00:00:fe")
+    local nft = function(words) self.lan[name]:run("nft '" .. words .. "'") end
+    if yes then
+      nft "add table ip deaf"
+      nft "add chain ip deaf input { type filter hook input priority 0; }"
+      nft "add rule ip deaf input ip protocol vrrp drop"
+    else
+      nft "delete table ip deaf"
+    end
   end
 end
 

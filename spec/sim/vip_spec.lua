@@ -9,6 +9,7 @@ local vip, vip6 = "10.0.0.200", "2001:db8::200"
 local frame = [[
 local sip = require "tandem"
 sip.listen { %s }
+%s
 local pbx = sip.pool("pbx", {
   servers = { %s },
   check = { interval = 2, jitter = 0 }, failback = { hold = 30 },
@@ -34,7 +35,7 @@ sim.for_workers("a virtual address", function(workers)
     opts = opts or {}
     local vips = opts.vips or { vip }
     net = sim.new {
-      source = frame:format(opts.listen or listen, opts.servers or primary_and_backup),
+      source = frame:format(opts.listen or listen, opts.before or "", opts.servers or primary_and_backup),
       workers = workers, key = key,
       hosts = opts.hosts,
       addr = { "10.0.0.101", "2001:db8::101", table.unpack(vips) },
@@ -134,6 +135,32 @@ sim.for_workers("a virtual address", function(workers)
         end
       end
       assert.equal(0, net:count("server.health", { to = "down" }))
+    end)
+
+    it("takes along the calls that ring, and each ends as it would have", function()
+      net:finish()
+      open { before = 'sip.settings { nodes = { "10.0.0.101", "10.0.0.102" } }' }
+      net:run(5)
+      a:on("INVITE", function(_, reply)
+        reply(180)
+        a:after(2, function() reply(486) end)
+      end)
+      local call = alice:invite(uri)
+      net:run(1)
+      active:drop(vip)
+      standby:take(vip)
+      net:run(10)
+      assert.equal(486, call.code)
+      assert.equal(1, #a:got "ACK")
+      a:ring()
+      local cancelled = alice:invite(uri)
+      net:run(1)
+      standby:drop(vip)
+      active:take(vip)
+      alice:cancel(cancelled)
+      net:run(10)
+      assert.equal(487, cancelled.code)
+      net:run(60)
     end)
 
     it("takes along the right to refuse a call, also when it comes back", function()
