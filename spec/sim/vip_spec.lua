@@ -163,6 +163,28 @@ sim.for_workers("a virtual address", function(workers)
       net:run(60)
     end)
 
+    it("takes along a crowd of them", function()
+      net:finish()
+      open { before = 'sip.settings { nodes = { "10.0.0.101", "10.0.0.102" } }' }
+      net:run(5)
+      a:on("INVITE", function(_, reply)
+        reply(180)
+        a:after(2, function() reply(486) end)
+      end)
+      local calls = {}
+      for i = 1, 300 do
+        calls[i] = alice:invite(uri)
+      end
+      net:run(1)
+      active:drop(vip)
+      standby:take(vip)
+      net:run(10)
+      for i = 1, 300 do
+        assert.equal(486, calls[i].code)
+      end
+      net:run(60)
+    end)
+
     it("takes along the right to refuse a call, also when it comes back", function()
       a:silence()
       local call = alice:invite(uri)

@@ -252,8 +252,12 @@ void client_on_error(struct client *c, enum cause cause, struct now now)
 	/* A stub goes on. */
 	if (was_stale(c, cause))
 		send_anew(c);
-	else if (c->owner && c->invite && c->sends > 1)
-		lose(c, cause, now); /* an earlier copy may have arrived */
+	/* An earlier copy may have arrived. When it is our address that has
+	 * gone, another node has this very branch, and a stub of ours could
+	 * cancel its call. */
+	else if (c->owner && c->invite && c->sends > 1 &&
+		 cause != CAUSE_NO_SOURCE)
+		lose(c, cause, now);
 	else if (c->owner)
 		fail(c, cause, now);
 	else if (c->method == METHOD_CANCEL)
