@@ -62,7 +62,9 @@ describe("a pair of machines with the shipped files", function()
     assert.equal("sip2", w:holder()) -- it stays where it is
     world.drain("sip2", "POST")
     w:await "sip1"
-    assert.equal("MASTER 100\n", process.read(process.path "sip1/vrrp.sip"))
+    assert.truthy(process.eventually(5, function()
+      return process.read(process.path "sip1/vrrp.sip") == "MASTER 100\n"
+    end))
     world.drain("sip2", "DELETE")
     process.sleep(3)
     w:stop_keepalived "sip1"
