@@ -211,6 +211,8 @@ describe("the limits of messages", function()
       assert(seen[name] or name == "MSG_MAX_BYTES", name .. " is not in " .. doc)
     end
     local text = tree.read(doc)
+    local rate = tree.read "src/proxy/proxy.c":match "REPLY_RATE = (%d+)"
+    assert(text:find("at most " .. rate .. " times a second", 1, true), rate)
     for name in text:gmatch "%(`(%u+_MAX_%u+)`%)" do
       assert(text:find(sources:match(name .. " = (%d+)"), 1, true), name)
     end
