@@ -62,7 +62,8 @@ sim.for_workers("Max-Forwards", function(workers)
 
   -- RFC 3261 11.2
   it("of 0 does not matter to OPTIONS for the proxy itself: 200 (11)", function()
-    send("OPTIONS", "Max-Forwards: 0", "sip:10.0.0.100")
+    send("OPTIONS", "Max-Forwards: 0\r\nContact: <sip:alice@192.0.2.7>\r\nAccept: application/sdp",
+      "sip:10.0.0.100")
     assert.equal("200", wire.names(alice.received))
     assert.is_string(alice.received[1]:header "Allow")
     send("OPTIONS", "Max-Forwards: 0", "sip:10.0.0.100:5060;transport=udp")

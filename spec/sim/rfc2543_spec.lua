@@ -117,7 +117,8 @@ sim.for_workers("a request without an identifying branch", function(workers)
     send()
     send { method = "CANCEL", call_id = "other" }
     assert.equal(1, #alice:got(481))
-    assert.equal("INVITE", wire.names(a.received))
+    -- It may be for an INVITE of another node, which the server does not know either.
+    assert.equal("INVITE CANCEL", wire.names(a.received))
     net:run(4)
     send { method = "ACK", to = to_of(200), uri = "sip:a@10.0.0.1" }
   end)
