@@ -39,6 +39,17 @@ sim.for_workers("a 3xx", function(workers)
     assert.same({}, w.c.received)
   end)
 
+  -- RFC 3261 19.1.1: what a Contact has as headers is for a client to put into its request.
+  it("has contacts whose headers do not go into the Request-URI", function()
+    open(follow)
+    redirect(w.a, "<sip:bob@10.0.0.3;x=1?Route=%3Csip:203.0.113.9%3E&Subject=y>")
+    local call = w.alice:call(uri)
+    assert.equal(200, call.code)
+    assert.equal("sip:bob@10.0.0.3;x=1", w.c:got("INVITE")[1].uri)
+    assert.same({}, w.c:got("INVITE")[1]:all "Route")
+    assert.is_nil(w.c:got("INVITE")[1]:header "Subject")
+  end)
+
   it("tells its contacts: uri, q and parameters", function()
     open [[
       local res = req:try(a)
