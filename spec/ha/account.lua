@@ -165,8 +165,7 @@ function account.loss(call)
     return call.bye_code ~= 200 and "established" or nil
   end
   local expected = call.kind == "busy" and 486 or call.kind == "ring" and 487 or 200
-  if expected == 200 or call.code ~= expected or not call.acked
-    or (call.kind == "ring" and call.cancel_code ~= 200) then
+  if expected == 200 or call.code ~= expected or not call.acked then
     return "set-up"
   end
 end

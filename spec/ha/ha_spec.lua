@@ -84,7 +84,6 @@ describe("a pair of machines under load,", function()
 
   -- What came of it, into the table.
   local function account_for(w, marks)
-    process.sleep(2) -- what servers count is written once a second
     local calls, senders = w:read()
     say("%d calls have ended", #calls)
     local rows = report.rows(w, marks, calls, senders)

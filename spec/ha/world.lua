@@ -352,6 +352,7 @@ end
 
 -- Ends the observer; what it saw (spec/ha/account.lua).
 function World:read()
+  process.sleep(2) -- it has a buffer, and servers write what they count once a second
   self.observer:signal "INT"
   self.observer:wait()
   local lost = tonumber(self.observer:output():match "dropped on interface[^\n]-: %d+/(%d+)")

@@ -35,7 +35,8 @@ sim.for_workers("a virtual address", function(workers)
     opts = opts or {}
     local vips = opts.vips or { vip }
     net = sim.new {
-      source = frame:format(opts.listen or listen, opts.before or "", opts.servers or primary_and_backup),
+      source = frame:format(opts.listen or listen, opts.before or "",
+        opts.servers or primary_and_backup),
       workers = workers, key = key,
       hosts = opts.hosts,
       addr = { "10.0.0.101", "2001:db8::101", table.unpack(vips) },
@@ -182,6 +183,26 @@ sim.for_workers("a virtual address", function(workers)
       for i = 1, 300 do
         assert.equal(486, calls[i].code)
       end
+      net:run(60)
+    end)
+
+    it("keeps what a server has refused until it is back", function()
+      a:on("INVITE", function(_, reply)
+        reply(180)
+        a:after(2, function() reply(486) end)
+      end)
+      local call = alice:invite(uri)
+      net:run(1)
+      active:pause()
+      net:run(2)
+      active:drop(vip)
+      active:resume()
+      net:run(1)
+      assert.equal("ringing", call.state)
+      active:take(vip)
+      net:run(10)
+      assert.equal(486, call.code)
+      assert.equal(1, #a:got "ACK")
       net:run(60)
     end)
 

@@ -61,7 +61,8 @@ static bool comes_too_late(const struct request *r, int code, struct now now)
 
 /* The address that it would come from is not here. Who has it now is asked
  * again by the caller, and by what the servers answer, and decides; a refusal
- * of ours, repeated until the address is back, would end that call. */
+ * of our own, repeated until the address is back, would end that call. That of
+ * a server stands. */
 static bool has_no_say(const struct request *r, int code)
 {
 	const struct host *h = r->proxy->c.host;
@@ -92,10 +93,6 @@ static void send_up(struct request *r, struct str bytes, int code,
 		cancel_stop(r);
 		timer_stop(r->proxy->c.timers, &r->owe);
 	}
-	if (has_no_say(r, code)) {
-		response_withhold(r, CNT_NO_SOURCE, now);
-		return;
-	}
 	if (comes_too_late(r, code, now)) {
 		response_withhold(r, CNT_NONINVITE_TIMEOUT, now);
 		return;
@@ -122,6 +119,19 @@ static void send_up(struct request *r, struct str bytes, int code,
 	/* Without memory it was sent, and is only not repeated. */
 	if (server_respond(r->server, bytes, code, now) == ERR_NOMEM)
 		count(r->proxy->c.counters, CNT_NOMEM);
+}
+
+static void send_own(struct request *r, struct str bytes, int code,
+		     struct now now)
+{
+	if (has_no_say(r, code)) {
+		trying_stop(r);
+		cancel_stop(r);
+		timer_stop(r->proxy->c.timers, &r->owe);
+		response_withhold(r, CNT_NO_SOURCE, now);
+		return;
+	}
+	send_up(r, bytes, code, now);
 }
 
 int response_send(struct request *r, struct msg *m, struct edits *e, int code,
@@ -375,7 +385,7 @@ void response_owe(struct request *r, int code, struct now now)
 	}
 	r->owed = 0;
 	r->verb = true;
-	send_up(r, buf_str(&b), code, now);
+	send_own(r, buf_str(&b), code, now);
 	request_check_end(r);
 }
 
@@ -413,7 +423,7 @@ int request_reply(struct request *r, const struct reply *reply, struct now now)
 	r->verb = r->verb || reply->code >= 200;
 	r->decided =
 	    reply->code / 100 == 2 && r->msg.method_id == METHOD_INVITE;
-	send_up(r, buf_str(&b), reply->code, now);
+	send_own(r, buf_str(&b), reply->code, now);
 	if (r->decided)
 		answered_keep(r, buf_str(&b), tag, now);
 	return 0;
