@@ -35,7 +35,7 @@ SRC_sim         := sim sim_conn sim_disk sim_dns sim_flow sim_net sim_node sim_p
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
 SRC_simmod      := simlib simlib_eval simlib_fault simlib_log simlib_node simlib_stream
 # spec/unit/<name>.c and spec/fuzz/<name>.c
-UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test log_test map_test mem_test rand_test redact_test siphash_test str_test timer_test tokens_test capture_test core_test core_hostile_test \
+UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test log_test map_test malloc_test mem_test rand_test redact_test siphash_test str_test timer_test tokens_test capture_test core_test core_hostile_test \
 		   counters_test histogram_test \
 		   proxy_world proxy_late_test proxy_cancel_test proxy_limits_test \
 		   proxy_fork_test proxy_forward_test proxy_route_test proxy_stateless_test \
@@ -103,6 +103,8 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 SAN      := -O1 -g -fno-omit-frame-pointer $(SANITIZE)
 COV      := -O0 -g --coverage
 FUZZING  := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
+# spec/support/malloc_fail.c
+WRAP_MALLOC := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
 LDRELEASE := -Wl,-z,relro,-z,now
 LDMODULE := -shared -Wl,-Bsymbolic -Wl,-z,nodelete
 
@@ -128,7 +130,7 @@ CORE   := $(foreach l,$(LAYERS),$(SRC_$(l):%=$(l)/%.o))
 HOST   := $(foreach l,host control cli,$(SRC_$(l):%=$(l)/%.o))
 SIM    := $(SRC_sim:%=sim/%.o)
 SIMMOD := $(SRC_simmod:%=lua/%.o)
-TESTS  := $(UNIT:%=spec/unit/%.o) spec/support/unit.o \
+TESTS  := $(UNIT:%=spec/unit/%.o) spec/support/unit.o spec/support/malloc_fail.o \
 	  $(patsubst %,spec/fuzz/%.o,$(FUZZ) $(FUZZ_CORE))
 in      = $(addprefix $(1)/obj/,$(2))
 
@@ -168,7 +170,7 @@ $(1)/lua/tandem/simcore.so: $(call in,$(1),$(CORE) $(SIM) $(SIMMOD)) Makefile
 	$(Q)$(2) $(LDMODULE) $(3) $(5) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(MOD_LIBS)
 $(1)/unit: $(call in,$(1),$(TESTS) $(CORE) $(HOST) $(SIM)) Makefile
 	@echo "LD $$@"
-	$(Q)$(2) -pie $(3) $(5) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(LIBS)
+	$(Q)$(2) -pie $(3) $(5) $$(LDFLAGS) $(WRAP_MALLOC) -o $$@ $$(filter %.o,$$^) $$(LIBS)
 $(1)/slow_clients $(1)/cable: $(1)/%: $(1)/obj/spec/support/%.o
 	@echo "LD $$@"
 	$(Q)$(2) $(3) $$(LDFLAGS) -o $$@ $$<

@@ -152,8 +152,10 @@ void *limit_alloc(void *ud, void *p, size_t osize, size_t nsize)
 		return NULL;
 	}
 	q = small_realloc(&vm->small, p, old, nsize);
+	if (!q && more)
+		return NULL;
 	if (!q)
-		return more ? NULL : p; /* shrinking cannot fail */
+		q = p; /* Lua counts on that shrinking cannot fail */
 	m->bytes = m->bytes - old + nsize;
 	m->blocks += p ? 0 : 1;
 	granted(vm, p, nsize);
