@@ -93,7 +93,7 @@ function request:try(target, opts) end
 ---@param targets (tandem.Server|tandem.Contact|string)[]
 ---@param opts tandem.TryOptions?
 ---@return tandem.Response?
----@return "timeout"|"transport"|"cancelled"|"depth"|"forbidden"|nil
+---@return "timeout"|"transport"|"cancelled"|"depth"|"forbidden"|"empty"|nil
 ---@return tandem.Detail?
 function request:fork(targets, opts) end
 

@@ -4,7 +4,7 @@ local core = require "tandem.core"
 local misuse = require "tandem.config.misuse"
 local options = require "tandem.config.options"
 local try = require "tandem.verbs.try"
-local ipairs, type = ipairs, type
+local ipairs, table, type = ipairs, table, type
 
 local _ENV = nil
 
@@ -31,22 +31,44 @@ end
 local function check(targets)
   if type(targets) ~= "table" then
     misuse("req:fork: a list of servers or SIP URIs expected, got %s", type(targets))
-  elseif #targets == 0 then
-    misuse "req:fork: the list of targets is empty"
-  elseif #targets > max_targets then
-    misuse("req:fork: at most %d targets, got %d", max_targets, #targets)
   end
+end
+
+local function by_preference(one, other)
+  return (one.q or 1) > (other.q or 1)
+end
+
+-- What a server redirects to may be more than we try: the best of it. A list of the
+-- script's own must not be.
+local function at_most(targets)
+  if #targets <= max_targets then
+    return targets
+  end
+  local best = {}
+  for i, target in ipairs(targets) do
+    local _, server = try.target("req:fork", target)
+    if type(target) ~= "table" or server then
+      misuse("req:fork: at most %d targets, got %d", max_targets, #targets)
+    end
+    best[i] = target
+  end
+  table.sort(best, by_preference)
+  return table.move(best, 1, max_targets, 1, {})
 end
 
 ---@param req tandem.Request
 ---@param targets (tandem.Server|tandem.Contact|string)[]
 ---@param opts? tandem.TryOptions
 ---@return tandem.Response?
----@return "timeout"|"transport"|"cancelled"|"depth"|"forbidden"|nil
+---@return "timeout"|"transport"|"cancelled"|"depth"|"forbidden"|"empty"|nil
 ---@return tandem.Detail?
 return function(req, targets, opts)
   opts = try.options("req:fork", options.try, opts)
   check(targets)
+  targets = at_most(targets)
+  if #targets == 0 then
+    return nil, "empty" -- a redirection without a Contact
+  end
   local raws, servers, contacts = resolve(req, targets)
   if #raws < #targets then
     core.note(req, "fork", "forbidden", #targets - #raws)
