@@ -252,6 +252,8 @@ bench: build/tandem build/lua/tandem/simcore.so | build/.deps-bench ## processor
 	@spec/bench/policy
 bench-reload: build/tandem | build/.deps-bench ## 100 reloads under 200 calls per second, 20 of them of a broken script
 	@spec/bench/reload
+ha: all | build/.deps-test ## a pair of machines loses a proxy, a link, VRRP under load; 15 minutes, a table
+	@BUILD=build spec/run spec/ha/ha_spec.lua
 faults: build/tandem $(SAN_ALL) | build/.deps-test ## servers, networks, scripts and clocks that fail under load: what it costs callers
 	@spec/bench/faults
 soak: build/tandem $(SAN_ALL) | build/.deps-test ## the same by chance, for HOURS=1
