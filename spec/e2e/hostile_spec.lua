@@ -125,3 +125,58 @@ describe("the largest datagrams", function()
     assert.is_false(tandem:ended())
   end)
 end)
+
+-- CVE-2018-7286, CVE-2020-28327: what was to be answered on a connection that has gone.
+describe("callers that hang up their connection", function()
+  after_each(function()
+    sockets.close()
+    process.clean()
+  end)
+
+  it("with fifty calls on it leave nothing that breaks", function()
+    local port, a, b, own = process.ports(4)
+    local tandem = proxy.start { source = source:gsub('"udp:127.0.0.1:%%{port}"',
+      '"udp:127.0.0.1:%%{port}", "tcp:127.0.0.1:%%{port}"'),
+      values = { port = port, a = a, b = b, t1 = t1 } }
+    local server = sockets.udp(a)
+    for round = 1, 4 do
+      local tcp, invites, requests = sockets.tcp(port), {}, {}
+      for i = 1, 50 do
+        invites[i] = table.concat({
+          "INVITE sip:bob@example.com SIP/2.0",
+          ("Via: SIP/2.0/TCP 127.0.0.1:%d;branch=z9hG4bK%d-%d"):format(own, round, i),
+          "From: <sip:a@b>;tag=1", "To: <sip:bob@b>", ("Call-ID: %d-%d"):format(round, i),
+          "CSeq: 1 INVITE", "Max-Forwards: 70", "Contact: <sip:a@127.0.0.1;transport=tcp>",
+          "Content-Length: 0", "", "",
+        }, "\r\n")
+      end
+      tcp:send(table.concat(invites))
+      while #requests < 50 do
+        local bytes, from = server:wait(function(text)
+          return text:find("^INVITE") and text:find("Call-ID: " .. round .. "-", 1, true)
+            and not requests[text:match "Call%-ID: (%S+)"]
+        end)
+        assert(bytes, #requests)
+        requests[#requests + 1] = { bytes, from }
+        requests[bytes:match "Call%-ID: (%S+)"] = true
+      end
+      tcp:close()
+      for i, request in ipairs(requests) do
+        local head = request[1]:match "^[^\r]*\r\n(.-\r\n)\r\n"
+        head = head:gsub("\r\nTo: [^\r]*", "%0;tag=there")
+        for _, line in ipairs { "SIP/2.0 180 Ringing", i % 2 == 0 and "SIP/2.0 200 OK"
+          or "SIP/2.0 486 Busy Here" } do
+          server:send(request[2], line .. "\r\n" .. head .. "\r\n")
+        end
+      end
+    end
+    local after
+    process.eventually(64 * t1 + 15, function()
+      process.sleep(0.3)
+      after = tandem:stats()
+      return after.requests + after.servers + after.clients == 0
+    end)
+    assert.same({ 0, 0, 0 }, { after.requests, after.servers, after.clients })
+    assert.is_false(tandem:ended())
+  end)
+end)

@@ -71,6 +71,10 @@ function Tcp:send(bytes)
   assert(self.socket:send(bytes))
 end
 
+function Tcp:close()
+  self.socket:close()
+end
+
 -- Reads until `done(text)` or the end of the stream, which is the second result.
 function Tcp:read(done, seconds)
   local deadline = process.now() + (seconds or 5)
