@@ -88,7 +88,9 @@ describe("a pair of machines under load,", function()
     say("%d calls have ended", #calls)
     local rows = report.rows(w, marks, calls, senders)
     table.move(rows, 1, #rows, #table_rows + 1, table_rows)
-    assert.equal("", complaints(w, rows, calls))
+    local wrong = complaints(w, rows, calls)
+    io.write(report.text(rows), wrong, "\n")
+    assert.equal("", wrong)
     return rows
   end
 
