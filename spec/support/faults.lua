@@ -137,7 +137,7 @@ function faults.callers(f, seconds, options)
   local rate = options.rate or faults.rate
   options.name, options.inside, options.host = options.name or "callers", f.phones, f.host.phones
   options.proxy, options.rate, options.limit = f.address, rate, f.seconds
-  options.calls, options.quiet = math.floor(seconds * rate), true
+  options.calls, options.quiet = math.floor(seconds * rate), options.quiet ~= false
   options.values = options.values or { hold = options.hold or faults.hold }
   -- Who waits for the answer of a request waits until its transaction is over.
   options.args = diary.args(options.name, "-l", "20000", "-recv_timeout", "40000",
