@@ -17,7 +17,7 @@ local pool = [[
 -- jitter after the last bad one; one second is given.
 local recovery = check.interval * 1.1 + check.fast * 1.1 + 1
 
--- Those that another spec is about as well (failover_spec, kill_spec) are long only.
+-- Closed ports and refusals are in failover_spec and kill_spec as well: here long only.
 local long = faults.full and it or function() end
 
 describe("under load", function()
@@ -196,7 +196,7 @@ describe("under load", function()
     end
   end)
 
-  it("C10: without a last attempt they hear so at once", function()
+  long("C10: without a last attempt they hear so at once", function()
     local row = faults.row("C10", 'the same, with all_down = "fail"')
     if close_both 'all_down = "fail",' then
       nobody(row, 50, 500, open_b)
