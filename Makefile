@@ -247,6 +247,9 @@ attack: $(SAN_ALL) all | build/.deps-test ## hostile messages: all there are in 
 	@TANDEM_HOSTILE=0 spec/run spec/sim/hostile_spec.lua
 	@TANDEM_ATTACK=$(SECONDS) spec/run spec/e2e/hostile_spec.lua
 
+chaos: build/lua/tandem/simcore.so | build/.deps-test ## calls in a bad world, invariants checked on every event: SEEDS=100 [FROM=1] [JOBS=2] [SEED=7]
+	@spec/chaos/run
+
 bench: build/tandem build/lua/tandem/simcore.so | build/.deps-bench ## processor time per call, beside Kamailio's; per choice of a server
 	@spec/bench/run
 	@spec/bench/policy

@@ -1,0 +1,327 @@
+-- What goes up to callers, and what servers are told of their answers.
+--
+-- I2: at most one final response per server transaction, 2xx to an INVITE excepted, and
+-- every copy of it is the same, byte by byte.
+-- I3: every 2xx to an INVITE goes up at once; after our own refusal it is acknowledged
+-- and hung up instead (late_answer).
+-- I4: no refusal after a 2xx; 6xx before all; a 503 of a server is no 503 of ours.
+-- I5: CANCEL is answered 200 at once, and goes to branches that ring, once each.
+-- I11: to what is no INVITE there is no provisional but 100, that not early, and no 408.
+-- I14: a refusal is acknowledged at once, to whom it came from, in the same branch; the
+-- ACK of a 2xx is passed on, that of a refusal is not.
+local message = require "support.chaos.message"
+local ipairs, setmetatable = ipairs, setmetatable
+
+local _ENV = nil
+
+local answers = {}
+
+local methods = {}
+methods.__index = methods
+
+local second = 1000000
+local T1 = second // 2
+
+-- opts: late = "bye" or "forward"; own_503 = the script says 503 itself.
+---@param trace table
+---@param model table
+---@param opts table
+function answers.new(trace, model, opts)
+  return setmetatable({ trace = trace, model = model, opts = opts }, methods)
+end
+
+local function violate(self, invariant, m, form, ...)
+  self.trace:violate(invariant, form:format(...), m.call_id)
+end
+
+-- ---- responses that go up ------------------------------------------------
+
+-- I2, I4
+local function check_final(self, st, m)
+  local first = st.finals[1]
+  local distinct = #st.finals
+  if m.cseq_method ~= "INVITE" then
+    if distinct > 1 then
+      violate(self, "I2", m, "a second final, %d after %d, to %s", m.code, first.code, st.method)
+    end
+    return
+  end
+  local refusals = 0
+  for i, final in ipairs(st.finals) do
+    refusals = refusals + (final.code >= 300 and 1 or 0)
+    if final.code >= 300 and i > 1 and st.finals[i - 1].code < 300 then
+      violate(self, "I4", m, "%d after a 2xx", final.code)
+    end
+  end
+  if refusals > 1 then
+    violate(self, "I2", m, "a second refusal, %d after %d", m.code, first.code)
+  end
+end
+
+-- I4: the best of those that were heard.
+local function check_choice(self, st, m)
+  local worst_is_ours = m.code == 503 and not self.opts.own_503
+  if worst_is_ours and not st.life.draining and not st.life.stopping then
+    violate(self, "I4", m, "503 went up")
+  end
+  if m.code >= 600 or st.cancelled or self.opts.own_choice then
+    return
+  end
+  for i, ct in ipairs(st.cts) do
+    local after = st.cts[i + 1]
+    if ct.final and ct.final.code >= 600 and ct.final_at < self.trace.now and not ct.impaired
+      and not (after and after.time <= ct.final_at) then
+      violate(self, "I4", m, "%d went up, and %s had said %d", m.code, ct.to, ct.final.code)
+    end
+  end
+end
+
+local function was_heard(st, code)
+  for _, ct in ipairs(st.cts) do
+    if ct.final and ct.final.code == code then
+      return true
+    end
+  end
+  return false
+end
+
+-- I11
+local function check_other(self, st, m)
+  if m.code == 100 then
+    if st.transport == "udp" and not st.again and self.trace.now - st.time < 7 * T1 - 2000 then
+      violate(self, "I11", m, "100 to %s after %.3f s", st.method,
+        (self.trace.now - st.time) / second)
+    end
+  elseif m.code < 200 then
+    violate(self, "I11", m, "%d to %s went up", m.code, st.method)
+  elseif m.code == 408 and not was_heard(st, 408) then
+    violate(self, "I11", m, "our own 408 to %s", st.method)
+  elseif self.trace.now - st.time > 64 * T1 + 64 * T1 + second then
+    violate(self, "I11", m, "%d to %s after %.1f s", m.code, st.method,
+      (self.trace.now - st.time) / second)
+  end
+end
+
+local function response_leaves(self, p, m)
+  local st = p.st
+  if not st or self.model.strangers[p.to] then
+    return
+  end
+  if m.code == 100 and #st.finals > 0 then
+    violate(self, "I2", m, "100 after a final to %s", st.method)
+  end
+  if st.method ~= "INVITE" and st.method ~= "CANCEL" then
+    check_other(self, st, m)
+  end
+  if m.code < 200 or not p.is_first then
+    return
+  end
+  check_final(self, st, m)
+  if m.code >= 300 and st.method == "INVITE" and not st.impaired then
+    check_choice(self, st, m)
+  end
+end
+
+-- ---- answers of servers --------------------------------------------------
+
+-- Has a copy of this gone up since then?
+local function went_up(st, m, since)
+  local from = message.plain_via(m.vias[2] or "")
+  for _, final in ipairs(st.finals) do
+    if final.last >= since and final.m.rest == m.rest and final.m.body == m.body
+      and final.m.start == m.start and message.plain_via(final.m.vias[1]) == from then
+      return true
+    end
+  end
+  return false
+end
+
+-- Must the proxy know of this branch yet? Who heard nothing gives up some time after the
+-- last copy and then still knows of it for 64*T1; who rang is known for as long as the
+-- call may still be answered.
+local function is_known(ct, now)
+  if ct.final and ct.before then
+    return ct.was_known and now - ct.final_at < 64 * T1 - second
+  elseif not ct.heard_before then
+    return now - ct.sends[#ct.sends] < 64 * T1
+  end
+  local st = ct.st
+  return now - (st and st.done or now) < 64 * T1 - second
+    and now - ct.time < 150 * second
+end
+
+local function knows(ct, now)
+  local known = is_known(ct, now)
+  if not ct.before then
+    ct.was_known = known
+  end
+  return known
+end
+
+-- I3
+local function expect_up(self, at, m)
+  local ct, st, now = at.ct, at.st, self.trace.now
+  if not st or ct.method ~= "INVITE" or st.impaired or at.life.impaired then
+    return
+  elseif ct.before and ct.before.code >= 300 then
+    return -- it has refused before
+  elseif not knows(ct, now) then
+    return
+  end
+  local refused = #st.finals > 0 and not st.accepted
+  local function look()
+    if refused and self.opts.late == "bye" then
+      if not ct.late_ack and ct.transport == "udp" then
+        violate(self, "I3", m, "a late 2xx of %s was not acknowledged", ct.to)
+      end
+      return
+    end
+    if not went_up(st, m, now) and not (st.homeless and ct.late_ack) then
+      violate(self, "I3", m, "a 2xx of %s did not go up", ct.to)
+    end
+  end
+  self.model:at_once(st, look)
+end
+
+-- I14
+local function expect_ack(self, p, at, m)
+  local ct, now = at.ct, self.trace.now
+  if ct.method ~= "INVITE" or ct.impaired or at.life.impaired then
+    return
+  elseif not knows(ct, now) then
+    return
+  elseif p.transport ~= "udp" and ct.before then
+    return -- timer D is 0
+  elseif ct.before and ct.before.code < 300 then
+    return -- 200 and then a refusal
+  end
+  local acks = ct.acks
+  local wait = ct.transport == "udp" and 2000 or 12 * second -- until a connection is up
+  self.trace:by(now + wait, function()
+    local excused = ct.life.over or ct.impaired or (wait > 2000 and ct.life.lost[p.from])
+    if ct.acks == acks and not excused then
+      violate(self, "I14", m, "%d of %s was not acknowledged", m.code, p.from)
+    end
+  end)
+end
+
+local function response_arrives(self, p, m)
+  local at = p.at
+  if not at.ct or m.code < 200 then
+    return
+  elseif m.code < 300 then
+    expect_up(self, at, m)
+  elseif m.cseq_method == "INVITE" then
+    expect_ack(self, p, at, m)
+  end
+end
+
+-- ---- requests that leave -------------------------------------------------
+
+-- I5
+local function check_cancel(self, p, m)
+  local ct = p.ct
+  local invite = ct.invite
+  if not invite or (invite.st and (invite.st.homeless or invite.st.unanswered)) then
+    return -- without a transaction, to whom it may concern (semantics 20)
+  elseif not p.is_first then
+    return
+  end
+  if not invite.proceeding then
+    violate(self, "I5", m, "CANCEL to %s, which has not answered", p.to)
+  elseif invite.final then
+    violate(self, "I5", m, "CANCEL to %s after its %d", p.to, invite.final.code)
+  elseif p.to ~= invite.to or m.uri ~= invite.m.uri then
+    violate(self, "I5", m, "CANCEL goes to %s for %s, the INVITE went to %s for %s", p.to, m.uri,
+      invite.to, invite.m.uri)
+  elseif #m.vias ~= 1 or m.sent_by ~= invite.m.sent_by then
+    violate(self, "I5", m, "CANCEL with another Via than its INVITE")
+  elseif m.number ~= invite.m.number or m.to ~= invite.m.to or m.from ~= invite.m.from then
+    violate(self, "I5", m, "CANCEL with another CSeq, From or To than its INVITE")
+  end
+  for i, route in ipairs(m.routes) do
+    if route ~= invite.m.routes[i] then
+      violate(self, "I5", m, "CANCEL with another Route than its INVITE")
+    end
+  end
+end
+
+-- Is this the ACK of a 2xx that came late (by its To tag)?
+local function note_late_ack(p, m)
+  for _, ct in ipairs(p.life.calls[m.call_id] or {}) do
+    if ct.final and ct.method == "INVITE" and ct.m.number == m.number then
+      ct.late_ack = true
+    end
+  end
+end
+
+-- I14
+local function check_ack(self, p, m)
+  local ct = p.ct
+  if #m.vias > 1 then
+    if not p.life.acks[message.plain_via(m.vias[2])] then
+      violate(self, "I14", m, "an ACK left for %s that nobody sent", p.to)
+    end
+    return
+  elseif not ct then
+    note_late_ack(p, m)
+    return
+  end
+  if not ct.final then
+    violate(self, "I14", m, "an ACK to %s, which has not refused", p.to)
+  elseif self.model.strangers[p.to] or not ct.was_known
+    or self.trace.now - ct.final_at > 64 * T1 - second then
+    return -- without a transaction, to where the refusal came from (semantics 20)
+  elseif p.to ~= ct.to or m.uri ~= ct.m.uri or m.sent_by ~= ct.m.sent_by then
+    violate(self, "I14", m, "the ACK of a refusal goes to %s for %s", p.to, m.uri)
+  elseif m.number ~= ct.m.number or m.from ~= ct.m.from then
+    violate(self, "I14", m, "the ACK of a refusal has another CSeq or From")
+  end
+end
+
+-- ---- requests that arrive ------------------------------------------------
+
+local function cancel_arrives(self, at, m)
+  local st, invite = at.st, at.st.invite
+  if not at.is_first or not invite or at.life.impaired or invite.impaired
+    or invite.homeless or invite.unanswered then
+    return
+  end
+  self.model:at_once(st, function()
+    if not st.finals[1] or st.finals[1].code ~= 200 then
+      violate(self, "I5", m, "CANCEL was not answered 200 at once")
+    end
+  end)
+  self.trace:by(self.trace.now + 65 * T1, function()
+    if not invite.finals[1] and not invite.life.over and not invite.impaired
+      and not (invite.homeless or invite.unanswered) then
+      violate(self, "I5", m, "no final to a call that was cancelled 32 s ago")
+    end
+  end)
+end
+
+-- ---- what the trace tells ------------------------------------------------
+
+function methods:sent(p, m)
+  if not p.life or not m then
+    return
+  elseif m.code then
+    response_leaves(self, p, m)
+  elseif m.method == "CANCEL" then
+    check_cancel(self, p, m)
+  elseif m.method == "ACK" then
+    check_ack(self, p, m)
+  end
+end
+
+function methods:arrived(p, m)
+  if not p.at then
+    return
+  elseif m.code then
+    response_arrives(self, p, m)
+  elseif m.method == "CANCEL" then
+    cancel_arrives(self, p.at, m)
+  end
+end
+
+return answers

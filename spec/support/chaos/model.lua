@@ -1,0 +1,393 @@
+-- What proxies must know of transactions, made up again from the wire alone (RFC 3261
+-- section 17.1.3 and 17.2.3): which transaction a message belongs to, and what has been
+-- sent and heard of it. It judges nothing; the checkers do, by what it notes in a
+-- packet:
+--
+--   sent by a proxy       p.life, p.st, p.ct, p.is_first (the first of its kind)
+--   arrived at a proxy    p.at = { life, st, ct, is_first }; nil: it got nowhere
+--
+-- A proxy that dies forgets everything: with each start it begins a new life.
+local message = require "support.chaos.message"
+local ipairs, math, next, setmetatable, table = ipairs, math, next, setmetatable, table
+
+local _ENV = nil
+
+local model = {}
+
+local methods = {}
+methods.__index = methods
+
+local bounces = { nobody = true, unsent = true, too_big = true } -- the proxy is told at once
+local second = 1000000
+local at_once = 2000 -- another worker may have to do it
+local timer_h, timer_i = 32000000, 5000000
+
+---@class chaos.Server a server transaction of a proxy
+---@field m table the request
+---@field time integer
+---@field transport string
+---@field source string
+---@field cts chaos.Client[]
+---@field finals table[] first of each different final that went up: code, bytes, time
+---@field last_up integer? code of the last response that went up
+---@field accepted boolean? a 2xx went up
+---@field cancelled integer? when a CANCEL arrived
+---@field acked integer? when the ACK of a non-2xx arrived
+
+---@class chaos.Client a client transaction of a proxy
+---@field m table the request
+---@field st chaos.Server? nil: the proxy's own request
+---@field to string
+---@field transport string
+---@field sends integer[]
+---@field heard integer? when the first response arrived
+---@field rang integer? when the first 101-199 did
+---@field final table? the first final that arrived
+---@field final_at integer?
+---@field cancel chaos.Client?
+---@field icmp integer? when an ICMP error or the end of the connection was told
+
+-- strangers: addresses, as a set.
+---@param trace table
+---@param strangers table<string, boolean>?
+function model.new(trace, strangers)
+  return setmetatable({
+    trace = trace, lives = {}, node_at = {}, own = {}, flying = {},
+    strangers = strangers or {},
+  }, methods)
+end
+
+-- A proxy of the network, and the IPs that are its own or might become so.
+function methods:add_node(id, machine, ips)
+  self.node_at[machine] = id
+  for i = 1, #ips do
+    self.own[ips[i]] = true
+  end
+  self:begin(id)
+end
+
+-- The process of the proxy starts, or ends.
+function methods:begin(id, runs)
+  local before = self.lives[id]
+  if before then
+    before.over = true
+  end
+  self.lives[id] = {
+    node = id, number = (before and before.number or 0) + 1, began = self.trace.now,
+    servers = {}, clients = {}, calls = {}, acks = {}, heard = {}, lost = {},
+    asked = {}, runs = runs ~= false,
+  }
+  return self.lives[id]
+end
+
+-- Something is done to it that may lose any message, as a lack of memory does: until
+-- it ends nothing is due.
+function methods:impair(id, on)
+  local life = self.lives[id]
+  life.impaired = on
+  life.was_impaired = true
+end
+
+-- ---- requests ------------------------------------------------------------
+
+local function touch(life, transaction)
+  if life.impaired and transaction then
+    transaction.impaired = true
+  end
+end
+
+-- Timers H, I, J and L have run out.
+local function is_over(st, now)
+  if not st.done then
+    return st.method ~= "INVITE" and now > st.time + timer_h - 2000 -- timer F
+  elseif st.method == "INVITE" and st.acked and not st.accepted then
+    return now > st.acked + timer_i
+  end
+  return now > st.done + timer_h
+end
+
+-- The proxy knows nothing of it any more, and takes a copy for another request.
+local function is_forgotten(st, now)
+  return st.stateless or st.unanswered or is_over(st, now)
+end
+
+-- What a stranger repeats while we know of it is a repetition, else a request of the
+-- stranger's.
+local function find_server(self, life, p, m)
+  local key = message.key(m.branch, m.sent_by, m.method)
+  local st, now = life.servers[key], self.trace.now
+  if self.strangers[p.from] and not (st and not is_forgotten(st, now)) then
+    key = key .. p.from
+    st = life.servers[key]
+  end
+  return st, key
+end
+
+local function request_arrives(self, life, p, m)
+  local st, key = find_server(self, life, p, m)
+  local before = st
+  if st and is_forgotten(st, self.trace.now) then
+    st = nil
+  end
+  local is_first = not st and m.method ~= "ACK"
+  if is_first then
+    st = {
+      key = key, m = m, time = self.trace.now, transport = p.transport, source = p.from,
+      life = life, method = m.method, cts = {}, finals = {}, seen = 0,
+      invite = m.method == "CANCEL"
+        and life.servers[(key:gsub("|CANCEL", "|INVITE", 1))] or nil,
+      again = before ~= nil,
+    }
+    life.servers[key] = st
+    local name = m.call_id .. " " .. m.method .. " " .. p.from
+    life.asked[name] = life.asked[name] or {}
+    table.insert(life.asked[name], st)
+  end
+  touch(life, st)
+  if m.method == "ACK" then
+    life.acks[message.plain_via(m.vias[1])] = m
+  end
+  if st and m.method == "ACK" then
+    st.acked = st.acked or self.trace.now
+  elseif st then
+    st.seen = st.seen + 1
+    st.last_in = self.trace.now
+    if st.invite and is_first then
+      st.invite.cancelled = st.invite.cancelled or self.trace.now
+    end
+  end
+  p.at = { life = life, st = st, is_first = is_first }
+end
+
+-- What a stranger repeats with the Via of somebody else is a transaction of its own: it is
+-- told apart by what we have noted in the Via.
+local function mark_of(self, via)
+  for addr in next, self.strangers do
+    if via:find("received=" .. addr:match "^[^:]+", 1, true) then
+      return addr
+    end
+  end
+  return ""
+end
+
+-- The transaction whose request this is a copy of: that of the Via below ours.
+local function parent_of(self, life, m)
+  local branch, sent_by = message.via(m, 2)
+  if branch then
+    return life.servers[message.key(branch, sent_by, m.method) .. mark_of(self, m.vias[2])]
+  end
+end
+
+local function new_client(self, life, p, m, key)
+  local ct = {
+    key = key, m = m, to = p.to, transport = p.transport, method = m.method, sends = {},
+    life = life, st = parent_of(self, life, m), branch = m.branch, time = self.trace.now, acks = 0,
+    i = p.i, answers = {},
+  }
+  life.clients[key] = ct
+  life.calls[m.call_id] = life.calls[m.call_id] or {}
+  table.insert(life.calls[m.call_id], ct)
+  if m.method == "CANCEL" then
+    ct.invite = life.clients[m.branch .. "|INVITE"]
+    if ct.invite then
+      ct.invite.cancel = ct
+    end
+  elseif ct.st then
+    table.insert(ct.st.cts, ct)
+  end
+  return ct
+end
+
+local function request_leaves(self, life, p, m)
+  local key = m.branch .. "|" .. (m.method == "ACK" and "INVITE" or m.method)
+  local ct = life.clients[key]
+  if ct and m.method ~= "ACK" and (ct.st and ct.st ~= parent_of(self, life, m)
+    or not ct.st and ct.final_at and self.trace.now - ct.final_at > timer_i) then
+    ct = nil -- that one has ended
+  end
+  p.is_first = not ct
+  if not ct and m.method ~= "ACK" then
+    ct = new_client(self, life, p, m, key)
+  end
+  touch(life, ct)
+  touch(life, ct and ct.st)
+  if ct and m.method == "ACK" then
+    ct.acks = ct.acks + 1
+  elseif ct then
+    table.insert(ct.sends, self.trace.now)
+  end
+  p.ct, p.st = ct, ct and ct.st
+end
+
+-- ---- responses -----------------------------------------------------------
+
+-- A response less its top Via, or with all of them.
+function model.response_key(m, skip)
+  local vias = {}
+  for i = skip + 1, #m.vias do
+    vias[#vias + 1] = message.plain_via(m.vias[i])
+  end
+  return table.concat(vias, ",") .. "\n" .. m.rest .. "\n" .. m.body
+end
+
+local function response_arrives(self, life, p, m)
+  life.heard[model.response_key(m, 1)] = { time = self.trace.now, m = m }
+  local ct = life.clients[m.branch .. "|" .. m.cseq_method]
+  local is_first = ct ~= nil and not ct.final
+  touch(life, ct)
+  touch(life, ct and ct.st)
+  p.at = { life = life, ct = ct, st = ct and ct.st, is_first = is_first }
+  if not ct then
+    return
+  end
+  ct.before, ct.heard_before = ct.final, ct.heard -- what was known when it came
+  if not ct.answers[m.bytes] then
+    ct.answers[m.bytes] = true
+    table.insert(ct.answers, m)
+  end
+  ct.heard = ct.heard or self.trace.now
+  if m.code < 200 then
+    ct.rang = ct.rang or (m.code > 100 and self.trace.now) or nil
+    ct.proceeding = ct.proceeding or self.trace.now
+  elseif not ct.final then
+    ct.final, ct.final_at = m, self.trace.now
+  end
+end
+
+local function response_leaves(self, life, p, m)
+  local st = life.servers[message.key(m.branch, m.sent_by, m.cseq_method)
+    .. mark_of(self, m.vias[1])]
+  if st and is_over(st, self.trace.now) then
+    st = nil
+  end
+  p.st = st
+  touch(life, st)
+  if not st then
+    return
+  end
+  if m.code == 503 and life.draining and not st.cts[1] then
+    st.stateless = true -- refused without keeping state
+  end
+  if m.code < 200 then
+    st.heard = st.heard or self.trace.now
+    return
+  end
+  for i = 1, #st.finals do
+    if st.finals[i].bytes == m.bytes then
+      st.finals[i].last = self.trace.now
+      st.finals[i].count = st.finals[i].count + 1
+      return
+    end
+  end
+  p.is_first = true
+  table.insert(st.finals, {
+    code = m.code, bytes = m.bytes, time = self.trace.now, m = m, last = self.trace.now, count = 1,
+  })
+  st.accepted = st.accepted or m.code < 300
+  st.done = st.done or self.trace.now
+end
+
+-- ---- what the trace tells ------------------------------------------------
+
+-- Is what goes there held up? A stream takes no more than fits on its way.
+function methods:is_held_up(st)
+  return st.transport ~= "udp" and (self.flying[st.source] or 0) > 0
+end
+
+-- Has the caller's connection ended, so that it may not be reached any more?
+function methods.is_out_of_reach(_, st)
+  return st.lost_way or st.life.lost[st.source] ~= nil
+end
+
+function methods:logged(node, _, event, fields)
+  if event == "flow.down" and fields.peer then
+    self.lives[node].lost[fields.peer] = self.trace.now
+  elseif event == "request" and fields.code == 0 and fields.call_id then
+    -- It ended without an answer (RFC 4320, or no address to say it from), and what is
+    -- not answered is not kept.
+    local name = fields.call_id .. " " .. fields.method .. " " .. (fields.src or "")
+    local began = self.trace.now - (fields.total or 0) * second
+    for _, st in ipairs(self.lives[node].asked[name] or {}) do
+      if not st.done and math.abs(st.time - began) < 5000 then
+        st.unanswered = true
+      end
+    end
+  end
+end
+
+-- The end of something that is due at once: fn is called when it was time for it, which
+-- is later while the caller cannot be reached.
+function methods:at_once(st, fn)
+  local function look()
+    if st.life.over or st.impaired or self:is_out_of_reach(st) then
+      return
+    elseif self:is_held_up(st) then
+      return self.trace:by(self.trace.now + second, look)
+    end
+    fn()
+  end
+  self.trace:by(self.trace.now + at_once, look)
+end
+
+local function count_flying(self, p, n)
+  if p.transport ~= "udp" then
+    self.flying[p.to] = (self.flying[p.to] or 0) + n
+  end
+end
+
+function methods:sent(p, m)
+  if p.node then
+    count_flying(self, p, 1)
+  end
+  local life = p.node and self.lives[p.node]
+  if not life or not m then
+    return
+  end
+  p.life = life
+  if m.method then
+    request_leaves(self, life, p, m)
+  else
+    response_leaves(self, life, p, m)
+  end
+end
+
+-- An ICMP error quotes what could not be delivered.
+local function error_arrives(self, life, p)
+  local quoted = message.read(p.bytes:find "\r\n\r\n" and p.bytes or p.bytes .. "\r\n\r\n")
+  local branch = quoted and quoted.branch or p.bytes:match ";branch=([^;,%s]*)"
+  for _, method in ipairs { "INVITE", quoted and quoted.method } do
+    local ct = branch and life.clients[branch .. "|" .. (method or "")]
+    if ct then
+      ct.icmp = ct.icmp or self.trace.now
+    end
+  end
+end
+
+function methods:arrived(p, m, host, fate)
+  local id = self.node_at[host]
+  p.at = nil
+  if p.node then
+    count_flying(self, p, -1)
+  end
+  if p.st and m.code and p.transport ~= "udp" and fate ~= "delivered" then
+    p.st.lost_way = true -- its connection has ended
+  elseif p.ct and m.method and bounces[fate] then
+    p.ct.icmp = p.ct.icmp or self.trace.now
+    if p.ct.st and fate == "nobody" then
+      p.ct.st.homeless = true -- we have not the address, maybe: another node has its calls
+    end
+  end
+  if fate ~= "delivered" or not id then
+    return
+  end
+  local life = self.lives[id]
+  if p.icmp then
+    error_arrives(self, life, p)
+  elseif m and m.method then
+    request_arrives(self, life, p, m)
+  elseif m then
+    response_arrives(self, life, p, m)
+  end
+end
+
+return model
