@@ -125,6 +125,27 @@ describe("what shows it", function()
   end
 end)
 
+describe("the targets of make", function()
+  local there = {}
+  for target in ("\n" .. tree.read "Makefile"):gmatch "\n([%l][%l%d-]*):" do
+    there[target] = true
+  end
+
+  it("that pages name are there", function()
+    local wrong = {}
+    for _, page in ipairs(pages) do
+      local text = tree.read(page)
+      for _, pattern in ipairs { "`make ([%l-]+)[^`\n]*`", "\n    +make ([%l-]+)",
+        "\n    +[%u]+=[^\n]- make ([%l-]+)" } do
+        for target in text:gmatch(pattern) do
+          wrong[#wrong + 1] = not there[target] and page .. ": make " .. target or nil
+        end
+      end
+    end
+    assert.equal("", tree.report(wrong))
+  end)
+end)
+
 -- ---- code ------------------------------------------------------------------
 
 local folder = "build/test/docs"
