@@ -398,6 +398,10 @@ struct attempt *attempt_adopt(struct request *r, struct str branch,
 bool nodes_sent(const struct proxy *p, const struct hop *from);
 /* Gives each the message, as it came. False: there is none, or no way. */
 bool nodes_hand_over(struct proxy *p, const struct msg *m);
+/* The response is for us, and repeats one more often than we have repeated the
+ * request: another node may have asked the same, and hear nothing. */
+void nodes_share(struct proxy *p, const struct client *c, const struct msg *m,
+		 const struct hop *from);
 /* A refusal of what we have asked, which another node has handed to us; but the
  * address that we asked from is not here any more: we can neither acknowledge
  * it nor pass it on, and who has the address will. */

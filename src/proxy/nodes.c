@@ -48,6 +48,14 @@ bool nodes_hand_over(struct proxy *p, const struct msg *m)
 	return handed;
 }
 
+void nodes_share(struct proxy *p, const struct client *c, const struct msg *m,
+		 const struct hop *from)
+{
+	if (p->c.settings->n_nodes && c->heard == m->status &&
+	    c->times >= c->sends && !nodes_sent(p, from))
+		nodes_hand_over(p, m);
+}
+
 bool nodes_asks_in_vain(const struct proxy *p, const struct client *c,
 			const struct msg *m, const struct hop *from)
 {

@@ -487,11 +487,21 @@ static void on_final(struct client *c, struct msg *m, const struct msg_key *key,
 		count(t->counters, CNT_LATE_FINAL);
 }
 
+static void note_status(struct client *c, int status)
+{
+	if (c->heard != status)
+		c->times = 0;
+	c->heard = (uint16_t)status;
+	if (c->times < UINT16_MAX)
+		c->times++;
+}
+
 void client_on_response(struct client *c, struct msg *m,
 			const struct msg_key *key, struct now now)
 {
 	assert(!m->is_request && c->state != CLIENT_TERMINATED);
 	flows_answered(&c->flow);
+	note_status(c, m->status);
 	if (m->status < 200)
 		on_1xx(c, m, key, now);
 	else if (!c->invite)

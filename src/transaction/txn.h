@@ -92,6 +92,9 @@ struct client {
 	struct str image; /* owned: the request as sent; later what
 			   * CANCEL and ACK need; later the ACK */
 	bool image_is_ack;
+	uint16_t heard; /* the latest status, 100 to 699; and how often in a
+			 * row */
+	uint16_t times;
 	size_t reason_n;         /* bytes behind the image: a header line for a
 				  * CANCEL that has to wait */
 	int code;                /* final received, 0: none */
