@@ -87,7 +87,8 @@ sim.for_workers("the INVITE client", function(workers)
   end)
 
   it("ACKs every repetition of a refusal with the same bytes until Timer D", function()
-    open { handler = wire.single }
+    -- What comes after that would pass for what answers another node's request.
+    open { handler = wire.single, before = "sip.settings { stateless_relay = false }" }
     local refusal
     a:on("INVITE", function(_, reply)
       reply(486)
