@@ -145,6 +145,35 @@ local function suite(family, transport)
   end)
 end
 
+describe("a proxy that was stopped, and whose address has gone meanwhile,", function()
+  after_each(process.clean)
+
+  it("knows that before it handles what had come", function()
+    local net, why = netns.open()
+    if not net then
+      return pending(why)
+    end
+    net:ip "addr add 10.9.0.11/32 dev lo"
+    net:ip "addr add 10.9.0.100/32 dev lo"
+    local tandem = proxy.start {
+      inside = net, source = (source:gsub("check = %b{}", "check = false")),
+      values = { transport = "udp", vip = "10.9.0.100", own = "10.9.0.11", port = 5060,
+        a = "10.9.0.1", b = "10.9.0.2", fall = 1 },
+    }
+    tandem:signal "STOP"
+    local invite = process.write("invite", table.concat({
+      "INVITE sip:bob@example.com SIP/2.0",
+      "Via: SIP/2.0/UDP 10.9.0.11:5070;branch=z9hG4bKstopped",
+      "From: <sip:alice@example.net>;tag=1", "To: <sip:bob@example.com>",
+      "Call-ID: stopped", "CSeq: 1 INVITE", "Max-Forwards: 70", "Content-Length: 0", "", "" },
+      "\r\n"))
+    net:run("bash -c 'cat " .. invite .. " >/dev/udp/10.9.0.100/5060'")
+    net:ip "addr del 10.9.0.100/32 dev lo"
+    tandem:signal "CONT"
+    assert.equal(0, tandem:wait_logged("request", { call_id = "stopped" }).code)
+  end)
+end)
+
 for _, family in ipairs { "IPv4", "IPv6" } do
   for _, transport in ipairs { "udp", "tcp" } do
     suite(family, transport)

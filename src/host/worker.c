@@ -355,7 +355,9 @@ static void init_watchers(struct worker *w)
 	/* Messages first, housekeeping after them. */
 	ev_set_priority(&w->refresh, EV_MINPRI);
 	ev_set_priority(&w->save, EV_MINPRI);
-	ev_set_priority(&w->netlink, EV_MINPRI);
+	/* But of an address that has gone while we were stopped we know before
+	 * what had come there is handled: it is another machine's to refuse. */
+	ev_set_priority(&w->netlink, EV_MAXPRI);
 }
 
 struct worker *worker_new(const struct worker_conf *conf)
