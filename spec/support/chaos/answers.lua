@@ -41,7 +41,8 @@ local function check_final(self, st, m)
   local first = st.finals[1]
   local distinct = #st.finals
   if m.cseq_method ~= "INVITE" then
-    if distinct > 1 then
+    local refused = m.code == 503 and st.life.draining -- without looking at what was said
+    if distinct > 1 and not refused then
       violate(self, "I2", m, "a second final, %d after %d, to %s", m.code, first.code, st.method)
     end
     return
@@ -104,7 +105,7 @@ end
 
 local function response_leaves(self, p, m)
   local st = p.st
-  if not st or self.model.strangers[p.to] then
+  if not st or st.unanswered or self.model.strangers[p.to] then
     return
   end
   if m.code == 100 and #st.finals > 0 then
@@ -159,12 +160,12 @@ local function knows(ct, now)
 end
 
 -- I3
-local function expect_up(self, at, m)
+local function expect_up(self, p, at, m)
   local ct, st, now = at.ct, at.st, self.trace.now
   if not st or ct.method ~= "INVITE" or st.impaired or at.life.impaired then
     return
-  elseif ct.before and ct.before.code >= 300 then
-    return -- it has refused before
+  elseif ct.before and ct.before.code >= 300 or self.model.strangers[p.from] then
+    return -- it has refused before; or somebody repeats what was said long ago
   elseif not knows(ct, now) then
     return
   end
@@ -210,7 +211,7 @@ local function response_arrives(self, p, m)
   if not at.ct or m.code < 200 then
     return
   elseif m.code < 300 then
-    expect_up(self, at, m)
+    expect_up(self, p, at, m)
   elseif m.cseq_method == "INVITE" then
     expect_ack(self, p, at, m)
   end

@@ -32,7 +32,7 @@ methods.__index = methods
 function forwarding.new(trace, the_model, opts)
   return setmetatable({
     trace = trace, model = the_model, opts = opts, branches = {}, copies = {}, lines = {},
-    sources = {},
+    sources = {}, wrote = {},
     relayed = {}, refused = {},
   }, methods)
 end
@@ -293,8 +293,10 @@ end
 
 local function response_leaves(self, p, m)
   local st = p.st
+  local was_said = self.wrote[m.bytes]
+  self.wrote[m.bytes] = true
   if not st then
-    if not self.model.strangers[p.to] and not is_relayed(self, p, m) then
+    if not was_said and not self.model.strangers[p.to] and not is_relayed(self, p, m) then
       violate(self, "I8", m, "%d left for %s, which has asked nothing", m.code, p.to)
     end
     return

@@ -163,6 +163,7 @@ function methods:move_vip(to)
   self.nodes[from]:drop(self.plan.vip)
   self.nodes[to]:take(self.plan.vip)
   self.holder = to
+  self.model.moved = self.trace.now
 end
 
 -- ---- time ----------------------------------------------------------------

@@ -116,6 +116,7 @@ end
 local function expect_response(self, st, at)
   self.trace:by(at + slack, function()
     if st.heard or #st.finals > 0 or st.life.over or st.impaired or st.homeless
+      or (self.model.moved or -1) >= st.time
       or self.model:is_out_of_reach(st) or self.model:is_held_up(st) then
       return
     end
