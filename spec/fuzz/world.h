@@ -70,9 +70,10 @@ struct fw {
 	unsigned queries;
 	struct fw_event *first, **last; /* what the host has to tell */
 	bool away;                      /* our addresses are somewhere else */
-	bool anywhere; /* somebody who may has said where to send */
-	bool starved;  /* memory was made to run out */
-	uint64_t hash; /* of what was sent */
+	bool anywhere;    /* somebody who may has said where to send */
+	bool starved;     /* memory was made to run out */
+	bool was_starved; /* by an earlier input */
+	uint64_t hash;    /* of what was sent */
 	unsigned inputs;
 };
 
