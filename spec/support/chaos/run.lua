@@ -242,7 +242,8 @@ local function check_calls(self)
   for _, node in ipairs(self.nodes) do
     for _, st in next, self.model.lives[node.id].servers do
       if st.method == "INVITE" and not st.done and not st.impaired and not st.life.was_impaired
-        and not st.unanswered and not st.stateless and not strangers[st.source] then
+        and not st.unanswered and not st.stateless and not strangers[st.source]
+        and not st.life.servers[st.key .. stranger .. ":5060"] then
         self.trace:violate("I26", ("no final to the INVITE of %s at %.3f s"):format(st.source,
           st.time / 1e6), st.m.call_id)
       end
