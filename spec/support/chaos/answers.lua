@@ -166,8 +166,8 @@ local function expect_up(self, p, at, m)
     return
   elseif ct.before and ct.before.code >= 300 or self.model.strangers[p.from] then
     return -- it has refused before; or somebody repeats what was said long ago
-  elseif not knows(ct, now) then
-    return
+  elseif not knows(ct, now) or now - (st.done or now) > 64 * T1 - second then
+    return -- timers M and L
   end
   local refused = #st.finals > 0 and not st.accepted
   local function look()
