@@ -9,7 +9,7 @@ local slice = math.min(seconds, 600) -- so long one process of callers lives: th
 
 local pool = [[
   check = { interval = 1, fast_interval = 0.5, timeout = 0.4, fall = 3, rise = 2 },
-  passive = { hold = 1 }, failback = { hold = 2 }, attempt = { ring_timeout = 10 },
+  passive = { hold = 1 }, failback = { hold = 0, hold_max = 1 }, attempt = { ring_timeout = 10 },
   shared_dialogs = true,]]
 
 -- What sipp wrote about a slice, by what became of the calls.
