@@ -116,6 +116,9 @@ end
 local function find_server(self, life, p, m)
   local key = message.key(m.branch, m.sent_by, m.method)
   local st, now = life.servers[key], self.trace.now
+  if self.strangers[p.from] then
+    life.strangers_at = now
+  end
   local is_copy = st and st.transport == p.transport and not is_forgotten(st, now)
   if self.strangers[p.from] and not is_copy then
     key = key .. p.from
