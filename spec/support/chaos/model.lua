@@ -116,9 +116,6 @@ end
 local function find_server(self, life, p, m)
   local key = message.key(m.branch, m.sent_by, m.method)
   local st, now = life.servers[key], self.trace.now
-  if self.strangers[p.from] then
-    life.strangers_at = now
-  end
   local is_copy = st and st.transport == p.transport and not is_forgotten(st, now)
   if self.strangers[p.from] and not is_copy then
     key = key .. p.from
@@ -385,6 +382,9 @@ function methods:arrived(p, m, host, fate)
     return
   end
   local life = self.lives[id]
+  if self.strangers[p.from] then
+    life.strangers_at = self.trace.now
+  end
   if p.icmp then
     error_arrives(self, life, p)
   elseif m and m.method then
