@@ -135,7 +135,7 @@ local function check_final(self, p, st, m)
     return
   elseif self.model:is_out_of_reach(st) then
     return -- once more, on another connection
-  elseif st.life.strangers_at == now then
+  elseif st.life.strangers_at == now or self.model.strangers[p.to] then
     return -- a copy of the request, from somebody else
   elseif st.method ~= "INVITE" or p.transport ~= "udp" then
     self.trace:violate("I13", ("%d to %s of %s was repeated unasked"):format(m.code, st.method,
