@@ -248,6 +248,9 @@ bool forward_go_on(struct proxy *p, const struct hop *from, int door,
 		   struct hop *hop);
 /* Takes this listener, if it can reach hop->addr; false: it cannot. */
 bool forward_use_listener(struct proxy *p, unsigned listener, struct hop *hop);
+/* Is the address there from which that was, or would be, reached? It may have
+ * gone to another machine. */
+bool forward_has_source(const struct proxy *p, const struct hop *hop);
 /* Writes the message with its edits as it goes to this hop: on a stream it has
  * a Content-Length (18.3), also when it came in a datagram without. 0 or ERR_*.
  */

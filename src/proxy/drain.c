@@ -68,11 +68,8 @@ void drain_note_end(struct request *r)
  * another machine, that one has been passing on what comes from the servers. */
 static bool is_awaited(const struct request *r)
 {
-	const struct host *h = r->proxy->c.host;
-	struct addr own;
-
 	return !r->final_sent && !r->dropped &&
-	       h->source(h->ctx, r->from.listener, &r->from.addr, &own);
+	       forward_has_source(r->proxy, &r->from);
 }
 
 bool proxy_is_quiet(struct proxy *p, struct now now)

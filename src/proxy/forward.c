@@ -65,6 +65,14 @@ bool forward_use_listener(struct proxy *p, unsigned listener, struct hop *hop)
 				 &hop->local);
 }
 
+bool forward_has_source(const struct proxy *p, const struct hop *hop)
+{
+	const struct host *h = p->c.host;
+	struct addr own;
+
+	return h->source(h->ctx, hop->listener, &hop->addr, &own);
+}
+
 bool forward_go_on(struct proxy *p, const struct hop *from, int door,
 		   struct hop *hop)
 {

@@ -56,6 +56,15 @@ void late_on_response(struct proxy *p, struct client *c, struct msg *m,
 		forward_up(p, c, m, now);
 		return;
 	}
+	/* No final of ours went out, because the address was elsewhere. With it
+	 * the caller is ours again; without, who has it passes this on. */
+	if (up && up->yielded) {
+		if (forward_has_source(p, &up->from))
+			forward_up(p, c, m, now);
+		else
+			count(p->c.counters, CNT_NO_SOURCE);
+		return;
+	}
 	/* Our final went out, the request was dropped, or it was a request of
 	 * our own: end the call, or the server keeps a ghost. */
 	ack_and_bye(p, c, m, now);

@@ -59,12 +59,9 @@ void nodes_share(struct proxy *p, const struct client *c, const struct msg *m,
 bool nodes_asks_in_vain(const struct proxy *p, const struct client *c,
 			const struct msg *m, const struct hop *from)
 {
-	const struct host *h = p->c.host;
-	struct addr own;
-
 	return m->status >= 300 && nodes_sent(p, from) &&
 	       c->hop.transport == TRANSPORT_UDP &&
-	       !h->source(h->ctx, c->hop.listener, &c->hop.addr, &own);
+	       !forward_has_source(p, &c->hop);
 }
 
 bool nodes_had(struct proxy *p, uint64_t mac, struct now now)

@@ -65,12 +65,10 @@ static bool comes_too_late(const struct request *r, int code, struct now now)
  * a server stands. */
 static bool has_no_say(const struct request *r, int code)
 {
-	const struct host *h = r->proxy->c.host;
 	const struct hop *from = &r->server->from;
-	struct addr own;
 
 	return code >= 300 && from->transport == TRANSPORT_UDP &&
-	       !h->source(h->ctx, from->listener, &from->addr, &own);
+	       !forward_has_source(r->proxy, from);
 }
 
 void response_withhold(struct request *r, enum counter why, struct now now)
@@ -121,17 +119,24 @@ static void send_up(struct request *r, struct str bytes, int code,
 		count(r->proxy->c.counters, CNT_NOMEM);
 }
 
+/* True: then nothing of ours is sent. */
+static bool yields(struct request *r, int code, struct now now)
+{
+	if (!has_no_say(r, code))
+		return false;
+	r->server->yielded = true;
+	trying_stop(r);
+	cancel_stop(r);
+	timer_stop(r->proxy->c.timers, &r->owe);
+	response_withhold(r, CNT_NO_SOURCE, now);
+	return true;
+}
+
 static void send_own(struct request *r, struct str bytes, int code,
 		     struct now now)
 {
-	if (has_no_say(r, code)) {
-		trying_stop(r);
-		cancel_stop(r);
-		timer_stop(r->proxy->c.timers, &r->owe);
-		response_withhold(r, CNT_NO_SOURCE, now);
-		return;
-	}
-	send_up(r, bytes, code, now);
+	if (!yields(r, code, now))
+		send_up(r, bytes, code, now);
 }
 
 int response_send(struct request *r, struct msg *m, struct edits *e, int code,
@@ -341,7 +346,9 @@ int request_forward(struct request *r, struct response *res, bool keep_503,
 		edit_status(&res->edits, code, reply_phrase(code));
 		edit_remove(&res->edits, STR("Retry-After"));
 	}
-	err = response_send(r, &res->msg, &res->edits, code, now);
+	err = res->local && yields(r, code, now)
+		  ? 0
+		  : response_send(r, &res->msg, &res->edits, code, now);
 	if (err)
 		return err; /* the policy may still answer */
 	r->verb = true;

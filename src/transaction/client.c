@@ -260,6 +260,11 @@ void client_on_error(struct client *c, enum cause cause, struct now now)
 		lose(c, cause, now);
 	else if (c->owner)
 		fail(c, cause, now);
+	/* The address had gone before: whether it rings on is for another node
+	 * to say, and not for a CANCEL that goes out when it is back. */
+	else if (c->method == METHOD_CANCEL && cause == CAUSE_NO_SOURCE &&
+		 c->sends == 1)
+		fail(c, cause, now);
 	else if (c->method == METHOD_CANCEL)
 		cancel_again(c);
 }

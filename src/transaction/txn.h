@@ -74,6 +74,7 @@ struct server {
 	struct txns *txns;
 	void *owner;    /* the user's; NULL: record */
 	bool cancelled; /* for the user: a CANCEL matched it */
+	bool yielded;   /* for the user: its end is another node's to say */
 };
 
 struct client {
