@@ -128,6 +128,19 @@ sim.for_workers("a response to what a dead node forwarded", function(workers)
       end)
     end
 
+    it("a refusal is acknowledged also when its To can be no Request-URI", function()
+      for _, to in ipairs { uri .. "?Subject=x", "sip:" .. ("b"):rep(1200) .. "@example.com" } do
+        open()
+        local _, invite = forwarded(nil, { to = to })
+        answer(invite, 486)
+        assert.equal(1, #w.alice:got(486))
+        assert.equal(1, #w.a:got "ACK")
+        assert.equal(invite:header "To" .. ";tag=answer", w.a:got("ACK")[1]:header "To")
+        assert.equal(0, w:dropped "no_memory")
+        w.net:finish()
+      end
+    end)
+
     it("a refusal that the server repeats is acknowledged again, and goes up no more", function()
       open()
       local _, invite = forwarded()

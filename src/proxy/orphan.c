@@ -50,7 +50,8 @@ static bool is_authentic(const struct proxy *p, const struct msg_key *key,
 	return branch_verify(b, p->c.keys, &up);
 }
 
-/* Over TLS whoever is connected to has to prove that he is the sent-by. */
+/* Over TLS whoever is connected to has to prove that he is the sent-by. NULL
+ * when memory ran out. */
 static const char *tls_name(struct proxy *p, struct str host)
 {
 	if (host.n > 2 && host.p[0] == '[')
@@ -73,8 +74,11 @@ static bool find_caller(struct orphan *o)
 	else
 		o->hop.addr.port =
 		    via->port ? via->port : transport_port((enum transport)t);
-	if (t == TRANSPORT_TLS)
+	if (t == TRANSPORT_TLS) {
 		o->hop.tls_name = tls_name(o->p, via->host);
+		if (!o->hop.tls_name)
+			return false; /* who is there would not be asked */
+	}
 	return forward_choose_source(o->p, o->from, &o->hop);
 }
 
@@ -170,32 +174,54 @@ static void pass_other(const struct orphan *o, struct now now)
 
 /* ---- the failure of an INVITE ---- */
 
-/* What an ACK is made of (17.1.1.3), without the request: it is matched by its
- * branch (17.2.3). The Request-URI was most likely that of To. */
-static bool write_image(const struct orphan *o, struct buf *b)
+static void put_image(const struct orphan *o, struct str uri, struct buf *b)
 {
 	const struct hdr *from = msg_first(o->m, HDR_FROM);
 	const struct hdr *to = msg_first(o->m, HDR_TO);
-	struct str to_text = to ? msg_hdr_unfolded(o->m, to) : STR_NONE;
-	struct nameaddr na;
 
-	if (!from || !to_text.p || !scan_nameaddr(to_text, &na, NULL))
-		return false;
 	buf_arena(b, o->p->c.scratch, 512);
 	BUF_LIT(b, "INVITE ");
-	buf_put(b, na.uri);
+	buf_put(b, uri);
 	BUF_LIT(b, " SIP/2.0\r\nVia: ");
 	buf_put(b, o->key->via.text);
 	BUF_LIT(b, "\r\nMax-Forwards: 70\r\nFrom: ");
 	buf_put(b, msg_hdr_unfolded(o->m, from));
 	BUF_LIT(b, "\r\nTo: ");
-	buf_put(b, to_text);
+	buf_put(b, msg_hdr_unfolded(o->m, to));
 	BUF_LIT(b, "\r\nCall-ID: ");
 	buf_put(b, o->key->call_id);
 	BUF_LIT(b, "\r\nCSeq: ");
 	buf_u64(b, o->key->cseq);
 	BUF_LIT(b, " INVITE\r\n\r\n");
-	return buf_ok(b);
+}
+
+static bool is_message(const struct orphan *o, const struct buf *b)
+{
+	struct msg m;
+
+	return buf_ok(b) &&
+	       msg_index(&m, o->p->c.scratch, buf_str(b)) == MSG_OK;
+}
+
+/* What an ACK is made of (17.1.1.3), without the request: it is matched by its
+ * branch (17.2.3). The Request-URI was most likely that of To; one that cannot
+ * be any (too long, with headers) is that of who answered. */
+static bool write_image(const struct orphan *o, struct buf *b)
+{
+	const struct hdr *to = msg_first(o->m, HDR_TO);
+	struct nameaddr na;
+	struct buf uri;
+
+	if (scan_nameaddr(msg_hdr_unfolded(o->m, to), &na, NULL)) {
+		put_image(o, na.uri, b);
+		if (is_message(o, b))
+			return true;
+	}
+	buf_arena(&uri, o->p->c.scratch, ADDR_TEXT);
+	BUF_LIT(&uri, "sip:");
+	addr_write(&uri, &o->from->addr);
+	put_image(o, buf_str(&uri), b);
+	return buf_ok(&uri) && is_message(o, b);
 }
 
 /* ACKs it, and absorbs what repeats it. */
