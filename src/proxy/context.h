@@ -144,6 +144,7 @@ struct proxy {
 	struct tokens replies; /* errors without state (stateless.c) */
 	struct list cancels;   /* of others, on their way (orphan_cancel.c) */
 	struct tokens cancelling;
+	tick_t node_back[NODES_MAX];  /* not waited for until then */
 	struct handed handed[HANDED]; /* by hash (nodes.c) */
 };
 
@@ -399,12 +400,15 @@ struct attempt *attempt_adopt(struct request *r, struct str branch,
 /* nodes.c: the other nodes of the cluster (settings.node) */
 /* It was sent by one of them, from its own address. */
 bool nodes_sent(const struct proxy *p, const struct hop *from);
-/* Gives each the message, as it came. False: there is none, or no way. */
-bool nodes_hand_over(struct proxy *p, const struct msg *m);
+/* Gives each the message, as it came. False: there is none, or no way, or each
+ * has refused one lately (nodes_on_error): nobody is to be waited for. */
+bool nodes_hand_over(struct proxy *p, const struct msg *m, struct now now);
+/* The network says that nobody is there. */
+void nodes_on_error(struct proxy *p, const struct hop *to, struct now now);
 /* The response is for us, and repeats one more often than we have repeated the
  * request: another node may have asked the same, and hear nothing. */
 void nodes_share(struct proxy *p, const struct client *c, const struct msg *m,
-		 const struct hop *from);
+		 const struct hop *from, struct now now);
 /* A refusal of what we have asked, which another node has handed to us; but the
  * address that we asked from is not here any more: we can neither acknowledge
  * it nor pass it on, and who has the address will. */

@@ -86,6 +86,7 @@ void proxy_on_flow_event(struct proxy *p, const struct flow_event *e,
 	    via_is_ours(p->c.listeners, &via))
 		c = client_find(p->c.txns, via.branch, method_id(method),
 				method);
+	nodes_on_error(p, &e->peer, now);
 	if (transport_reliable((enum transport)e->peer.transport))
 		on_unsent(p, c, e, now);
 	else

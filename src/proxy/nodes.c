@@ -5,18 +5,30 @@
  */
 #include "proxy/context.h"
 
-static bool is_node(const struct settings *s, const struct addr *a)
+/* So long after it refused a message a node is not waited for. */
+#define REFUSED SECONDS(5)
+
+/* Its number; -1: it is none. */
+static int find(const struct settings *s, const struct addr *a)
 {
 	for (unsigned i = 0; i < s->n_nodes; i++)
 		if (addr_eq(&s->node[i], a))
-			return true;
-	return false;
+			return (int)i;
+	return -1;
 }
 
 bool nodes_sent(const struct proxy *p, const struct hop *from)
 {
 	return from->transport == TRANSPORT_UDP &&
-	       is_node(p->c.settings, &from->addr);
+	       find(p->c.settings, &from->addr) >= 0;
+}
+
+void nodes_on_error(struct proxy *p, const struct hop *to, struct now now)
+{
+	int i = find(p->c.settings, &to->addr);
+
+	if (i >= 0 && to->transport == TRANSPORT_UDP)
+		p->node_back[i] = tick_add(now.mono, REFUSED);
 }
 
 /* From the address by which the others know us: in a split brain they have the
@@ -25,12 +37,12 @@ static bool choose_own(struct proxy *p, struct hop *hop)
 {
 	for (unsigned i = 0; i < p->c.listeners->n; i++)
 		if (forward_use_listener(p, i, hop) &&
-		    is_node(p->c.settings, &hop->local))
+		    find(p->c.settings, &hop->local) >= 0)
 			return true;
 	return false;
 }
 
-bool nodes_hand_over(struct proxy *p, const struct msg *m)
+bool nodes_hand_over(struct proxy *p, const struct msg *m, struct now now)
 {
 	const struct settings *s = p->c.settings;
 	bool handed = false;
@@ -43,17 +55,18 @@ bool nodes_hand_over(struct proxy *p, const struct msg *m)
 			continue;
 		count(p->c.counters, CNT_ORPHAN_HANDED);
 		txns_send(p->c.txns, &hop, m->raw, CNT_SENT_RESPONSE);
-		handed = true;
+		if (!tick_before(now.mono, p->node_back[i]))
+			handed = true;
 	}
 	return handed;
 }
 
 void nodes_share(struct proxy *p, const struct client *c, const struct msg *m,
-		 const struct hop *from)
+		 const struct hop *from, struct now now)
 {
 	if (p->c.settings->n_nodes && c->heard == m->status &&
 	    c->times >= c->sends && !nodes_sent(p, from))
-		nodes_hand_over(p, m);
+		nodes_hand_over(p, m, now);
 }
 
 bool nodes_asks_in_vain(const struct proxy *p, const struct client *c,

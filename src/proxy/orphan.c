@@ -366,7 +366,7 @@ static bool is_anothers(const struct orphan *o, uint64_t mac, struct now now)
 		count(p->c.counters, CNT_ORPHAN_ABSORBED);
 		return true;
 	}
-	return nodes_hand_over(p, o->m) && o->m->status >= 300 &&
+	return nodes_hand_over(p, o->m, now) && o->m->status >= 300 &&
 	       comes_again(o) && !nodes_had(p, mac, now);
 }
 

@@ -479,7 +479,7 @@ void proxy_on_response(struct proxy *p, struct msg *m,
 		count(p->c.counters, CNT_PARSE);
 		return;
 	}
-	nodes_share(p, c, m, from);
+	nodes_share(p, c, m, from, now);
 	if (nodes_asks_in_vain(p, c, m, from))
 		count(p->c.counters, CNT_NO_SOURCE);
 	else
