@@ -61,6 +61,25 @@ local function world(opts)
   return w
 end
 
+-- Two nodes with one key, of which the first has the address; memory runs out in the
+-- second.
+local function cluster()
+  local w = world {
+    key = "0123456789abcdef", addr = { "10.0.0.101", "10.0.0.100" },
+    source = source():gsub("0%.0%.0%.0:5060", "10.0.0.100:5060", 1),
+  }
+  w.first = w.node
+  w.node = w.net:node { addr = { "10.0.0.102" }, key = "0123456789abcdef" }
+  w.alice = w.net:uac("192.0.2.8", { name = "carol", proxy = "10.0.0.100:5060" })
+  w.net:run(1)
+  return w
+end
+
+local function take_over(w)
+  w.first:power_off()
+  w.node:take "10.0.0.100"
+end
+
 local function call_and_hang_up(w)
   local call = w.alice:call(uri)
   return call, call.code == 200 and w.alice:bye(call):wait() or nil
@@ -241,24 +260,36 @@ end)
   },
   {
     name = "responses and a CANCEL of a node that is dead", may = { [487] = true },
-    open = function()
-      local w = world {
-        key = "0123456789abcdef", addr = { "10.0.0.101", "10.0.0.100" },
-        source = source():gsub("0%.0%.0%.0:5060", "10.0.0.100:5060", 1),
-      }
-      w.first = w.node
-      w.node = w.net:node { addr = { "10.0.0.102" }, key = "0123456789abcdef" }
-      w.alice = w.net:uac("192.0.2.8", { name = "carol", proxy = "10.0.0.100:5060" })
-      w.net:run(1)
-      return w
-    end,
+    open = cluster,
     act = function(w)
       w.a:ring(1.5)
       local one, two = w.alice:invite(uri), w.alice:invite(uri)
       w.net:run(1)
-      w.first:power_off()
-      w.node:take "10.0.0.100"
+      take_over(w)
       w.alice:cancel(two)
+      w.net:run(10)
+      return one, two
+    end,
+  },
+  {
+    name = "an answer and a refusal to a dead node, beside attempts of our own",
+    may = { [486] = true },
+    open = function()
+      local w = cluster()
+      w.node:ask("order", { pool = "pbx", server = "a", admin = "drain", who = "spec" })
+      return w
+    end,
+    act = function(w)
+      local code = 486
+      w.a:on("INVITE", function(_, reply)
+        local mine = code
+        code = 200
+        w.a:after(1.2, function() reply(mine) end)
+      end)
+      w.b:ring(3)
+      local one, two = w.alice:invite(uri), w.alice:invite(uri)
+      w.net:run(0.01)
+      take_over(w)
       w.net:run(10)
       return one, two
     end,
