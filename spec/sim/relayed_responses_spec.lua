@@ -274,6 +274,36 @@ sim.for_workers("a response to what a dead node forwarded", function(workers)
     assert.equal(1, #w.a:got "ACK")
   end)
 
+  -- A spiral: both Vias are of the cluster, and where the response goes first is a node.
+  for _, by in ipairs { "10.0.0.200", "10.0.0.102" } do
+    for _, code in ipairs { 200, 486 } do
+      it(("%d of a call that went by %s, a node, once more"):format(code, by), function()
+        open {
+          before = ([[sip.settings {
+            nodes = { "10.0.0.101", "10.0.0.102" }, domains = { "%s" },
+          }]]):format(by),
+          handler = ([[function(req)
+            if req.ruri.user == "bob" then return req:relay "sip:eve@%s" end
+            return req:relay(pbx)
+          end]]):format(by),
+        }
+        w.a:on("INVITE", function(_, reply)
+          reply(180)
+          w.a:after(2, function() reply(code) end)
+        end)
+        local call = w.alice:invite(uri)
+        w.net:run(1)
+        w:die()
+        w.net:run(5)
+        assert.equal(code, call.code)
+        assert.equal(1, #w.a:got "ACK")
+        assert.equal(0, call.extra)
+        w.net:run(40)
+        assert.equal(0, w.a.unacked)
+      end)
+    end
+  end
+
   describe("with nodes that know of each other,", function()
     -- The dead one may be alive: it is handed what it may wait for, and a refusal goes up
     -- only when it comes again. Over a connection nothing does.

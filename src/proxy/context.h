@@ -398,7 +398,9 @@ struct attempt *attempt_adopt(struct request *r, struct str branch,
 			      struct now now);
 
 /* nodes.c: the other nodes of the cluster (settings.node) */
-/* It was sent by one of them, from its own address. */
+/* It was handed over by one of them: from its own address to ours. What a node
+ * answers whom it serves goes where the request came from, which is the virtual
+ * address. */
 bool nodes_sent(const struct proxy *p, const struct hop *from);
 /* Gives each the message, as it came. False: there is none, or no way, or each
  * has refused one lately (nodes_on_error): nobody is to be waited for. */

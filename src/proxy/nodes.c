@@ -17,10 +17,20 @@ static int find(const struct settings *s, const struct addr *a)
 	return -1;
 }
 
+/* What was received may have been so on all addresses, and then has no port. */
+static bool is_at_node(const struct settings *s, const struct addr *local)
+{
+	for (unsigned i = 0; i < s->n_nodes; i++)
+		if (addr_ip_eq(&s->node[i], local))
+			return true;
+	return false;
+}
+
 bool nodes_sent(const struct proxy *p, const struct hop *from)
 {
 	return from->transport == TRANSPORT_UDP &&
-	       find(p->c.settings, &from->addr) >= 0;
+	       find(p->c.settings, &from->addr) >= 0 &&
+	       is_at_node(p->c.settings, &from->local);
 }
 
 void nodes_on_error(struct proxy *p, const struct hop *to, struct now now)
