@@ -150,6 +150,18 @@ sim.for_workers("a non-INVITE request", function(workers)
       assert.equal(0, wire.alive(net).servers)
     end)
 
+    it("is not decided again when it is repeated after a 408 of its server", function()
+      open { handler = wire.single }
+      a:answer("MESSAGE", 408, nil, 0.6)
+      local call = alice:ask("MESSAGE", uri)
+      net:run(60)
+      assert.equal("timeout", call.error)
+      assert.equal(0, #alice:got(408))
+      assert.equal(1, #wire.branches(a:got "MESSAGE"))
+      assert.equal(1, net:count("request", { method = "MESSAGE", code = 0 }))
+      assert.equal(0, wire.alive(net).servers)
+    end)
+
     it("is answered 500 when there is time left", function()
       open {}
       a:silence()

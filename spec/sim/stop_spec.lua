@@ -64,6 +64,18 @@ sim.for_workers("a proxy that ends", function(workers)
     assert.equal(487, call.code)
   end)
 
+  it("writes one line for a request whose script had ended", function()
+    open()
+    a:on("CANCEL", function() end)
+    a:ring(30)
+    local call = alice:invite "sip:bob@example.com"
+    net:run(2)
+    alice:cancel(call)
+    net:run(0.01)
+    stop()
+    assert.equal(1, net:count("request", { method = "INVITE", code = 487 }))
+  end)
+
   it("leaves an answered call alone", function()
     open()
     local call = alice:call "sip:bob@example.com"

@@ -109,6 +109,7 @@ struct request {
 	wall_t wall; /* when it was received */
 	struct steps steps;
 	bool trouble, script_failed;
+	bool logged; /* its line is written */
 	char at[96]; /* the line of the script that decided it; or "" */
 };
 

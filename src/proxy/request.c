@@ -164,6 +164,9 @@ void request_log(struct request *r, struct now now)
 	int64_t took = r->final_sent ? r->took : request_age(r, now);
 	struct buf tried;
 
+	if (r->logged)
+		return; /* when the process was told to end */
+	r->logged = true;
 	buf_arena(&tried, r->proxy->c.scratch, 128);
 	request_write_tried(r, &tried);
 	{

@@ -50,13 +50,19 @@ struct response *response_local(struct request *r, struct attempt *a, int code,
 	return res;
 }
 
+static bool has_given_up(const struct request *r, struct now now)
+{
+	return r->msg.method_id != METHOD_INVITE &&
+	       request_age(r, now) >= 64 * r->proxy->c.settings->times.t1;
+}
+
 /* RFC 4320 4.2, 4.3: no 408 to a non-INVITE, and nothing once its caller has
  * given up. */
 static bool comes_too_late(const struct request *r, int code, struct now now)
 {
-	return r->msg.method_id != METHOD_INVITE && code >= 200 &&
-	       (code == 408 ||
-		request_age(r, now) >= 64 * r->proxy->c.settings->times.t1);
+	return code >= 200 &&
+	       ((r->msg.method_id != METHOD_INVITE && code == 408) ||
+		has_given_up(r, now));
 }
 
 /* The address that it would come from is not here. Who has it now is asked
@@ -74,6 +80,10 @@ static bool has_no_say(const struct request *r, int code)
 void response_withhold(struct request *r, enum counter why, struct now now)
 {
 	r->dropped = true;
+	/* Its caller repeats it until it gives up, and is not to have it
+	 * decided again. What another node has to say is not ours to keep. */
+	if (!r->server->invite && !r->server->yielded && !has_given_up(r, now))
+		server_withhold(r->server, now);
 	note_step(r, STEP_WITHHELD, now);
 	count(r->proxy->c.counters, why);
 	calls_on_final(&r->proxy->calls, &r->key, r->msg.method_id, 0, now);

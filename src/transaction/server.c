@@ -333,6 +333,17 @@ int server_respond(struct server *s, struct str bytes, int code, struct now now)
 	return err;
 }
 
+void server_withhold(struct server *s, struct now now)
+{
+	assert(!s->invite);
+	if (s->state > SERVER_PROCEEDING)
+		return;
+	s->state = SERVER_COMPLETED;
+	owned_free(s->txns->mem, &s->last); /* nor a 100 any more */
+	/* Timer J */
+	end_after(s, is_reliable(s) ? 0 : 64 * s->txns->times.t1, now);
+}
+
 void server_disown(struct server *s, struct now now)
 {
 	(void)now;

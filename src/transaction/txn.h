@@ -200,8 +200,11 @@ void server_on_request(struct server *s, enum method method,
  * of 0 fires at the next run of the timers. */
 int server_respond(struct server *s, struct str bytes, int code,
 		   struct now now);
-/* The user lets go: owner = NULL; without a final sent it is terminated, and
- * freed unless it has clients. */
+/* A non-INVITE gets no final (RFC 4320): its repetitions are absorbed for
+ * 64*T1 (timer J), as after one. */
+void server_withhold(struct server *s, struct now now);
+/* The user lets go: owner = NULL; without a final sent or withheld it is
+ * terminated, and freed unless it has clients. */
 void server_disown(struct server *s, struct now now);
 
 /* ---- client side ---- */
