@@ -221,6 +221,29 @@ describe("the checkers", function()
     violates "I9"
   end)
 
+  it("I9: a challenge that is missing, or made up", function()
+    local function refuse(branch, from, realm)
+      t:packet(from, proxy, message("SIP/2.0 401 So", { vias = { ours(branch), noted },
+        tag = branch, cseq = "1 INVITE", more = "WWW-Authenticate: " .. realm }))
+      ack(t, branch, from)
+    end
+    local function both(more)
+      t = fake.new { forks = true }
+      request(t)
+      attempt(t, "1", a)
+      attempt(t, "2", b)
+      refuse("1", a, "A")
+      refuse("2", b, "B")
+      goes_up(t, 401, { tag = "1", more = "WWW-Authenticate: A" .. more })
+    end
+    both "\r\nWWW-Authenticate: B"
+    violates ""
+    both ""
+    violates "I9"
+    both "\r\nWWW-Authenticate: B\r\nWWW-Authenticate: C"
+    violates "I9"
+  end)
+
   it("I10: Max-Forwards that is not one less", function()
     request(t)
     attempt(t, "1", a, { hops = 70 })
@@ -259,6 +282,28 @@ describe("the checkers", function()
     goes_up(t, 100, { tag = "own" })
     t:wait(2)
     violates "I13"
+  end)
+
+  it("I1: what has no answer, and is given to the script again", function()
+    local function withheld()
+      t:log("request", { method = "MESSAGE", call_id = "c", code = 0, src = caller, total = 0 })
+    end
+    request(t, "MESSAGE")
+    withheld()
+    request(t:wait(1), "MESSAGE")
+    violates ""
+    withheld()
+    violates "I1"
+  end)
+
+  it("a request of a stranger's who was first is not the caller's", function()
+    request(t, "INVITE", { from = stranger })
+    attempt(t, "1", a, { vias = { ours "1", up .. "=5060;received=198.51.100.9" } })
+    request(t)
+    violates ""
+    t:log("request", { method = "INVITE", call_id = "c", code = 200 })
+    t:log("request", { method = "INVITE", call_id = "c", code = 200 })
+    violates "I1"
   end)
 
   it("I13: a refusal that is repeated after its ACK", function()

@@ -230,7 +230,7 @@ local function check_cancel(self, p, m)
   end
   if not invite.proceeding then
     violate(self, "I5", m, "CANCEL to %s, which has not answered", p.to)
-  elseif invite.final then
+  elseif invite.final and not invite.impaired then
     violate(self, "I5", m, "CANCEL to %s after its %d", p.to, invite.final.code)
   elseif p.to ~= invite.to or m.uri ~= invite.m.uri then
     violate(self, "I5", m, "CANCEL goes to %s for %s, the INVITE went to %s for %s", p.to, m.uri,
@@ -256,6 +256,13 @@ local function note_late_ack(p, m)
   end
 end
 
+-- Is the transaction of the refusal over? It may be when that came, when the request found
+-- our address gone, and by timer D, which is 0 on connections.
+local function is_gone(ct, now)
+  local patience = ct.transport == "udp" and 64 * T1 - second or 2000
+  return not ct.was_known or now - ct.final_at > patience or (ct.st and ct.st.homeless)
+end
+
 -- I14
 local function check_ack(self, p, m)
   local ct = p.ct
@@ -270,8 +277,7 @@ local function check_ack(self, p, m)
   end
   if not ct.final then
     violate(self, "I14", m, "an ACK to %s, which has not refused", p.to)
-  elseif self.model.strangers[p.to] or not ct.was_known
-    or self.trace.now - ct.final_at > 64 * T1 - second then
+  elseif self.model.strangers[p.to] or is_gone(ct, self.trace.now) then
     return -- without a transaction, to where the refusal came from (semantics 20)
   elseif p.to ~= ct.to or m.uri ~= ct.m.uri or m.sent_by ~= ct.m.sent_by then
     violate(self, "I14", m, "the ACK of a refusal goes to %s for %s", p.to, m.uri)

@@ -28,7 +28,7 @@ function fake.new(opts)
     attempts = 3, patience = 4000000, late = "bye", decoys = { ["203.0.113.66"] = true },
     strangers = { [stranger] = true }, failing = "^sip:fail%-", errors = { "on purpose" },
   }
-  for _, name in ipairs { "late", "attempts" } do
+  for _, name in ipairs { "late", "attempts", "forks" } do
     conf[name] = opts and opts[name] or conf[name]
   end
   self.trace = trace.new(self.world(self), { ["x-generation"] = true })

@@ -14,7 +14,7 @@
 -- I23: one script decides about one request.
 local message = require "support.chaos.message"
 local model = require "support.chaos.model"
-local ipairs, math, setmetatable, table = ipairs, math, setmetatable, table
+local ipairs, math, next, setmetatable, table = ipairs, math, next, setmetatable, table
 
 local _ENV = nil
 
@@ -234,6 +234,56 @@ end
 
 -- ---- responses -----------------------------------------------------------
 
+-- ---- challenges --------------------------------------------------------
+
+local challenges = { ["WWW-Authenticate"] = true, ["Proxy-Authenticate"] = true }
+
+-- The lines of a response that are no challenge; and how often each challenge is there.
+local function split_challenges(rest)
+  local others, count = {}, {}
+  for line in rest:gmatch "[^\n]+" do
+    if challenges[line:match "^[^:]+"] then
+      count[line] = (count[line] or 0) + 1
+    else
+      others[#others + 1] = line
+    end
+  end
+  return table.concat(others, "\n"), count
+end
+
+local function asks_who(code)
+  return code == 401 or code == 407
+end
+
+-- I9: of several who ask who it is, all are passed on, in one response (16.7 step 7).
+local function check_challenge(self, m, st, answer)
+  local rest, got = split_challenges(m.rest)
+  local said = split_challenges(answer.rest)
+  local due = {}
+  for _, ct in ipairs(st.cts) do
+    if ct.final and asks_who(ct.final.code) and ct.final_at <= self.trace.now then
+      local _, count = split_challenges(ct.final.rest)
+      for line, n in next, count do
+        due[line] = (due[line] or 0) + n
+      end
+    end
+  end
+  if rest ~= said or m.body ~= answer.body then
+    return violate(self, "I9", m, "%d to %s was changed on the way: %s, not %s", m.code,
+      st.method, difference(rest, said), difference(said, rest))
+  end
+  for line, n in next, got do
+    if n > (due[line] or 0) then
+      violate(self, "I9", m, "%d went up with a challenge that nobody made: %s", m.code, line)
+    end
+  end
+  for line, n in next, due do
+    if n > (got[line] or 0) and not st.impaired and not self.opts.own_choice then
+      violate(self, "I9", m, "%d went up without the challenge %s", m.code, line)
+    end
+  end
+end
+
 -- The response of a server that this one is a copy of.
 local function origin(st, m)
   for _, ct in ipairs(st.cts) do
@@ -312,7 +362,11 @@ local function response_leaves(self, p, m)
     if m.code ~= answer.code then -- 503 as 500: less a Retry-After
       answer = { body = answer.body, rest = without_retry(answer.rest) }
     end
-    check_bytes(self, m, answer, m.code .. " to " .. st.method)
+    if self.opts.forks and asks_who(m.code) then
+      check_challenge(self, m, st, answer)
+    else
+      check_bytes(self, m, answer, m.code .. " to " .. st.method)
+    end
     if answer.code and not self:said(ct, m.start) then
       violate(self, "I9", m, "%s was changed on the way", m.start)
     end

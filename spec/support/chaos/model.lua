@@ -32,6 +32,7 @@ local timer_h, timer_i = 32000000, 5000000
 ---@field last_up integer? code of the last response that went up
 ---@field accepted boolean? a 2xx went up
 ---@field cancelled integer? when a CANCEL arrived
+---@field withheld integer? when it was clear that no final goes up
 ---@field acked integer? when the ACK of a non-2xx arrived
 
 ---@class chaos.Client a client transaction of a proxy
@@ -97,8 +98,10 @@ local function touch(life, transaction)
 end
 
 -- Timers H, I, J and L have run out.
-local function is_over(st, now)
-  if not st.done then
+local function has_run_out(st, now)
+  if st.withheld then
+    return now > st.withheld + timer_h
+  elseif not st.done then
     return st.method ~= "INVITE" and now > st.time + timer_h - 2000 -- timer F
   elseif st.method == "INVITE" and st.acked and not st.accepted then
     return now > st.acked + timer_i
@@ -106,22 +109,36 @@ local function is_over(st, now)
   return now > st.done + timer_h
 end
 
+-- Once and for all: a 2xx that comes later changes nothing.
+local function is_over(st, now)
+  st.over = st.over or has_run_out(st, now)
+  return st.over
+end
+
 -- The proxy knows nothing of it any more, and takes a copy for another request.
 local function is_forgotten(st, now)
   return st.stateless or st.unanswered or is_over(st, now)
 end
 
--- What a stranger repeats while we know of it is a repetition, else a request of the
--- stranger's.
+-- A request belongs to who was the first to send it: what a stranger repeats while we
+-- know of it is a repetition, else a request of the stranger's, of which the caller's own
+-- is then a repetition.
 local function find_server(self, life, p, m)
-  local key = message.key(m.branch, m.sent_by, m.method)
-  local st, now = life.servers[key], self.trace.now
-  local is_copy = st and st.transport == p.transport and not is_forgotten(st, now)
-  if self.strangers[p.from] and not is_copy then
-    key = key .. p.from
-    st = life.servers[key]
+  local key, now = message.key(m.branch, m.sent_by, m.method), self.trace.now
+  local function is_copy_of(st)
+    return st and st.transport == p.transport and not is_forgotten(st, now)
   end
-  return st, key
+  if is_copy_of(life.servers[key]) then
+    return life.servers[key], key
+  end
+  for addr in next, self.strangers do
+    local st = life.servers[key .. addr]
+    if is_copy_of(st) and (st.logged or not st.finals[1]) then -- not refused without state
+      return life.servers[key .. addr], key .. addr
+    end
+  end
+  key = self.strangers[p.from] and key .. p.from or key
+  return life.servers[key], key
 end
 
 local function request_arrives(self, life, p, m)
@@ -258,7 +275,8 @@ end
 local function response_leaves(self, life, p, m)
   local st = life.servers[message.key(m.branch, m.sent_by, m.cseq_method)
     .. mark_of(self, m.vias[1])]
-  if st and is_over(st, self.trace.now) then
+  local is_late = st and m.code < 300 and st.method == "INVITE" and is_over(st, self.trace.now)
+  if st and not is_late and is_over(st, self.trace.now) then
     st = nil
   end
   p.st = st
@@ -300,17 +318,30 @@ function methods.is_out_of_reach(_, st)
   return st.lost_way or st.life.lost[st.source] ~= nil
 end
 
+-- It ended without an answer. What is no INVITE is known for as long as after one
+-- (RFC 4320), but for what is another node's to say, who has the address: that is not
+-- kept.
+function methods:ends_unanswered(st)
+  local now = self.trace.now
+  if st.method == "INVITE" or (self.moved or -1) >= st.time or now - st.time >= timer_h then
+    st.unanswered = true
+  else
+    st.withheld = now
+  end
+end
+
 function methods:logged(node, _, event, fields)
   if event == "flow.down" and fields.peer then
     self.lives[node].lost[fields.peer] = self.trace.now
-  elseif event == "request" and fields.code == 0 and fields.call_id then
-    -- It ended without an answer (RFC 4320, or no address to say it from), and what is
-    -- not answered is not kept.
+  elseif event == "request" and fields.call_id then
     local name = fields.call_id .. " " .. fields.method .. " " .. (fields.src or "")
     local began = self.trace.now - (fields.total or 0) * second
     for _, st in ipairs(self.lives[node].asked[name] or {}) do
-      if not st.done and math.abs(st.time - began) < 5000 then
-        st.unanswered = true
+      if math.abs(st.time - began) < 5000 then
+        st.logged = true
+        if fields.code == 0 and not st.done then
+          self:ends_unanswered(st)
+        end
       end
     end
   end
