@@ -255,6 +255,7 @@ sim.for_workers("a call at its server", function(workers)
       assert.same({ 0, 0, 0, 0 }, counted())
     end)
 
+    -- RFC 3261 15.1.1
     it("not with a 401 or 407 to the BYE", function()
       start()
       local made = call()
