@@ -31,6 +31,21 @@ TEST(tokens_are_not_lost_by_looking_often)
 	CHECK_INT(taken, 9);
 }
 
+TEST(tokens_are_not_lost_in_parts)
+{
+	struct tokens t;
+	int taken = 0;
+
+	tokens_init(&t, 10, 3);
+	CHECK(tokens_take(&t, 3, at(0)));
+	/* one and a half each time */
+	for (int64_t us = 0; us <= SECONDS(3); us += 150000) {
+		taken += tokens_take(&t, 1, at(us));
+		taken += tokens_take(&t, 1, at(us));
+	}
+	CHECK_INT(taken, 30);
+}
+
 TEST(tokens_are_all_or_none_and_never_more_than_fit)
 {
 	struct tokens t;

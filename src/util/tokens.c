@@ -13,8 +13,11 @@ static void fill(struct tokens *t, tick_t now)
 	int64_t gained = (us < full ? us : full) * t->rate / SECONDS(1);
 
 	if (gained <= 0)
-		return; /* parts of one are not lost */
-	t->filled = now;
+		return;
+	/* The part of one that was gained besides is not lost. */
+	t->filled = us < full
+			? tick_add(t->filled, gained * SECONDS(1) / t->rate)
+			: now;
 	t->left += gained;
 	if (t->left > t->burst)
 		t->left = t->burst;
