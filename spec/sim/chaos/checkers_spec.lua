@@ -325,6 +325,15 @@ describe("the checkers", function()
     violates "I14"
   end)
 
+  it("I14: the ACK of a 2xx that is not passed on", function()
+    ringing(t)
+    says(t, "1", 200)
+    goes_up(t, 200)
+    t:packet(caller, proxy, message("ACK sip:y@10.0.0.1:5060 SIP/2.0", {
+      vias = { (up:gsub("up", "ack")) }, tag = "t", hops = 70 }))
+    violates "I14"
+  end)
+
   it("I15: a request of a call that goes elsewhere", function()
     request(t, "BYE", { uri = "sip:y@10.0.0.1:5060", tag = "t" })
     attempt(t, "1", b, { method = "BYE", uri = "sip:y@10.0.0.1:5060", tag = "t" })

@@ -7,8 +7,8 @@
 -- I4: no refusal after a 2xx; 6xx before all; a 503 of a server is no 503 of ours.
 -- I5: CANCEL is answered 200 at once, and goes to branches that ring, once each.
 -- I11: to what is no INVITE there is no provisional but 100, that not early, and no 408.
--- I14: a refusal is acknowledged at once, to whom it came from, in the same branch; the
--- ACK of a 2xx is passed on, that of a refusal is not.
+-- I14: a refusal is acknowledged at once, to whom it came from, in the same branch; its
+-- ACK is not passed on.
 local message = require "support.chaos.message"
 local ipairs, setmetatable = ipairs, setmetatable
 

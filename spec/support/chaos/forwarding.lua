@@ -9,6 +9,7 @@
 -- response that nobody asked for goes nowhere.
 -- I9: headers that the script does not edit, and the body, pass byte by byte.
 -- I10: Max-Forwards is one less, and 0 goes nowhere.
+-- I14: the ACK of a 2xx is passed on at once.
 -- I15: within a call the route set decides (shared dialogs: or a server of the pool).
 -- I16: what two nodes make of the same request is the same.
 -- I23: one script decides about one request.
@@ -33,7 +34,7 @@ function forwarding.new(trace, the_model, opts)
   return setmetatable({
     trace = trace, model = the_model, opts = opts, branches = {}, copies = {}, lines = {},
     sources = {}, wrote = {},
-    relayed = {}, refused = {},
+    relayed = {}, refused = {}, accepted = {},
   }, methods)
 end
 
@@ -164,15 +165,9 @@ local function place(uri)
   end
 end
 
--- I15
-local function check_way(self, p, m, received)
-  if m.uri ~= received.uri and not self.opts.rewrites
-    and not (received.to_tag and self.opts.shared and self.opts.shared[p.to]) then
-    violate(self, "I9", m, "%s left for %s, and had come for %s", m.method, m.uri, received.uri)
-  end
-  if not received.to_tag or self.opts.shared and self.opts.shared[p.to] then
-    return
-  end
+-- "10.0.0.1:5060", "udp": where the route set leads. nil: to a name, or to a phone behind a
+-- NAT, to which its flow is the way.
+local function way_of(self, received)
   local next_hop = received.uri
   for _, route in ipairs(received.routes) do
     if not is_own(self, route) then
@@ -183,10 +178,24 @@ local function check_way(self, p, m, received)
     end
   end
   local to, transport = place(next_hop)
-  if not to or to:find "^192%.168%." then
-    return -- a name, or a phone behind a NAT: its flow is the way
+  if to and not to:find "^192%.168%." then
+    return to, transport
   end
-  if self.model.strangers[p.to] then
+end
+
+-- I15
+local function check_way(self, p, m, received)
+  if m.uri ~= received.uri and not self.opts.rewrites
+    and not (received.to_tag and self.opts.shared and self.opts.shared[p.to]) then
+    violate(self, "I9", m, "%s left for %s, and had come for %s", m.method, m.uri, received.uri)
+  end
+  if not received.to_tag or self.opts.shared and self.opts.shared[p.to] then
+    return
+  end
+  local to, transport = way_of(self, received)
+  if not to then
+    return
+  elseif self.model.strangers[p.to] then
     return -- who has repeated somebody's INVITE has a call, and a flow, of its own
   elseif p.transport ~= "udp" and self.sources[m.call_id .. " " .. p.to] then
     return -- the flow of a phone, which nobody could connect to
@@ -209,6 +218,7 @@ local function request_leaves(self, p, m)
   local ct = p.ct
   local received = ct and ct.st and ct.st.m
   if m.method == "ACK" and #m.vias > 1 then
+    p.life.passed[message.plain_via(m.vias[2])] = true
     received = p.life.acks[message.plain_via(m.vias[2])]
   elseif m.method == "ACK" or m.method == "CANCEL" then
     return
@@ -376,6 +386,24 @@ local function response_leaves(self, p, m)
   end
 end
 
+-- ---- requests that arrive ------------------------------------------------
+
+-- I14: the ACK of a 2xx goes on at once.
+local function expect_ack(self, p, m)
+  local at = p.at
+  local to, transport = way_of(self, m)
+  if at.st or not self.accepted[m.call_id .. " " .. (m.to_tag or "")] or transport ~= "udp"
+    or is_own(self, m.uri) or self.model.strangers[p.from] or m["max-forwards"] == "0" then
+    return
+  end
+  local via = message.plain_via(m.vias[1])
+  self.trace:by(self.trace.now + 2000, function()
+    if not at.life.passed[via] and not at.life.over and not at.life.impaired then
+      violate(self, "I14", m, "the ACK of a 2xx did not go on to %s", to)
+    end
+  end)
+end
+
 -- ---- what the trace tells ------------------------------------------------
 
 function methods:sent(p, m)
@@ -395,6 +423,11 @@ function methods:arrived(p, m)
     self.refused[(model.response_key(m, 1):gsub("\nRetry%-After:[^\n]*", ""))] = {
       time = self.trace.now,
     }
+  end
+  if at and m and m.code and m.code // 100 == 2 and m.to_tag then
+    self.accepted[m.call_id .. " " .. m.to_tag] = true
+  elseif at and m and m.method == "ACK" then
+    expect_ack(self, p, m)
   end
   if at and m and p.transport ~= "udp" then
     self.sources[m.call_id .. " " .. p.from] = true

@@ -75,7 +75,7 @@ function methods:begin(id, runs)
   end
   self.lives[id] = {
     node = id, number = (before and before.number or 0) + 1, began = self.trace.now,
-    servers = {}, clients = {}, calls = {}, acks = {}, heard = {}, lost = {},
+    servers = {}, clients = {}, calls = {}, acks = {}, passed = {}, heard = {}, lost = {},
     asked = {}, runs = runs ~= false,
   }
   return self.lives[id]
