@@ -121,6 +121,15 @@ static bool over_limit(enum msg_bad bad)
 	       bad == MSG_TOO_BIG;
 }
 
+/* Of a call of our own: where that goes the answer says (RFC 3261 12.1.2). */
+static bool ends_own_call(struct msg *m, const struct msg_key *key)
+{
+	bool is_ours = !key->via_rest.n && !msg_next(m, msg_first(m, HDR_VIA));
+
+	return is_ours &&
+	       (m->method_id == METHOD_BYE || m->method_id == METHOD_ACK);
+}
+
 static void check_message(struct fw *w, const struct hop *to, struct str bytes,
 			  struct fw_message *m)
 {
@@ -148,7 +157,8 @@ static void check_message(struct fw *w, const struct hop *to, struct str bytes,
 	if (msg.body.n && !was_given(w, msg.body))
 		FATAL("a body of its own: %.*s", STR_FMT(bytes));
 	if (!w->anywhere && !has_spoken(w, &to->addr) &&
-	    !(msg.is_request && is_member(&to->addr)))
+	    !(msg.is_request &&
+	      (is_member(&to->addr) || ends_own_call(&msg, &key))))
 		FATAL("sent where nobody may send: %.*s", STR_FMT(bytes));
 out:
 	arena_reset(w->scratch);
