@@ -284,6 +284,22 @@ describe("the checkers", function()
     violates "I13"
   end)
 
+  it("a fork that somebody has declined repeats nothing, and another one does", function()
+    for code, invariants in pairs { [603] = "", [486] = "I13" } do
+      t = fake.new()
+      request(t)
+      attempt(t, "1")
+      attempt(t, "2", b)
+      goes_up(t, 100, { tag = "own" })
+      attempt(t:wait(0.5), "1")
+      attempt(t, "2", b)
+      says(t:wait(0.4), "1", code)
+      ack(t, "1")
+      t:wait(1)
+      violates(invariants)
+    end
+  end)
+
   it("I1: what has no answer, and is given to the script again", function()
     local function withheld()
       t:log("request", { method = "MESSAGE", call_id = "c", code = 0, src = caller, total = 0 })

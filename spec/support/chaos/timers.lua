@@ -52,6 +52,11 @@ local function is_given_up(ct, now)
   elseif #st.finals > 0 or st.cancelled then
     return true
   end
+  for _, other in ipairs(st.cts) do
+    if other.final and other.final.code >= 600 then
+      return true -- of a fork: nobody else is wanted (16.7 step 5)
+    end
+  end
   local last = st.cts[#st.cts]
   return last ~= ct and last.time > ct.time + slack and last.time <= now
 end
