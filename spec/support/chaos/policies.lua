@@ -44,7 +44,7 @@ end)
 policies.list = {
   { name = "relay", handler = "return req:relay(pbx)" },
   { name = "relay quickly", handler = "return req:relay(pbx, { timeout = 1, attempts = 3 })",
-    patience = 1 },
+    patience = 1, pool = "passive = { fall = 2, hold = 3 }," },
   { name = "relay by count",
     handler = "return req:relay(pbx, { retransmits = 2, last_timeout = 8, attempts = 3 })",
     patience = 3.5 },

@@ -103,7 +103,7 @@ end
 
 -- I17: what a server says of a call is nothing about its health.
 local function check_verdict(self, fields)
-  local code = tonumber(fields.reason)
+  local code = tonumber((fields.reason or ""):match "%d+$") -- "passive 486"
   if fields.to == "down" and fields.who == "calls" and code
     and (code < 500 or code >= 600) then
     self.trace:violate("I17", ("%s is down because it said %d"):format(fields.server, code))
