@@ -283,6 +283,29 @@ local function forged(w, start, extra, method)
   }, "\r\n")
 end
 
+-- An answer to a request that a proxy has sent, in a branch that is nearly right, for the
+-- stranger's choice of a caller (semantics 19).
+local function misled(w, decoy)
+  local world = w.net.world
+  for _ = 1, 20 do
+    local _, _, _, bytes, _, node = world:packet(w.rnd:int(world:packets()))
+    local via, rest = bytes:match "^INVITE [^\r]*\r\n(Via:[^\r]*;branch=z9hG4bK%x+[^\r]*)\r\n(.*)"
+    if node ~= 0 and via then
+      local lines = { "SIP/2.0 " .. w.rnd:pick { "180 Ringing", "200 OK", "486 Busy Here" } }
+      lines[2] = via:gsub("(;branch=z9hG4bK%x%x)(%x)", function(before, digit)
+        return before .. (digit == "0" and "1" or "0")
+      end)
+      lines[3] = ("Via: SIP/2.0/UDP %s;branch=z9hG4bKx;received=%s;rport=5060"):format(decoy, decoy)
+      for _, name in ipairs { "From", "To", "Call%-ID", "CSeq" } do
+        lines[#lines + 1] = rest:match("\n(" .. name .. ": [^\r]*)")
+      end
+      lines[#lines + 1] = "Content-Length: 0\r\n\r\n"
+      return table.concat(lines, "\r\n")
+    end
+  end
+  return "\r\n\r\n"
+end
+
 local tricks = {
   function(w, decoy) -- a way of its own
     return forged(w, "INVITE sip:y@example.com SIP/2.0", ("Route: <sip:%s;lr>"):format(decoy),
@@ -300,6 +323,7 @@ local tricks = {
   end,
   function(w) return ("x"):rep(w.rnd:int(1400)) end,
   function() return "\r\n\r\n" end,
+  misled,
 }
 
 -- The cookie of a call that is up, for a place of the stranger's choice.
