@@ -140,6 +140,25 @@ describe("the checkers", function()
     violates "I3"
   end)
 
+  it("I3: a late 2xx that was acknowledged, and not hung up", function()
+    local function own(method, cseq)
+      t:packet(proxy, a, message(method .. " " .. uri .. " SIP/2.0", { vias = { ours "2" },
+        tag = "t", cseq = cseq, hops = 70 }))
+    end
+    ringing(t)
+    goes_up(t, 500, { tag = "own" })
+    says(t:wait(0.1), "1", 200)
+    own("ACK", "1 ACK")
+    violates "I3"
+    t = fake.new()
+    ringing(t)
+    goes_up(t, 500, { tag = "own" })
+    says(t:wait(0.1), "1", 200)
+    own("ACK", "1 ACK")
+    own("BYE", "2 BYE")
+    violates ""
+  end)
+
   it("I4: a refusal after a 2xx", function()
     ringing(t)
     says(t, "1", 200)
@@ -367,7 +386,7 @@ describe("the checkers", function()
   end)
 
   it("I17: a refusal that is held against its server", function()
-    t:log("server.health", { to = "down", who = "calls", reason = "486", server = "a" })
+    t:log("server.health", { to = "down", who = "calls", reason = "passive 486", server = "a" })
     violates "I17"
   end)
 

@@ -159,6 +159,13 @@ local function knows(ct, now)
   return known
 end
 
+-- What has become of the call of a late 2xx, by its To tag.
+local function ended(ct, tag)
+  ct.late = ct.late or {}
+  ct.late[tag] = ct.late[tag] or {}
+  return ct.late[tag]
+end
+
 -- I3
 local function expect_up(self, p, at, m)
   local ct, st, now = at.ct, at.st, self.trace.now
@@ -174,13 +181,16 @@ local function expect_up(self, p, at, m)
     -- Where the address was elsewhere for a while the request may have begun anew.
     local again = st.life.servers[st.key]
     if refused and self.opts.late == "bye" then
-      if not ct.late_ack and ct.transport == "udp" then
+      local late = ended(ct, m.to_tag)
+      if not late.acked and ct.transport == "udp" then
         violate(self, "I3", m, "a late 2xx of %s was not acknowledged", ct.to)
+      elseif not late.bye and ct.transport == "udp" then
+        violate(self, "I3", m, "a late 2xx of %s was not hung up", ct.to)
       end
       return
     end
     if not went_up(st, m, now) and not (again and went_up(again, m, now))
-      and not (st.homeless and ct.late_ack) then
+      and not (st.homeless and ended(ct, m.to_tag).acked) then
       violate(self, "I3", m, "a 2xx of %s did not go up", ct.to)
     end
   end
@@ -233,7 +243,7 @@ local function check_cancel(self, p, m)
   end
   if not invite.proceeding then
     violate(self, "I5", m, "CANCEL to %s, which has not answered", p.to)
-  elseif invite.final and not invite.impaired then
+  elseif invite.final and invite.final_at < self.trace.now and not invite.impaired then
     violate(self, "I5", m, "CANCEL to %s after its %d", p.to, invite.final.code)
   elseif p.to ~= invite.to or m.uri ~= invite.m.uri then
     violate(self, "I5", m, "CANCEL goes to %s for %s, the INVITE went to %s for %s", p.to, m.uri,
@@ -250,11 +260,12 @@ local function check_cancel(self, p, m)
   end
 end
 
--- Is this the ACK of a 2xx that came late (by its To tag)?
-local function note_late_ack(p, m)
+-- Is this our own ACK or BYE for a 2xx that came late?
+local function note_late(p, m)
+  local number = m.number - (m.method == "BYE" and 1 or 0)
   for _, ct in ipairs(p.life.calls[m.call_id] or {}) do
-    if ct.final and ct.method == "INVITE" and ct.m.number == m.number then
-      ct.late_ack = true
+    if ct.final and ct.method == "INVITE" and ct.m.number == number and m.to_tag then
+      ended(ct, m.to_tag)[m.method == "BYE" and "bye" or "acked"] = true
     end
   end
 end
@@ -275,7 +286,7 @@ local function check_ack(self, p, m)
     end
     return
   elseif not ct then
-    note_late_ack(p, m)
+    note_late(p, m)
     return
   end
   if not ct.final then
@@ -321,6 +332,8 @@ function methods:sent(p, m)
     check_cancel(self, p, m)
   elseif m.method == "ACK" then
     check_ack(self, p, m)
+  elseif m.method == "BYE" and #m.vias == 1 then
+    note_late(p, m)
   end
 end
 

@@ -76,7 +76,7 @@ function methods:begin(id, runs)
   self.lives[id] = {
     node = id, number = (before and before.number or 0) + 1, began = self.trace.now,
     servers = {}, clients = {}, calls = {}, acks = {}, passed = {}, heard = {}, lost = {},
-    asked = {}, runs = runs ~= false,
+    asked = {}, relayed = {}, runs = runs ~= false,
   }
   return self.lives[id]
 end
@@ -166,7 +166,7 @@ local function request_arrives(self, life, p, m)
     life.acks[message.plain_via(m.vias[1])] = m
   end
   if st and m.method == "ACK" then
-    st.acked = st.acked or self.trace.now
+    st.acked = st.acked or (st.done and self.trace.now) -- else of what was refused before
   elseif st then
     st.seen = st.seen + 1
     st.last_in = self.trace.now
@@ -282,6 +282,7 @@ local function response_leaves(self, life, p, m)
   p.st = st
   touch(life, st)
   if not st then
+    life.relayed[m.bytes] = true
     return
   end
   if m.code == 503 and life.draining and not st.cts[1] then

@@ -138,6 +138,8 @@ local function check_final(self, p, st, m)
   local now = self.trace.now
   if not final or m.code < 300 or final.count == 1 or st.last_in == now then
     return
+  elseif st.life.relayed[m.bytes] then
+    return -- before its request came here, too: it is not the first one that we know
   elseif self.model:is_out_of_reach(st) then
     return -- once more, on another connection
   elseif st.life.strangers_at == now or self.model.strangers[p.to] then
