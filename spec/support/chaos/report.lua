@@ -8,6 +8,7 @@ local totals = {
   outcomes = {}, faults = {},
 }
 local open, failures, hash = {}, {}, nil
+local died = 0 -- that began and did not end
 
 local function add(counts, text)
   for name, n in text:gmatch "([^=,]+)=(%d+)" do
@@ -50,6 +51,7 @@ end
 
 function on.died(seed, why)
   open[seed] = nil
+  died = died + 1
   failures[#failures + 1] = seed
   print(("seed %s: %s\nmake chaos SEED=%s"):format(seed, why, seed))
 end
@@ -102,6 +104,7 @@ for line in io.lines() do
 end
 
 for seed in pairs(open) do
+  died = died + 1
   failures[#failures + 1] = seed
   print(("seed %s: the process died\nmake chaos SEED=%s"):format(seed, seed))
 end
@@ -119,7 +122,10 @@ print(("%d s, %.0f calls per second, %.0f s of processor time, at most %.0f MB o
 if totals.seeds == 1 and hash then
   print("trace " .. hash)
 end
-local complete = totals.seeds + #failures >= last - from + 1
-print(#failures == 0 and complete and "no invariant was violated"
+local missing = last - from + 1 - totals.seeds - died
+if missing > 0 then
+  print(("%d seeds were not run: their process died before"):format(missing))
+end
+print(#failures == 0 and missing == 0 and "no invariant was violated"
   or ("%d seeds failed"):format(#failures))
-os.exit(#failures == 0 and complete)
+os.exit(#failures == 0 and missing == 0)
