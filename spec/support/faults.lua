@@ -142,7 +142,9 @@ function faults.callers(f, seconds, options)
   -- Who waits for the answer of a request waits until its transaction is over.
   options.args = diary.args(options.name, "-l", "20000", "-recv_timeout", "40000",
     "-max_invite_retrans", "10", table.unpack(options.args or {}))
-  return sipp.start(options.scenario or "kill_call", options)
+  local run = sipp.start(options.scenario or "kill_call", options)
+  run.due = options.calls
+  return run
 end
 
 -- What came of the calls of callers that have ended: { calls =, answered = { a = n },
@@ -152,6 +154,9 @@ end
 function faults.outcome(run, without)
   run:wait()
   local told = diary.read(run)
+  if #told.invite ~= run.due then -- what was not tried has not succeeded
+    error(string.format("%s made %d calls of %d", run.name, #told.invite, run.due))
+  end
   local o = { told = told, calls = 0, answered = {}, refused = {}, bye = {}, failed = 0,
     late = {}, longest = 0, median = 0 }
   local function add(counts, key)
