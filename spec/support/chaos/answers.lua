@@ -41,7 +41,8 @@ local function check_final(self, st, m)
   local first = st.finals[1]
   local distinct = #st.finals
   if m.cseq_method ~= "INVITE" then
-    local refused = m.code == 503 and st.life.draining -- without looking at what was said
+    -- Without looking at what was said, and without remembering it.
+    local refused = st.stateless or (m.code == 503 and st.life.draining)
     if distinct > 1 and not refused then
       violate(self, "I2", m, "a second final, %d after %d, to %s", m.code, first.code, st.method)
     end

@@ -287,8 +287,9 @@ end
 -- stranger's choice of a caller (semantics 19).
 local function misled(w, decoy)
   local world = w.net.world
-  for _ = 1, 20 do
-    local _, _, _, bytes, _, node = world:packet(w.rnd:int(world:packets()))
+  local n = world:packets()
+  for _ = 1, n > 0 and 20 or 0 do
+    local _, _, _, bytes, _, node = world:packet(w.rnd:int(n))
     local via, rest = bytes:match "^INVITE [^\r]*\r\n(Via:[^\r]*;branch=z9hG4bK%x+[^\r]*)\r\n(.*)"
     if node ~= 0 and via then
       local lines = { "SIP/2.0 " .. w.rnd:pick { "180 Ringing", "200 OK", "486 Busy Here" } }
@@ -348,7 +349,7 @@ end
 -- What was sent once, sent again by somebody else (from another address).
 function kinds.replay(w)
   local n = w.net.world:packets()
-  for _ = 1, w.rnd:int(10) do
+  for _ = 1, n > 0 and w.rnd:int(10) or 0 do
     local _, _, _, bytes, _, node = w.net.world:packet(w.rnd:int(n))
     if node == 0 then
       w.stranger:send(bytes, w.rnd:pick(w.nodes).addr)

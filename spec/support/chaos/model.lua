@@ -104,7 +104,7 @@ local function has_run_out(st, now)
   elseif not st.done then
     return st.method ~= "INVITE" and now > st.time + timer_h - 2000 -- timer F
   elseif st.method == "INVITE" and st.acked and not st.accepted then
-    return now > st.acked + timer_i
+    return now > st.acked + (st.transport == "udp" and timer_i or 0)
   end
   return now > st.done + timer_h
 end
