@@ -186,7 +186,9 @@ local function expect_up(self, p, at, m)
     local again = st.life.servers[st.key]
     if refused and self.opts.late == "bye" then
       local late = ended(ct, m.to_tag)
-      if not late.acked and ct.transport == "udp" then
+      if st.homeless and went_up(st, m, now) then
+        return -- our address had gone, and the transaction with it (semantics 20)
+      elseif not late.acked and ct.transport == "udp" then
         violate(self, "I3", m, "a late 2xx of %s was not acknowledged", ct.to)
       elseif not late.bye and ct.transport == "udp" then
         violate(self, "I3", m, "a late 2xx of %s was not hung up", ct.to)
