@@ -217,6 +217,11 @@ describe("the checkers", function()
     violates "I8"
   end)
 
+  it("I8: a response without any Via", function()
+    t:packet(proxy, caller, "SIP/2.0 200 OK\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\r\n")
+    violates "I8"
+  end)
+
   it("I8: an answer that no server gave", function()
     request(t)
     attempt(t, "1")

@@ -38,11 +38,13 @@ end
 
 -- I2, I4
 local function check_final(self, st, m)
+  if st.stateless then
+    return -- who drains has refused it, and passes on what the process before it has asked for
+  end
   local first = st.finals[1]
   local distinct = #st.finals
   if m.cseq_method ~= "INVITE" then
-    -- Without looking at what was said, and without remembering it.
-    local refused = st.stateless or (m.code == 503 and st.life.draining)
+    local refused = m.code == 503 and st.life.draining -- without looking at what was said
     if distinct > 1 and not refused then
       violate(self, "I2", m, "a second final, %d after %d, to %s", m.code, first.code, st.method)
     end
@@ -66,7 +68,7 @@ end
 -- I4: the best of those that were heard.
 local function check_choice(self, st, m)
   local worst_is_ours = m.code == 503 and not self.opts.own_503
-  if worst_is_ours and not st.life.draining and not st.life.stopping then
+  if worst_is_ours and not (st.life.draining and not st.cts[1]) and not st.life.stopping then
     violate(self, "I4", m, "503 went up")
   end
   if m.code >= 600 or st.cancelled or self.opts.own_choice then
@@ -180,7 +182,8 @@ local function expect_up(self, p, at, m)
   elseif not knows(ct, now) or now - (st.done or now) > 64 * T1 - second then
     return -- timers M and L
   end
-  local refused = #st.finals > 0 and not st.accepted
+  local first = st.finals[1] -- a 2xx of no transaction may have passed since
+  local refused = first and first.code >= 300
   local function look()
     -- Where the address was elsewhere for a while the request may have begun anew.
     local again = st.life.servers[st.key]
@@ -195,8 +198,7 @@ local function expect_up(self, p, at, m)
       end
       return
     end
-    if not went_up(st, m, now) and not (again and went_up(again, m, now))
-      and not (st.homeless and ended(ct, m.to_tag).acked) then
+    if not went_up(st, m, now) and not (again and went_up(again, m, now)) then
       violate(self, "I3", m, "a 2xx of %s did not go up", ct.to)
     end
   end

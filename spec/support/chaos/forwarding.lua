@@ -407,6 +407,9 @@ end
 -- ---- what the trace tells ------------------------------------------------
 
 function methods:sent(p, m)
+  if p.node and not m and not p.icmp and p.bytes:find "^SIP/2.0 " then
+    self.trace:violate("I8", "a response left without a Via, or a header that all have")
+  end
   if not p.life or not m then
     return
   elseif m.method then

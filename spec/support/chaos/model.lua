@@ -75,18 +75,19 @@ function methods:begin(id, runs)
   end
   self.lives[id] = {
     node = id, number = (before and before.number or 0) + 1, began = self.trace.now,
-    servers = {}, clients = {}, calls = {}, acks = {}, passed = {}, heard = {}, lost = {},
-    asked = {}, relayed = {}, runs = runs ~= false,
+    servers = {}, clients = {}, calls = {}, acks = {}, passed = {}, adopted = {},
+    relayed = {}, replayed = {}, heard = {}, lost = {}, asked = {}, runs = runs ~= false,
   }
   return self.lives[id]
 end
 
 -- Something is done to it that may lose any message, as a lack of memory does: until
--- it ends nothing is due.
+-- it ends nothing is due. impaired_at is when it was last so.
 function methods:impair(id, on)
   local life = self.lives[id]
-  life.impaired = on
-  life.was_impaired = true
+  local n = (life.impaired or 0) + (on and 1 or -1)
+  life.impaired = n > 0 and n or nil
+  life.impaired_at = self.trace.now
 end
 
 -- ---- requests ------------------------------------------------------------
@@ -249,7 +250,12 @@ function model.response_key(m, skip)
 end
 
 local function response_arrives(self, life, p, m)
-  life.heard[model.response_key(m, 1)] = { time = self.trace.now, m = m }
+  local name = model.response_key(m, 1)
+  life.heard[name] = { time = self.trace.now, m = m }
+  if self.strangers[p.from] then -- a 503 goes up as 500
+    life.replayed[name] = self.trace.now
+    life.replayed[(name:gsub("\nRetry%-After:[^\n]*", ""))] = self.trace.now
+  end
   local ct = life.clients[m.branch .. "|" .. m.cseq_method]
   local is_first = ct ~= nil and not ct.final
   touch(life, ct)
@@ -272,6 +278,16 @@ local function response_arrives(self, life, p, m)
   end
 end
 
+-- A refusal that was passed on for the process before is repeated as one's own, also when
+-- its request comes again here.
+local function note_adopted(life, m, now)
+  if m.cseq_method == "INVITE" and m.code >= 300 then
+    local known = life.adopted[m.bytes] or { time = now, count = 0 }
+    known.count = known.count + 1
+    life.adopted[m.bytes] = known
+  end
+end
+
 local function response_leaves(self, life, p, m)
   local st = life.servers[message.key(m.branch, m.sent_by, m.cseq_method)
     .. mark_of(self, m.vias[1])]
@@ -283,6 +299,7 @@ local function response_leaves(self, life, p, m)
   touch(life, st)
   if not st then
     life.relayed[m.bytes] = true
+    note_adopted(life, m, self.trace.now)
     return
   end
   if m.code == 503 and life.draining and not st.cts[1] then
@@ -300,8 +317,11 @@ local function response_leaves(self, life, p, m)
     end
   end
   p.is_first = true
+  local known = life.adopted[m.bytes]
+  st.repeated = known and known.count - 1 or 0
   table.insert(st.finals, {
-    code = m.code, bytes = m.bytes, time = self.trace.now, m = m, last = self.trace.now, count = 1,
+    code = m.code, bytes = m.bytes, m = m, time = known and known.time or self.trace.now,
+    last = self.trace.now, count = 1,
   })
   st.accepted = st.accepted or m.code < 300
   st.done = st.done or self.trace.now

@@ -241,9 +241,9 @@ end
 local function check_calls(self)
   for _, node in ipairs(self.nodes) do
     for _, st in next, self.model.lives[node.id].servers do
-      if st.method == "INVITE" and not st.done and not st.impaired and not st.life.was_impaired
-        and not st.unanswered and not st.stateless and not strangers[st.source]
-        and not st.life.servers[st.key .. stranger .. ":5060"] then
+      local had_memory = not st.impaired and (st.life.impaired_at or -1) < st.time
+      local is_due = had_memory and not st.unanswered and not st.stateless
+      if st.method == "INVITE" and not st.done and is_due and not strangers[st.source] then
         self.trace:violate("I26", ("no final to the INVITE of %s at %.3f s"):format(st.source,
           st.time / 1e6), st.m.call_id)
       end

@@ -123,7 +123,7 @@ function methods:logged(node, _, event, fields)
   for _, word in ipairs(self.opts.errors) do
     meant = meant or (fields.error or ""):find(word, 1, true) or fields.limit == word
   end
-  if not meant and not life.was_impaired then
+  if not meant and not life.impaired then
     self.trace:violate("I22", "the script failed: " .. (fields.error or "?"), fields.call_id)
   end
 end

@@ -4,6 +4,7 @@
 -- left, or as soon as a server has answered; over a connection 200 ms after its request
 -- (semantics 11).
 -- I18: who has rung is not left for another server.
+local model = require "support.chaos.model"
 local ipairs, math, setmetatable = ipairs, math, setmetatable
 
 local _ENV = nil
@@ -20,10 +21,10 @@ local slack = 3000 -- timers of the core count milliseconds
 -- opts: forks = the script tries several at once; attempts = most client transactions
 -- of one request.
 ---@param trace table
----@param model table
+---@param the_model table
 ---@param opts table
-function timers.new(trace, model, opts)
-  return setmetatable({ trace = trace, model = model, opts = opts }, methods)
+function timers.new(trace, the_model, opts)
+  return setmetatable({ trace = trace, model = the_model, opts = opts }, methods)
 end
 
 local function name(ct)
@@ -130,6 +131,14 @@ local function expect_response(self, st, at)
   end)
 end
 
+local patience = 15 * second -- until a connection is up
+
+-- Has somebody else said it again, so that it was passed on without a transaction?
+local function was_replayed(life, m, now)
+  local at = life.replayed[model.response_key(m, 0)]
+  return at ~= nil and now - at <= patience
+end
+
 local function check_final(self, p, st, m)
   local final
   for _, one in ipairs(st.finals) do
@@ -138,18 +147,20 @@ local function check_final(self, p, st, m)
   local now = self.trace.now
   if not final or m.code < 300 or final.count == 1 or st.last_in == now then
     return
-  elseif st.life.relayed[m.bytes] then
+  elseif st.life.relayed[m.bytes] and not (st.method == "INVITE" and p.transport == "udp") then
     return -- before its request came here, too: it is not the first one that we know
   elseif self.model:is_out_of_reach(st) then
     return -- once more, on another connection
   elseif st.life.strangers_at == now or self.model.strangers[p.to] then
     return -- a copy of the request, from somebody else
+  elseif p.transport ~= "udp" and was_replayed(st.life, m, now) then
+    return
   elseif st.method ~= "INVITE" or p.transport ~= "udp" then
     self.trace:violate("I13", ("%d to %s of %s was repeated unasked"):format(m.code, st.method,
       st.source), m.call_id)
     return
   end
-  st.repeated = (st.repeated or 0) + 1
+  st.repeated = st.repeated + 1
   local at = due_after("G", st.repeated)
   if st.acked and st.acked < now then
     self.trace:violate("I13", ("%d was repeated after its ACK"):format(m.code), m.call_id)
