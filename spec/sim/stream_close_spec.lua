@@ -168,6 +168,30 @@ sim.for_workers("a connection that breaks", function(workers)
     assert.equal("pbx/a:200", tried())
   end)
 
+  it("and for which there is no new one leaves a branch that may still answer", function()
+    local node = net.nodes[1]
+    for n = 1, 12 do
+      a:on("INVITE", nil)
+      assert.equal(200, alice:call("sip:bob@example.com").code)
+      a:on("INVITE", function(_, reply) a:after(1, function() reply(603) end) end)
+      local call = alice:invite "sip:bob@example.com"
+      net:run(0.01)
+      for worker = 1, workers do
+        node:fail_alloc(n, { worker = worker })
+      end
+      a:reset()
+      net:run(0.01)
+      for worker = 1, workers do
+        node:fail_alloc(0, { worker = worker })
+      end
+      call:wait()
+      net:run(2)
+      assert.is_truthy(call.code)
+      -- what it answers belongs to a transaction
+      assert.equal(0, net:metric("tandem_takeover_messages_total", { kind = "absorbed" }))
+    end
+  end)
+
   it("and had served before counts against no server by that", function()
     assert.equal(200, alice:call("sip:bob@example.com").code)
     a:reset()

@@ -254,9 +254,9 @@ void client_on_error(struct client *c, enum cause cause, struct now now)
 		send_anew(c);
 	/* An earlier copy may have arrived. When it is our address that has
 	 * gone, another node has this very branch, and a stub of ours could
-	 * cancel its call. */
+	 * cancel its call; a connection may also be one too many. */
 	else if (c->owner && c->invite && c->sends > 1 &&
-		 cause != CAUSE_NO_SOURCE)
+		 (cause != CAUSE_NO_SOURCE || is_reliable(c)))
 		lose(c, cause, now);
 	else if (c->owner)
 		fail(c, cause, now);

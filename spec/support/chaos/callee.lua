@@ -81,6 +81,11 @@ local function answer(at, request, reply, life)
   end)
 end
 
+-- RFC 4320 4.1: to what is no INVITE only 100 may be said before the final. Some say more.
+local function says_early(request)
+  return request.call_id:byte(1) % 8 == 0
+end
+
 -- lives: by user of the Request-URI and name of the server.
 ---@param at tandem.sim.Endpoint
 ---@param lives table<string, table>
@@ -99,7 +104,10 @@ function callee.attend(at, lives, rnd)
     end
     answer(at, request, reply, mine)
   end)
-  local function other(_, reply)
+  local function other(request, reply)
+    if says_early(request) then
+      reply(183)
+    end
     if at.says then
       return reply(at.says)
     elseif rnd:chance(0.03) then
