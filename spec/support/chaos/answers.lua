@@ -83,15 +83,6 @@ local function check_choice(self, st, m)
   end
 end
 
-local function was_heard(st, code)
-  for _, ct in ipairs(st.cts) do
-    if ct.final and ct.final.code == code then
-      return true
-    end
-  end
-  return false
-end
-
 -- I11
 local function check_other(self, st, m)
   if m.code == 100 then
@@ -101,8 +92,8 @@ local function check_other(self, st, m)
     end
   elseif m.code < 200 then
     violate(self, "I11", m, "%d to %s went up", m.code, st.method)
-  elseif m.code == 408 and not was_heard(st, 408) then
-    violate(self, "I11", m, "our own 408 to %s", st.method)
+  elseif m.code == 408 then
+    violate(self, "I11", m, "408 to %s", st.method)
   elseif self.trace.now - st.time > 64 * T1 + 64 * T1 + second then
     violate(self, "I11", m, "%d to %s after %.1f s", m.code, st.method,
       (self.trace.now - st.time) / second)

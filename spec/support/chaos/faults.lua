@@ -325,6 +325,11 @@ local tricks = {
   function(w) return ("x"):rep(w.rnd:int(1400)) end,
   function() return "\r\n\r\n" end,
   misled,
+  function(w) -- as short as may be
+    return w.rnd:pick { "INVITE", "OPTIONS", "PUBLISH" } .. " sip:y SIP/2.0\r\nv:SIP/2.0/UDP a"
+      .. ";branch=z9hG4bK" .. w.net:token(6) .. "\r\nf:<sip:x>;tag=1\r\nt:<sip:y>\r\nl:0\r\ni:"
+      .. w.net:token(6) .. "\r\nCSeq:1 " .. w.rnd:pick { "INVITE", "OPTIONS" } .. "\r\n\r\n"
+  end,
 }
 
 -- The cookie of a call that is up, for a place of the stranger's choice.

@@ -76,6 +76,7 @@ function methods:begin(id, runs)
   self.lives[id] = {
     node = id, number = (before and before.number or 0) + 1, began = self.trace.now,
     servers = {}, clients = {}, calls = {}, acks = {}, passed = {}, adopted = {},
+    came_up = {},
     relayed = {}, replayed = {}, heard = {}, lost = {}, asked = {}, runs = runs ~= false,
   }
   return self.lives[id]
@@ -354,6 +355,8 @@ end
 function methods:logged(node, _, event, fields)
   if event == "flow.down" and fields.peer then
     self.lives[node].lost[fields.peer] = self.trace.now
+  elseif event == "flow.up" and fields.peer then
+    self.lives[node].came_up[fields.peer] = self.trace.now
   elseif event == "request" and fields.call_id then
     local name = fields.call_id .. " " .. fields.method .. " " .. (fields.src or "")
     local began = self.trace.now - (fields.total or 0) * second

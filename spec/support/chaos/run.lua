@@ -243,7 +243,8 @@ local function check_calls(self)
     for _, st in next, self.model.lives[node.id].servers do
       local had_memory = not st.impaired and (st.life.impaired_at or -1) < st.time
       local is_due = had_memory and not st.unanswered and not st.stateless
-      if st.method == "INVITE" and not st.done and is_due and not strangers[st.source] then
+      if st.method == "INVITE" and not st.done and is_due and not strangers[st.source]
+        and not self.model:is_out_of_reach(st) then
         self.trace:violate("I26", ("no final to the INVITE of %s at %.3f s"):format(st.source,
           st.time / 1e6), st.m.call_id)
       end

@@ -4,6 +4,7 @@
 -- I20: who has not proved its address gets no more than it sent.
 -- I22: a script that fails costs its request, which is answered 500, and nobody else's.
 -- I24: who drains refuses what begins something, and nothing else.
+local model = require "support.chaos.model"
 local ipairs, setmetatable, tonumber = ipairs, setmetatable, tonumber
 
 local _ENV = nil
@@ -17,11 +18,11 @@ methods.__index = methods
 -- spirals = the script may send to itself; failing = pattern of the users at whose
 -- requests the script fails.
 ---@param trace table
----@param model table
+---@param the_model table
 ---@param opts table
-function safety.new(trace, model, opts)
+function safety.new(trace, the_model, opts)
   return setmetatable({
-    trace = trace, model = model, opts = opts, balance = {}, failed = {},
+    trace = trace, model = the_model, opts = opts, balance = {}, failed = {},
   }, methods)
 end
 
@@ -49,9 +50,23 @@ end
 -- 3581.
 local longer = 160
 
+-- What a server says to a request that was taken is the server's affair, also when the
+-- proxy has been started anew since.
+local function is_of_server(p)
+  if not p.life or not p.m or not p.m.code then
+    return false
+  end
+  local name = model.response_key(p.m, 0)
+  local heard = p.life.heard[name]
+  return heard ~= nil and heard.time == p.time and not p.life.replayed[name]
+end
+
 local function check_balance(self, p)
-  if not self.opts.strangers[p.to] or (p.st and p.st.cts[1]) then
-    return -- what a server says to a request that was taken is the server's affair
+  if not self.opts.strangers[p.to] or (p.st and p.st.cts[1]) or is_of_server(p) then
+    return
+  end
+  if p.st and p.st.life == p.life and 2 * #p.bytes > 3 * #p.st.m.bytes then
+    violate(self, "I20", p, "%d bytes to a stranger for %d", #p.bytes, #p.st.m.bytes)
   end
   local balance = self.balance[p.to] or 0
   balance = balance - #p.bytes

@@ -101,7 +101,7 @@ local function check_repetition(self, p, ct)
   end
 end
 
--- I18
+-- I18. What waited for its connection was begun before, and may have been given up since.
 local function check_attempt(self, ct)
   local st, now = ct.st, self.trace.now
   if not st or st.impaired then
@@ -111,7 +111,7 @@ local function check_attempt(self, ct)
   end
   local other = st.cts[#st.cts - 1]
   if other and other.rang and not other.final and other.rang < now
-    and not self.opts.forks and ct.method == "INVITE" then
+    and not self.opts.forks and ct.method == "INVITE" and ct.life.came_up[ct.to] ~= now then
     self.trace:violate("I18", ("%s while %s rings"):format(name(ct), other.to), ct.m.call_id)
   end
 end
