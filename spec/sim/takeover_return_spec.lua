@@ -89,6 +89,29 @@ sim.for_workers("a node that comes back", function(workers)
       assert.equal(1, w.one:metric("tandem_dropped_total", { reason = "no_source" }))
     end)
 
+    it("and the caller repeats what the first had given up: the answer is that one's", function()
+      open { alive = true, handler = "function(req) return req:relay(pbx, { timeout = 0.1 }) end" }
+      local n = 0
+      w.a:on("INVITE", function(_, reply)
+        n = n + 1
+        if n == 1 then
+          w.a:after(0.54, function() reply(200) end)
+        end
+      end)
+      local call = w.alice:invite(uri)
+      w.net:run(0.01)
+      w:die()
+      w.net:run(0.3)
+      w.one:take(w.vip)
+      call:wait()
+      w.net:run(0.5)
+      assert.equal(200, call.code)
+      assert.equal("a", call.server)
+      assert.same({}, w.b:got "INVITE")
+      assert.same({}, w.alice:got(100))
+      assert.equal(1, w.net:count("request", { method = "INVITE", code = 200 }))
+    end)
+
     it("from one that had enough, and the second has passed the answer on", function()
       open { alive = true, handler = impatient, nodes = true }
       w.a:ring(5)

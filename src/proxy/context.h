@@ -390,6 +390,11 @@ void cancel_stop(struct request *r);
 
 /* orphan.c: semantics 19 and 20 */
 /* A response that no transaction here waits for. */
+/* A 2xx of a client that was given up together with its request, without an
+ * answer, belongs to the request that the caller's repetition has become.
+ * False: there is none. */
+bool orphan_overtake(struct proxy *p, const struct client *c, struct msg *m,
+		     struct now now);
 void orphan_response(struct proxy *p, struct msg *m, const struct msg_key *key,
 		     const struct hop *from, struct now now);
 /* An attempt that another node has made for this request, so that its answer is

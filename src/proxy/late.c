@@ -59,10 +59,10 @@ void late_on_response(struct proxy *p, struct client *c, struct msg *m,
 	/* No final of ours went out, because the address was elsewhere. With it
 	 * the caller is ours again; without, who has it passes this on. */
 	if (up && up->yielded) {
-		if (forward_has_source(p, &up->from))
-			forward_up(p, c, m, now);
-		else
+		if (!forward_has_source(p, &up->from))
 			count(p->c.counters, CNT_NO_SOURCE);
+		else if (!orphan_overtake(p, c, m, now))
+			forward_up(p, c, m, now);
 		return;
 	}
 	/* Our final went out, the request was dropped, or it was a request of

@@ -294,6 +294,25 @@ static void overtake(const struct orphan *o, struct server *s, struct now now)
 	group_check(r, now);
 }
 
+bool orphan_overtake(struct proxy *p, const struct client *c, struct msg *m,
+		     struct now now)
+{
+	struct msg_key key;
+	struct orphan o = {.p = p, .m = m, .key = &key, .from = &c->hop};
+	struct server *s;
+
+	if (msg_key(m, &key) != MSG_OK)
+		return false;
+	o.up = key;
+	if (!second_via(m, &key, &o.up.via))
+		return false;
+	s = server_find(p->c.txns, m, &o.up, &c->hop);
+	if (!s || s == c->up || s->yielded || !request_of(s))
+		return false;
+	overtake(&o, s, now);
+	return true;
+}
+
 static void beside_own(const struct orphan *o, struct server *s, struct now now)
 {
 	if (o->m->status / 100 == 2) {
