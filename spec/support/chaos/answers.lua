@@ -38,8 +38,9 @@ end
 
 -- I2, I4
 local function check_final(self, st, m)
-  if st.stateless then
-    return -- who drains has refused it, and passes on what the process before it has asked for
+  local no_state = not st.cts[1] and not st.logged and st.method ~= "CANCEL"
+  if st.stateless or no_state then
+    return -- was refused so; what another process has asked for is passed on
   end
   local first = st.finals[1]
   local distinct = #st.finals

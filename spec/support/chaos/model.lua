@@ -76,7 +76,7 @@ function methods:begin(id, runs)
   self.lives[id] = {
     node = id, number = (before and before.number or 0) + 1, began = self.trace.now,
     servers = {}, clients = {}, calls = {}, acks = {}, passed = {}, adopted = {},
-    came_up = {},
+    came_up = {}, met = {},
     relayed = {}, replayed = {}, heard = {}, lost = {}, asked = {}, runs = runs ~= false,
   }
   return self.lives[id]
@@ -251,6 +251,7 @@ function model.response_key(m, skip)
 end
 
 local function response_arrives(self, life, p, m)
+  life.met[m.branch] = true
   local name = model.response_key(m, 1)
   life.heard[name] = { time = self.trace.now, m = m }
   if self.strangers[p.from] then -- a 503 goes up as 500
