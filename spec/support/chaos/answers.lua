@@ -236,7 +236,8 @@ end
 local function check_cancel(self, p, m)
   local ct = p.ct
   local invite = ct.invite
-  if not invite or (invite.st and (invite.st.homeless or invite.st.unanswered)) then
+  local st = invite and invite.st
+  if not invite or (st and (st.homeless or st.unanswered or st.over)) then
     return -- without a transaction, to whom it may concern (semantics 20)
   elseif not p.is_first then
     return

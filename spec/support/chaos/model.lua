@@ -151,11 +151,11 @@ local function request_arrives(self, life, p, m)
   end
   local is_first = not st and m.method ~= "ACK"
   if is_first then
+    local invite = m.method == "CANCEL" and life.servers[(key:gsub("|CANCEL", "|INVITE", 1))]
     st = {
       key = key, m = m, time = self.trace.now, transport = p.transport, source = p.from,
       life = life, method = m.method, cts = {}, finals = {}, seen = 0,
-      invite = m.method == "CANCEL"
-        and life.servers[(key:gsub("|CANCEL", "|INVITE", 1))] or nil,
+      invite = invite and not is_over(invite, self.trace.now) and invite or nil,
       again = before ~= nil,
     }
     life.servers[key] = st

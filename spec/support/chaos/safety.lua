@@ -65,9 +65,6 @@ local function check_balance(self, p)
   if not self.opts.strangers[p.to] or (p.st and p.st.cts[1]) or is_of_server(p) then
     return
   end
-  if p.st and p.st.life == p.life and 2 * #p.bytes > 3 * #p.st.m.bytes then
-    violate(self, "I20", p, "%d bytes to a stranger for %d", #p.bytes, #p.st.m.bytes)
-  end
   local balance = self.balance[p.to] or 0
   balance = balance - #p.bytes
   self.balance[p.to] = balance
