@@ -57,7 +57,7 @@ sim.for_workers("an accepted INVITE", function(workers)
   end)
 
   it("forwards 2xx until Timer M and none after it (RFC 6026 7.2, 8.9)", function()
-    open { handler = wire.single }
+    open { handler = wire.single, before = "sip.settings { stateless_relay = false }" }
     local call = alice:call(uri)
     local answer
     for _, packet in ipairs(net:packets()) do
