@@ -399,14 +399,26 @@ void fw_datagram(struct fw *w, const struct hop *from, struct str bytes)
 	settle(w);
 }
 
+/* What came last over this connection, whatever came elsewhere since. */
+static struct fw_message *last_over(struct fw *w, uint64_t conn)
+{
+	for (size_t i = 1; i <= w->n_given && i <= FW_GIVEN; i++) {
+		struct fw_message *m = &w->given[(w->n_given - i) % FW_GIVEN];
+
+		if (m->peer.conn == conn)
+			return m;
+	}
+	return NULL;
+}
+
 /* What comes in pieces is remembered as one. */
 void fw_chunk(struct fw *w, struct fw_conn *c, struct str bytes)
 {
-	struct fw_message *m = &w->given[(w->n_given - 1) % FW_GIVEN];
+	struct fw_message *m = last_over(w, c->hop.conn);
 	char *exact = malloc(bytes.n + 1), *both;
 
 	assert(exact);
-	if (w->n_given && m->peer.conn == c->hop.conn) {
+	if (m) {
 		both = arena_alloc(w->arena, m->bytes.n + bytes.n + 1);
 		memcpy(both, m->bytes.p, m->bytes.n);
 		memcpy(both + m->bytes.n, bytes.p, bytes.n);
