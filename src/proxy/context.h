@@ -121,6 +121,8 @@ struct handed {
 	tick_t at;
 };
 
+enum { TRIED_CONNS = 256 };
+
 struct proxy {
 	struct proxy_conf c;
 	struct calls calls;
@@ -135,6 +137,8 @@ struct proxy {
 	struct list owns;   /* struct own */
 	struct list undelivered;
 	size_t n_undelivered;
+	uint64_t tried_conn[TRIED_CONNS]; /* last ones they were sent on */
+	unsigned n_tried_conns;
 	struct list parked; /* ACKs whose next hop is being looked up */
 	size_t n_parked;
 	size_t n_requests;

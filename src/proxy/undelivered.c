@@ -150,6 +150,7 @@ static void try_next(struct undelivered *u, struct now now)
 	u->next++;
 	u->hop.conn = txns_send(p->c.txns, &u->hop, bytes, CNT_SENT_RESPONSE);
 	flows_link(p->c.txns->flows, &u->flow, u->hop.conn);
+	p->tried_conn[p->n_tried_conns++ % TRIED_CONNS] = u->hop.conn;
 	timer_arm(
 	    p->c.timers, &u->end,
 	    tick_add(now.mono, p->c.settings->streams.connect + SECONDS(1)));
@@ -225,6 +226,16 @@ static struct undelivered *find(struct proxy *p, const struct flow_event *e)
 	return NULL;
 }
 
+/* The end of the connection was told first, and then that this was not written
+ * to it: it has been given up. To begin anew would go on for ever. */
+static bool was_tried(const struct proxy *p, uint64_t conn)
+{
+	for (unsigned i = 0; conn && i < TRIED_CONNS; i++)
+		if (p->tried_conn[i] == conn)
+			return true;
+	return false;
+}
+
 void undelivered_response(struct proxy *p, const struct flow_event *e,
 			  struct now now)
 {
@@ -236,6 +247,8 @@ void undelivered_response(struct proxy *p, const struct flow_event *e,
 		try_next(u, now);
 		return;
 	}
+	if (was_tried(p, e->peer.conn))
+		return;
 	if (msg_index(&m, p->c.scratch, e->quoted) == MSG_OK &&
 	    msg_key(&m, &key) == MSG_OK)
 		u = undelivered_new(p, e);
