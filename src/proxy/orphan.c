@@ -267,6 +267,13 @@ static void pass_failure(const struct orphan *o, struct now now)
 
 /* ---- when its request came here, too ---- */
 
+/* Who has copied a request, with its Via, is not answered in its caller's
+ * place. Of a connection only the address is left. */
+static bool is_of(const struct server *s, const struct hop *caller)
+{
+	return addr_ip_eq(&s->from.addr, &caller->addr);
+}
+
 /* The caller has repeated the INVITE to this node, whose policy is at it with
  * another server than the dead one's was. An answer is one all the same; for
  * the rest our own attempts speak. */
@@ -307,7 +314,8 @@ bool orphan_overtake(struct proxy *p, const struct client *c, struct msg *m,
 	if (!second_via(m, &key, &o.up.via))
 		return false;
 	s = server_find(p->c.txns, m, &o.up, &c->hop);
-	if (!s || s == c->up || s->yielded || !request_of(s))
+	if (!s || s == c->up || s->yielded || !request_of(s) ||
+	    !is_of(s, &c->up->from))
 		return false;
 	overtake(&o, s, now);
 	return true;
@@ -315,6 +323,10 @@ bool orphan_overtake(struct proxy *p, const struct client *c, struct msg *m,
 
 static void beside_own(const struct orphan *o, struct server *s, struct now now)
 {
+	if (o->m->status / 100 == 2 && !is_of(s, &o->hop)) {
+		pass_answer(o, now);
+		return;
+	}
 	if (o->m->status / 100 == 2) {
 		count(o->p->c.counters, CNT_ORPHAN_ANSWER);
 		overtake(o, s, now);

@@ -48,6 +48,7 @@ local function says(t, branch, code, o)
   o = o or {}
   return t:packet(o.from or a, proxy, message("SIP/2.0 " .. code .. " So", {
     vias = { ours(branch), noted }, tag = o.tag or "t", cseq = "1 " .. (o.method or "INVITE"),
+    more = o.more,
   }))
 end
 
@@ -173,6 +174,32 @@ describe("the checkers", function()
     ack(t, "1")
     goes_up(t, 503)
     violates "I4"
+  end)
+
+  it("I4: a 6xx that was not waited for, unless it came when nobody waited any more", function()
+    for _, case in ipairs { { 0.05, "I4" }, { 0.15, "" } } do
+      t = fake.new()
+      request(t)
+      attempt(t:wait(3.9), "1") -- its connection was up then
+      says(t:wait(case[1]), "1", 603)
+      ack(t, "1")
+      goes_up(t:wait(0.01), 500, { tag = "ours" })
+      violates(case[2])
+    end
+  end)
+
+  it("I9: an answer in other words than its server's, of two with one tag", function()
+    for contact, what in next, { b = "", c = "I9" } do
+      t = fake.new()
+      request(t, "UPDATE")
+      for branch, server in ipairs { a, b } do
+        attempt(t, branch, server, { method = "UPDATE" })
+        says(t, branch, 200, { method = "UPDATE", from = server,
+          more = ("Contact: <sip:%s>"):format(("ab"):sub(branch, branch)) })
+      end
+      goes_up(t, 200, { method = "UPDATE", more = ("Contact: <sip:%s>"):format(contact) })
+      violates(what)
+    end
   end)
 
   it("I5: a CANCEL before any response", function()

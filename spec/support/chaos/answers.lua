@@ -10,6 +10,7 @@
 -- I14: a refusal is acknowledged at once, to whom it came from, in the same branch; its
 -- ACK is not passed on.
 local message = require "support.chaos.message"
+local model = require "support.chaos.model"
 local ipairs, setmetatable = ipairs, setmetatable
 
 local _ENV = nil
@@ -22,12 +23,13 @@ methods.__index = methods
 local second = 1000000
 local T1 = second // 2
 
--- opts: late = "bye" or "forward"; own_503 = the script says 503 itself.
+-- opts: late = "bye" or "forward"; own_503 = the script says 503 itself; patience = how
+-- long the shortest attempt may take, microseconds.
 ---@param trace table
----@param model table
+---@param the_model table
 ---@param opts table
-function answers.new(trace, model, opts)
-  return setmetatable({ trace = trace, model = model, opts = opts }, methods)
+function answers.new(trace, the_model, opts)
+  return setmetatable({ trace = trace, model = the_model, opts = opts }, methods)
 end
 
 local function violate(self, invariant, m, form, ...)
@@ -66,6 +68,13 @@ local function check_final(self, st, m)
   end
 end
 
+-- Had it been silent for so long, counted from when it may have begun, that it may have been
+-- given up before it spoke?
+local function came_late(self, ct)
+  return ct.heard == ct.final_at
+    and ct.final_at - model.began(ct, self.opts.patience) >= self.opts.patience
+end
+
 -- I4: the best of those that were heard.
 local function check_choice(self, st, m)
   local worst_is_ours = m.code == 503 and not self.opts.own_503
@@ -78,7 +87,7 @@ local function check_choice(self, st, m)
   for i, ct in ipairs(st.cts) do
     local after = st.cts[i + 1]
     if ct.final and ct.final.code >= 600 and ct.final_at < self.trace.now and not ct.impaired
-      and not (after and after.time <= ct.final_at) then
+      and not (after and after.time <= ct.final_at) and not came_late(self, ct) then
       violate(self, "I4", m, "%d went up, and %s had said %d", m.code, ct.to, ct.final.code)
     end
   end

@@ -295,16 +295,22 @@ local function check_challenge(self, m, st, answer)
   end
 end
 
--- The response of a server that this one is a copy of.
+-- The response of a server that this one is a copy of: in these very words, or else what
+-- comes next to it. (Servers that share a call answer with one tag.)
 local function origin(st, m)
+  local like, whose
   for _, ct in ipairs(st.cts) do
     for _, answer in ipairs(ct.answers) do
       local is_same = answer.code == m.code or (answer.code == 503 and m.code == 500)
       if is_same and answer.to_tag == m.to_tag then
-        return answer, ct
+        if answer.rest == m.rest then
+          return answer, ct
+        end
+        like, whose = like or answer, whose or ct
       end
     end
   end
+  return like, whose
 end
 
 local function same_vias(m, vias, skip)

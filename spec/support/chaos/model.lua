@@ -239,6 +239,22 @@ local function request_leaves(self, life, p, m)
   p.ct, p.st = ct, ct and ct.st
 end
 
+-- When it may have begun, with the name of its server, or a connection that did not come up:
+-- when its request came, or the one before it had ended.
+function model.began(ct, patience)
+  local before
+  for _, other in ipairs(ct.st.cts) do
+    if other == ct then
+      break
+    end
+    before = other
+  end
+  if not before then
+    return ct.st.time
+  end
+  return math.min(ct.time, before.final_at or before.icmp or before.time + patience)
+end
+
 -- ---- responses -----------------------------------------------------------
 
 -- A response less its top Via, or with all of them.

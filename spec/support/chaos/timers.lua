@@ -62,22 +62,6 @@ local function is_given_up(ct, now)
   return last ~= ct and last.time > ct.time + slack and last.time <= now
 end
 
--- When it may have begun, with the name of its server, or a connection that did not come up:
--- when its request came, or the one before it had ended.
-local function began(ct, patience)
-  local before
-  for _, other in ipairs(ct.st.cts) do
-    if other == ct then
-      break
-    end
-    before = other
-  end
-  if not before then
-    return ct.st.time
-  end
-  return math.min(ct.time, before.final_at or before.icmp or before.time + patience)
-end
-
 -- A repetition that must come.
 local function expect_repetition(self, ct, n)
   local trace = self.trace
@@ -85,7 +69,7 @@ local function expect_repetition(self, ct, n)
   trace:by(at + slack, function()
     if ct.sends[n + 1] or ct.heard or is_given_up(ct, at) then
       return
-    elseif at - began(ct, self.opts.patience) >= self.opts.patience then
+    elseif at - model.began(ct, self.opts.patience) >= self.opts.patience then
       return
     end
     trace:violate("I13", ("%s was not repeated after %.1f s"):format(name(ct),
