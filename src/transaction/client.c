@@ -242,6 +242,21 @@ static void lose(struct client *c, enum cause cause, struct now now)
 	client_abandon(c, STR_NONE, now);
 }
 
+/* An earlier copy may have arrived. When it is our address that has gone,
+ * another node has this very branch, and a stub of ours could cancel its call;
+ * a connection may also be one too many. What is no INVITE is only absorbed,
+ * where nothing else does: the caller's transaction ends with our final (timer
+ * J) when it came on a connection. */
+static bool may_have_arrived(const struct client *c, enum cause cause)
+{
+	if (c->sends < 2)
+		return false;
+	if (!c->invite)
+		return c->up && transport_reliable(
+				    (enum transport)c->up->from.transport);
+	return cause != CAUSE_NO_SOURCE || is_reliable(c);
+}
+
 void client_on_error(struct client *c, enum cause cause, struct now now)
 {
 	if (c->state > CLIENT_PROCEEDING)
@@ -252,11 +267,7 @@ void client_on_error(struct client *c, enum cause cause, struct now now)
 	/* A stub goes on. */
 	if (was_stale(c, cause))
 		send_anew(c);
-	/* An earlier copy may have arrived. When it is our address that has
-	 * gone, another node has this very branch, and a stub of ours could
-	 * cancel its call; a connection may also be one too many. */
-	else if (c->owner && c->invite && c->sends > 1 &&
-		 (cause != CAUSE_NO_SOURCE || is_reliable(c)))
+	else if (c->owner && may_have_arrived(c, cause))
 		lose(c, cause, now);
 	else if (c->owner)
 		fail(c, cause, now);
