@@ -71,8 +71,8 @@ end
 -- Had it been silent for so long, counted from when it may have begun, that it may have been
 -- given up before it spoke?
 local function came_late(self, ct)
-  return ct.heard == ct.final_at
-    and ct.final_at - model.began(ct, self.opts.patience) >= self.opts.patience
+  local began = self.opts.forks and ct.st.time or model.began(ct, self.opts.patience)
+  return ct.heard == ct.final_at and ct.final_at - began >= self.opts.patience
 end
 
 -- I4: the best of those that were heard.
@@ -85,7 +85,7 @@ local function check_choice(self, st, m)
     return
   end
   for i, ct in ipairs(st.cts) do
-    local after = st.cts[i + 1]
+    local after = not self.opts.forks and st.cts[i + 1] -- it had been given up
     if ct.final and ct.final.code >= 600 and ct.final_at < self.trace.now and not ct.impaired
       and not (after and after.time <= ct.final_at) and not came_late(self, ct) then
       violate(self, "I4", m, "%d went up, and %s had said %d", m.code, ct.to, ct.final.code)

@@ -62,7 +62,9 @@ local function is_of_server(p)
 end
 
 local function check_balance(self, p)
-  if not self.opts.strangers[p.to] or (p.st and p.st.cts[1]) or is_of_server(p) then
+  if p.transport ~= "udp" then
+    return -- who is connected to has proved its address
+  elseif not self.opts.strangers[p.to] or (p.st and p.st.cts[1]) or is_of_server(p) then
     return
   end
   local balance = self.balance[p.to] or 0
