@@ -455,6 +455,19 @@ describe("the checkers", function()
     violates "I20"
   end)
 
+  it("I20: a refusal of a stranger's INVITE that is repeated more than timer G does", function()
+    for copies, what in next, { [11] = "", [30] = "I20" } do
+      t = fake.new()
+      request(t, "INVITE", { from = stranger })
+      for _ = 1, copies do
+        t:packet(proxy, stranger, message("SIP/2.0 500 So", {
+          vias = { up .. "=5060;received=198.51.100.9" }, tag = "t", cseq = "1 INVITE",
+        }))
+      end
+      violates(what)
+    end
+  end)
+
   it("I22: a failed script that is answered otherwise, and a failure nobody meant", function()
     request(t, "INVITE", { uri = "sip:fail-err@example.com" })
     goes_up(t, 404, { tag = "own" })

@@ -178,8 +178,9 @@ local function expect_up(self, p, at, m)
   local ct, st, now = at.ct, at.st, self.trace.now
   if not st or ct.method ~= "INVITE" or st.impaired or at.life.impaired then
     return
-  elseif ct.before and ct.before.code >= 300 or self.model.strangers[p.from] then
-    return -- it has refused before; or somebody repeats what was said long ago
+  elseif ct.before and ct.before.code >= 300 or self.model.strangers[p.from]
+    or self.model.strangers[st.source] then
+    return -- it has refused before; somebody repeats what was said long ago, or has asked
   elseif not knows(ct, now) or now - (st.done or now) > 64 * T1 - second then
     return -- timers M and L
   end

@@ -61,10 +61,25 @@ local function is_of_server(p)
   return heard ~= nil and heard.time == p.time and not p.life.replayed[name]
 end
 
+-- A refusal of the script's is repeated until its ACK, as that of a server is: by timer G
+-- ten times before timer H.
+local copies = 11
+
+local function is_repeated(p)
+  local st, m = p.st, p.m
+  for _, final in ipairs(st and st.method == "INVITE" and m and m.code and st.finals or {}) do
+    if final.bytes == m.bytes then
+      return m.code >= 300 and final.count > 1 and final.count <= copies
+    end
+  end
+  return false
+end
+
 local function check_balance(self, p)
   if p.transport ~= "udp" then
     return -- who is connected to has proved its address
-  elseif not self.opts.strangers[p.to] or (p.st and p.st.cts[1]) or is_of_server(p) then
+  elseif not self.opts.strangers[p.to] or (p.st and p.st.cts[1]) or is_of_server(p)
+    or is_repeated(p) then
     return
   end
   local balance = self.balance[p.to] or 0
