@@ -241,6 +241,14 @@ static void verb_open(void *ctx, const struct hop *flow)
 	e->flow.peer.tls_name = NULL;
 }
 
+static bool verb_withdraw(void *ctx, const struct hop *to, struct str bytes)
+{
+	(void)ctx;
+	(void)to;
+	(void)bytes;
+	return false;
+}
+
 static void verb_close(void *ctx, const struct hop *flow)
 {
 	struct fw_host *h = ctx;
@@ -596,6 +604,7 @@ static void make_host(struct fw *w, unsigned i)
 	    .ctx = &w->ctx[i],
 	    .send = verb_send,
 	    .open = verb_open,
+	    .withdraw = verb_withdraw,
 	    .close = verb_close,
 	    .query = verb_query,
 	    .unquery = verb_unquery,

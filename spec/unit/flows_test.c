@@ -62,6 +62,13 @@ static void on_send(void *ctx, const struct hop *to, struct str bytes)
 	tell(ctx, to->conn ? "send" : "datagram", bytes);
 }
 
+static bool on_withdraw(void *ctx, const struct hop *to, struct str bytes)
+{
+	(void)to;
+	tell(ctx, "withdraw", bytes);
+	return true;
+}
+
 static void on_close(void *ctx, const struct hop *flow)
 {
 	(void)flow;
@@ -140,6 +147,7 @@ static void world_init(struct world *w)
 	w->host = (struct host){.ctx = w,
 				.open = on_open,
 				.send = on_send,
+				.withdraw = on_withdraw,
 				.close = on_close,
 				.post = on_post,
 				.log = on_log};
@@ -454,6 +462,25 @@ TEST(who_waits_is_told_whether_it_was_up)
 	TOLD(&w, "open 10.0.0.1:5060|send x|down reset sent|down reset sent");
 	CHECK(!a.flow && !b.flow && !c.flow);
 	CHECK_INT(flows_count(w.fs), 0);
+	world_fini(&w);
+}
+
+TEST(what_waits_for_a_connection_can_be_taken_back)
+{
+	struct world w;
+	struct hop to = hop(TRANSPORT_TCP, "10.0.0.1:5060");
+	struct flow_link a = link_to(&w);
+
+	world_init(&w);
+	CHECK(!flows_withdraw(&a, STR("x")));
+	flows_link(w.fs, &a, send_to(&w, &to, "x"));
+	CHECK(flows_withdraw(&a, STR("x")));
+	TOLD(&w, "open 10.0.0.1:5060|send x|withdraw x");
+	event(&w, FLOW_UP, &w.opened, false, CAUSE_NONE);
+	CHECK(!flows_withdraw(&a, STR("x")));
+	TOLD(&w, "");
+	flows_unlink(&a);
+	flows_close_all(w.fs, w.now);
 	world_fini(&w);
 }
 

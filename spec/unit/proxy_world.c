@@ -43,6 +43,14 @@ static void fake_open(void *ctx, const struct hop *flow)
 	w->opened[w->opens++] = *flow;
 }
 
+static bool fake_withdraw(void *ctx, const struct hop *to, struct str bytes)
+{
+	(void)ctx;
+	(void)to;
+	(void)bytes;
+	return false;
+}
+
 static void fake_close(void *ctx, const struct hop *flow)
 {
 	(void)ctx;
@@ -317,6 +325,7 @@ struct pw *pw_open(unsigned workers)
 		w->host[i] = (struct host){.ctx = &w->ctx[i],
 					   .send = fake_send,
 					   .open = fake_open,
+					   .withdraw = fake_withdraw,
 					   .close = fake_close,
 					   .source = fake_source,
 					   .post = fake_post,

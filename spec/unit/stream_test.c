@@ -575,6 +575,35 @@ TEST(opens_from_the_address_it_is_told)
 	end(&w);
 }
 
+TEST(what_waits_can_be_taken_back)
+{
+	struct world w;
+	struct addr at = addr("127.0.0.1");
+	int server = listen_at(&at), fd;
+	struct hop hop = hop_to(&at, "127.0.0.1"), none = hop;
+	char out[16];
+
+	begin(&w, "127.0.0.1");
+	streams_open(w.ss, &hop);
+	streams_send(w.ss, &hop, STR("first"));
+	streams_send(w.ss, &hop, STR("second"));
+	streams_send(w.ss, &hop, STR("third"));
+	none.conn++;
+	CHECK(!streams_withdraw(w.ss, &none, STR("second")));
+	CHECK(streams_withdraw(w.ss, &hop, STR("second")));
+	CHECK(!streams_withdraw(w.ss, &hop, STR("second")));
+	until(&w, "up;");
+	CHECK(!streams_withdraw(w.ss, &hop, STR("third")));
+	fd = accept(server, NULL, NULL);
+	streams_close(w.ss, &hop);
+	flush(&w);
+	CHECK_INT(hear_all(fd, out, sizeof(out)), 10);
+	CHECK(memcmp(out, "firstthird", 10) == 0);
+	close(fd);
+	close(server);
+	end(&w);
+}
+
 TEST(refused_comes_back_with_what_waited)
 {
 	struct world w;

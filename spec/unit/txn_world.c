@@ -98,6 +98,14 @@ static void on_open(void *ctx, const struct hop *flow)
 	w->opened[w->opens++] = *flow;
 }
 
+static bool on_withdraw(void *ctx, const struct hop *to, struct str bytes)
+{
+	(void)ctx;
+	(void)to;
+	(void)bytes;
+	return false;
+}
+
 static void on_close(void *ctx, const struct hop *flow)
 {
 	(void)ctx;
@@ -135,6 +143,7 @@ static void open_flows(struct world *w)
 	w->host = (struct host){.ctx = w,
 				.send = on_send,
 				.open = on_open,
+				.withdraw = on_withdraw,
 				.close = on_close,
 				.log = on_log};
 	stream_limits_init(&w->limits);

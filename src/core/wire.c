@@ -60,6 +60,13 @@ static void net_open(void *ctx, const struct hop *flow)
 	c->host->open(c->host->ctx, flow);
 }
 
+static bool net_withdraw(void *ctx, const struct hop *to, struct str bytes)
+{
+	struct core *c = ctx;
+
+	return c->host->withdraw(c->host->ctx, to, bytes);
+}
+
 static void net_close(void *ctx, const struct hop *flow)
 {
 	struct core *c = ctx;
@@ -85,6 +92,7 @@ void wire_init(struct core *c)
 	c->net = (struct host){.ctx = c,
 			       .send = net_send,
 			       .open = net_open,
+			       .withdraw = net_withdraw,
 			       .close = net_close,
 			       .post = net_post,
 			       .log = wire_log};

@@ -49,16 +49,32 @@ void dgram_queue_push(struct dgram_queue *q, struct dgram *d)
 	q->bytes += d->n;
 }
 
-struct dgram *dgram_queue_pop(struct dgram_queue *q)
+static struct dgram *take(struct dgram_queue *q, struct list *link)
 {
-	struct list *first = list_first(&q->list);
-	struct dgram *d;
+	struct dgram *d = dgram_of(link);
 
-	if (!first)
-		return NULL;
-	list_remove(first);
-	d = dgram_of(first);
+	list_remove(link);
 	q->n--;
 	q->bytes -= d->n;
 	return d;
+}
+
+struct dgram *dgram_queue_pop(struct dgram_queue *q)
+{
+	struct list *first = list_first(&q->list);
+
+	return first ? take(q, first) : NULL;
+}
+
+bool dgram_queue_drop(struct dgram_queue *q, struct str bytes)
+{
+	list_each (it, &q->list) {
+		struct dgram *d = dgram_of(it);
+
+		if (str_eq((struct str){d->bytes, d->n}, bytes)) {
+			free(take(q, it));
+			return true;
+		}
+	}
+	return false;
 }

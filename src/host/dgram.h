@@ -33,6 +33,8 @@ bool dgram_queue_add(struct dgram_queue *q, const struct hop *hop,
 		     enum cause cause, struct str bytes);
 void dgram_queue_push(struct dgram_queue *q, struct dgram *d); /* takes d */
 struct dgram *dgram_queue_pop(struct dgram_queue *q); /* free() it; or NULL */
+/* Takes the first with these bytes out and frees it; false: there is none. */
+bool dgram_queue_drop(struct dgram_queue *q, struct str bytes);
 static inline struct dgram *dgram_of(struct list *link)
 {
 	return container_of(link, struct dgram, link);

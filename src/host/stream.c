@@ -270,6 +270,14 @@ void streams_send(struct streams *ss, const struct hop *to, struct str bytes)
 		list_append(&ss->dirty, &s->dirty);
 }
 
+bool streams_withdraw(struct streams *ss, const struct hop *to,
+		      struct str bytes)
+{
+	struct stream *s = find(ss, to->conn);
+
+	return s && s->state < STREAM_UP && dgram_queue_drop(&s->queue, bytes);
+}
+
 void streams_flush(struct streams *ss)
 {
 	struct list *first;

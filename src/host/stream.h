@@ -65,6 +65,8 @@ void streams_use_tls(struct streams *ss, const struct tls_set *tls);
 /* ---- the verbs (transport/host.h) ---- */
 void streams_open(struct streams *ss, const struct hop *flow);
 void streams_send(struct streams *ss, const struct hop *to, struct str bytes);
+bool streams_withdraw(struct streams *ss, const struct hop *to,
+		      struct str bytes);
 void streams_close(struct streams *ss, const struct hop *flow);
 
 /* ---- after a run of entries ---- */

@@ -123,6 +123,13 @@ static void verb_open(void *ctx, const struct hop *flow)
 	streams_open(w->streams, flow);
 }
 
+static bool verb_withdraw(void *ctx, const struct hop *to, struct str bytes)
+{
+	struct worker *w = ctx;
+
+	return streams_withdraw(w->streams, to, bytes);
+}
+
 static void verb_close(void *ctx, const struct hop *flow)
 {
 	struct worker *w = ctx;
@@ -371,6 +378,7 @@ struct worker *worker_new(const struct worker_conf *conf)
 	    .ctx = w,
 	    .send = verb_send,
 	    .open = verb_open,
+	    .withdraw = verb_withdraw,
 	    .close = verb_close,
 	    .query = verb_query,
 	    .unquery = verb_unquery,

@@ -81,6 +81,13 @@ void attempt_close(struct attempt *a, struct now now)
 		locate_stop(&a->locate);
 }
 
+/* What has not left is no visit of its target: nobody knows the branch. */
+static void forget_branch(struct attempt *a, const struct client *c)
+{
+	if (c->sends == 0)
+		a->branch[0] = '\0';
+}
+
 void attempt_end(struct attempt *a, bool give_up, struct str reason,
 		 struct now now)
 {
@@ -92,6 +99,7 @@ void attempt_end(struct attempt *a, bool give_up, struct str reason,
 	if (give_up && c) {
 		a->client = NULL;
 		client_abandon(c, reason, now);
+		forget_branch(a, c);
 	}
 	report(a, false, now);
 }
@@ -231,12 +239,14 @@ void attempt_cancel(struct attempt *a, struct str reason, struct now now)
 		client_cancel(a->client, reason, now);
 }
 
-void attempt_on_failure(struct attempt *a, enum cause cause, struct now now)
+void attempt_on_failure(struct attempt *a, const struct client *c,
+			enum cause cause, struct now now)
 {
 	struct request *r = a->req;
 
 	/* The transaction ends with this call. */
 	a->client = NULL;
+	forget_branch(a, c);
 	if (a->open) {
 		a->failed =
 		    cause == CAUSE_SILENT ? OUTCOME_TIMEOUT : OUTCOME_TRANSPORT;

@@ -37,7 +37,8 @@ struct attempt {
 	struct target target;     /* `hop`: this attempt's address */
 	struct locate *locate;    /* where that is is being looked up */
 	struct way *way;          /* shared by those of one target; or NULL */
-	char branch[BRANCH_LEN];  /* finds the attempt of a stub */
+	char branch[BRANCH_LEN];  /* finds the attempt of a stub; begins with
+				   * 0: nothing has left */
 	uint32_t number;          /* from 1 */
 	uint32_t group;           /* which try or fork it belongs to */
 	uint32_t breadth;         /* Max-Breadth it leaves with; 0: no header */
@@ -326,7 +327,8 @@ void attempt_on_limit(struct timer *t, struct now now);
 void attempt_on_timer_c(struct timer *t, struct now now);
 void attempt_on_response(struct attempt *a, struct client *c, struct msg *m,
 			 struct now now);
-void attempt_on_failure(struct attempt *a, enum cause cause, struct now now);
+void attempt_on_failure(struct attempt *a, const struct client *c,
+			enum cause cause, struct now now);
 /* It is no longer open; nobody is told. */
 void attempt_close(struct attempt *a, struct now now);
 /* Ends it; the client transaction is given up when `give_up`. */

@@ -227,7 +227,7 @@ static unsigned visits_before(const struct request *r,
 		const struct attempt *a =
 		    container_of(it, struct attempt, link);
 
-		if (a != att &&
+		if (a != att && a->branch[0] != '\0' &&
 		    a->target.hop.transport == att->target.hop.transport &&
 		    addr_eq(&a->target.hop.addr, &att->target.hop.addr))
 			n++;

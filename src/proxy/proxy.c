@@ -66,7 +66,7 @@ static void user_failure(void *ctx, struct client *c, enum cause cause,
 	else if (o->kind == OWNER_CANCEL)
 		orphan_cancel_on_failure(o, c, now);
 	else
-		attempt_on_failure(container_of(o, struct attempt, owner),
+		attempt_on_failure(container_of(o, struct attempt, owner), c,
 				   cause, now);
 }
 

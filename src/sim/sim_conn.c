@@ -27,6 +27,13 @@ static void wait_to_write(struct sim *s, struct end *e, struct str bytes,
 	e->unwritten_bytes += bytes.n;
 }
 
+static void forget_unwritten(struct sim *s, struct end *e, struct unwritten *u)
+{
+	e->unwritten_bytes -= u->bytes.n;
+	list_remove(&u->link);
+	mem_free(&s->mem, u);
+}
+
 static bool has_room(const struct end *e)
 {
 	return e->out_bytes < SEND_BUFFER;
@@ -39,9 +46,7 @@ static void write_more(struct sim *s, struct end *e)
 						   struct unwritten, link);
 
 		sim_seg_data(s, e, u->bytes, u->piece);
-		e->unwritten_bytes -= u->bytes.n;
-		list_remove(&u->link);
-		mem_free(&s->mem, u);
+		forget_unwritten(s, e, u);
 	}
 	if (e->fin && list_empty(&e->unwritten)) {
 		e->fin = false;
@@ -55,6 +60,21 @@ void sim_end_write(struct sim *s, struct end *e, struct str bytes, size_t piece)
 		sim_seg_data(s, e, bytes, piece);
 	else
 		wait_to_write(s, e, bytes, piece);
+}
+
+bool sim_end_withdraw(struct sim *s, struct end *e, struct str bytes)
+{
+	if (e->state >= END_UP)
+		return false;
+	list_each (it, &e->unwritten) {
+		struct unwritten *u = container_of(it, struct unwritten, link);
+
+		if (str_eq(u->bytes, bytes)) {
+			forget_unwritten(s, e, u);
+			return true;
+		}
+	}
+	return false;
 }
 
 /* ---- beginning and ending --------------------------------------------- */

@@ -104,6 +104,13 @@ void sim_stream_send(struct sim_worker *w, const struct hop *to,
 		     "it does not read what it is sent");
 }
 
+bool sim_withdraw(struct sim_worker *w, const struct hop *to, struct str bytes)
+{
+	struct end *e = find(w, to);
+
+	return e && sim_end_withdraw(w->sim, e, bytes);
+}
+
 void sim_close_flow(struct sim_worker *w, const struct hop *flow)
 {
 	struct end *e = find(w, flow);

@@ -104,6 +104,8 @@ void sim_conn_watch(struct sim *s, struct end *e, int64_t at);
 void sim_conn_connect(struct sim *s, struct end *e, const struct addr *to);
 void sim_end_write(struct sim *s, struct end *e, struct str bytes,
 		   size_t piece);
+/* Before it is up. */
+bool sim_end_withdraw(struct sim *s, struct end *e, struct str bytes);
 void sim_end_close(struct sim *s, struct end *e);
 void sim_end_reset(struct sim *s, struct end *e);
 /* Of a node: its messages that wait come back, and it is told. */
@@ -135,6 +137,7 @@ enum cause sim_tls_client(const struct tls_conf *conf,
 void sim_open(struct sim_worker *w, const struct hop *flow);
 void sim_stream_send(struct sim_worker *w, const struct hop *to,
 		     struct str bytes);
+bool sim_withdraw(struct sim_worker *w, const struct hop *to, struct str bytes);
 void sim_close_flow(struct sim_worker *w, const struct hop *flow);
 /* A listener of a node takes the connection. */
 void sim_flow_accept(struct sim *s, struct end *e, unsigned node, int listener);

@@ -149,6 +149,11 @@ static void verb_open(void *ctx, const struct hop *flow)
 	sim_open(ctx, flow);
 }
 
+static bool verb_withdraw(void *ctx, const struct hop *to, struct str bytes)
+{
+	return sim_withdraw(ctx, to, bytes);
+}
+
 static void verb_close(void *ctx, const struct hop *flow)
 {
 	sim_close_flow(ctx, flow);
@@ -258,6 +263,7 @@ struct host sim_verbs(struct sim_worker *w)
 	    .ctx = w,
 	    .send = verb_send,
 	    .open = verb_open,
+	    .withdraw = verb_withdraw,
 	    .close = verb_close,
 	    .query = verb_query,
 	    .unquery = verb_unquery,

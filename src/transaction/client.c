@@ -206,6 +206,14 @@ static void on_end(struct timer *timer, struct now now)
 	client_bury(c);
 }
 
+/* What still waits for its connection is not wanted any more: nobody has seen
+ * it. Before the image changes. */
+static void withdraw(struct client *c)
+{
+	if (c->sends && flows_withdraw(&c->flow, c->image))
+		c->sends--;
+}
+
 static void send_anew(struct client *c)
 {
 	c->hop.conn = 0;
@@ -242,6 +250,13 @@ static void lose(struct client *c, enum cause cause, struct now now)
 	client_abandon(c, STR_NONE, now);
 }
 
+/* The last copy has not left. */
+static bool is_unsent(const struct client *c, enum cause cause)
+{
+	return is_reliable(c) || cause == CAUSE_NO_SOURCE ||
+	       cause == CAUSE_TOO_BIG;
+}
+
 /* An earlier copy may have arrived. When it is our address that has gone,
  * another node has this very branch, and a stub of ours could cancel its call;
  * a connection may also be one too many. What is no INVITE is only absorbed,
@@ -249,7 +264,7 @@ static void lose(struct client *c, enum cause cause, struct now now)
  * J) when it came on a connection. */
 static bool may_have_arrived(const struct client *c, enum cause cause)
 {
-	if (c->sends < 2)
+	if (c->sends < (is_unsent(c, cause) ? 1 : 2))
 		return false;
 	if (!c->invite)
 		return c->up && transport_reliable(
@@ -265,9 +280,13 @@ void client_on_error(struct client *c, enum cause cause, struct now now)
 	if (was_stale(c, cause) && c->flow.flow)
 		return;
 	/* A stub goes on. */
-	if (was_stale(c, cause))
+	if (was_stale(c, cause)) {
 		send_anew(c);
-	else if (c->owner && may_have_arrived(c, cause))
+		return;
+	}
+	if (c->owner && c->sends && is_unsent(c, cause))
+		c->sends--;
+	if (c->owner && may_have_arrived(c, cause))
 		lose(c, cause, now);
 	else if (c->owner)
 		fail(c, cause, now);
@@ -331,6 +350,7 @@ static void send_cancel(struct client *c, struct str reason, struct now now)
 static void want_cancel(struct client *c, struct str reason, struct now now)
 {
 	timer_stop(c->txns->timers, &c->retransmit);
+	withdraw(c);
 	if (!c->cancel_sent)
 		end_after(c, 64 * c->txns->times.t1, now);
 	c->cancel_wanted = true;
@@ -352,10 +372,14 @@ void client_abandon(struct client *c, struct str reason, struct now now)
 	if (c->state > CLIENT_PROCEEDING || c->abandoned)
 		return;
 	c->abandoned = true;
-	if (c->invite) {
+	if (c->invite)
 		want_cancel(c, reason, now);
+	else
+		withdraw(c);
+	if (c->sends == 0)
+		end_after(c, 0, now); /* nobody will answer */
+	if (c->invite || c->sends == 0)
 		return;
-	}
 	/* What still comes is absorbed, not taken for a stray response. */
 	timer_stop(c->txns->timers, &c->retransmit);
 	client_drop_image(c);
@@ -518,6 +542,9 @@ void client_on_response(struct client *c, struct msg *m,
 	assert(!m->is_request && c->state != CLIENT_TERMINATED);
 	flows_answered(&c->flow);
 	note_status(c, m->status);
+	/* An earlier process has asked it. */
+	if (m->status >= 200 && c->state <= CLIENT_PROCEEDING)
+		withdraw(c);
 	if (m->status < 200)
 		on_1xx(c, m, key, now);
 	else if (!c->invite)

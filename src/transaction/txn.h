@@ -99,7 +99,8 @@ struct client {
 	size_t reason_n;         /* bytes behind the image: a header line for a
 				  * CANCEL that has to wait */
 	int code;                /* final received, 0: none */
-	unsigned sends;          /* of the request: 1 + retransmissions */
+	unsigned sends;          /* of the request: 1 + retransmissions; less
+				  * those that could not leave */
 	struct timer retransmit; /* A, E */
 	struct timer end;        /* B, F, D, K, M, and the end of a stub */
 	int64_t interval;
@@ -234,7 +235,8 @@ void client_on_error(struct client *c, enum cause cause, struct now now);
 /* Give up: no more retransmissions, owner = NULL. What still comes for a
  * non-INVITE is absorbed for 64*T1. An INVITE without a final becomes a stub
  * for as long: with a 1xx behind it, it is cancelled now, else on its first
- * 1xx, and from then on has another 64*T1. `reason` is a header line for the
+ * 1xx, and from then on has another 64*T1. What still waits for its connection
+ * is taken back, and over (`sends` is 0). `reason` is a header line for the
  * CANCEL ("Reason: ...\r\n") or empty; borrowed. */
 void client_abandon(struct client *c, struct str reason, struct now now);
 /* The same without letting go: CANCEL it (now or on the first 1xx) and go on

@@ -110,6 +110,9 @@ void flows_unlink(struct flow_link *l);
 /* What was sent on it for this one asks for an answer; that has come. */
 void flows_expect(struct flow_link *l);
 void flows_answered(struct flow_link *l);
+/* Takes back what was sent for this one, while its connection is not up. False:
+ * it has left. */
+bool flows_withdraw(const struct flow_link *l, struct str bytes);
 /* The connection is up, and all that others sent on it has been answered. */
 bool flows_was_quiet(const struct flow_link *l);
 

@@ -147,3 +147,14 @@ void flows_on_post_send(struct flows *fs, const struct post *post)
 	to.worker = (uint8_t)conn_worker(to.conn);
 	tell_unsent(fs, &to, post->bytes, CAUSE_CLOSED, *fs->c.now);
 }
+
+bool flows_withdraw(const struct flow_link *l, struct str bytes)
+{
+	const struct flow *f = l->flow;
+	const struct host *h;
+
+	if (!f || f->state != FLOW_OPENING)
+		return false;
+	h = f->fs->c.host;
+	return h->withdraw(h->ctx, &f->hop, bytes);
+}

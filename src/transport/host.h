@@ -78,6 +78,9 @@ struct host {
 	 * by the core, is the connection's name from now on; FLOW_UP or
 	 * FLOW_DOWN follows. There is no time limit here: the core has one. */
 	void (*open)(void *ctx, const struct hop *flow);
+	/* Takes back a message that was given to `send` and waits for its
+	 * connection to come up. False: it has left, or has come back. */
+	bool (*withdraw)(void *ctx, const struct hop *to, struct str bytes);
 	/* Ends a connection: what is queued still goes out, for a moment, and
 	 * no event about it follows. Unknown ones are ignored. */
 	void (*close)(void *ctx, const struct hop *flow);

@@ -46,6 +46,7 @@ local timer_h, timer_i = 32000000, 5000000
 ---@field final table? the first final that arrived
 ---@field final_at integer?
 ---@field cancel chaos.Client?
+---@field unsent boolean? it could not leave
 ---@field icmp integer? when an ICMP error or the end of the connection was told
 
 -- strangers: addresses, as a set.
@@ -255,6 +256,29 @@ function model.began(ct, patience)
   return math.min(ct.time, before.final_at or before.icmp or before.time + patience)
 end
 
+local function remove(list, one)
+  for i = #list, 1, -1 do
+    if list[i] == one then
+      table.remove(list, i)
+    end
+  end
+end
+
+-- It could not leave: nobody has seen it, and its transaction has ended with that.
+local function never_left(life, ct)
+  if #ct.sends > 1 or life.clients[ct.key] ~= ct then
+    return
+  end
+  ct.unsent = true
+  life.clients[ct.key] = nil
+  remove(life.calls[ct.m.call_id], ct)
+  if ct.invite then
+    ct.invite.cancel = nil
+  elseif ct.st then
+    remove(ct.st.cts, ct)
+  end
+end
+
 -- ---- responses -----------------------------------------------------------
 
 -- A response less its top Via, or with all of them.
@@ -446,6 +470,9 @@ function methods:arrived(p, m, host, fate)
     p.st.lost_way = true -- its connection has ended
   elseif p.ct and m.method and bounces[fate] then
     p.ct.icmp = p.ct.icmp or self.trace.now
+    if fate == "unsent" and m.method ~= "ACK" then
+      never_left(p.life, p.ct)
+    end
     if p.ct.st and fate == "nobody" then
       p.ct.st.homeless = true -- we have not the address, maybe: another node has its calls
     end

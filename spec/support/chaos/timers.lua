@@ -112,7 +112,11 @@ local function check_attempt(self, ct)
   local other = st.cts[#st.cts - 1]
   if other and other.rang and not other.final and other.rang < now
     and not self.opts.forks and ct.method == "INVITE" and ct.life.came_up[ct.to] ~= now then
-    self.trace:violate("I18", ("%s while %s rings"):format(name(ct), other.to), ct.m.call_id)
+    self.trace:by(now, function()
+      if not ct.unsent then
+        self.trace:violate("I18", ("%s while %s rings"):format(name(ct), other.to), ct.m.call_id)
+      end
+    end)
   end
 end
 
