@@ -400,7 +400,8 @@ local function expect_ack(self, p, m)
   local at = p.at
   local to, transport = way_of(self, m)
   if at.st or not self.accepted[m.call_id .. " " .. (m.to_tag or "")] or transport ~= "udp"
-    or is_own(self, m.uri) or self.model.strangers[p.from] or m["max-forwards"] == "0" then
+    or is_own(self, m.uri) or self.model.strangers[p.from] or m["max-forwards"] == "0"
+    or at.life.refused[message.key(m.branch, m.sent_by, "INVITE")] then -- for the process before
     return
   end
   local via = message.plain_via(m.vias[1])

@@ -77,7 +77,7 @@ function methods:begin(id, runs)
   self.lives[id] = {
     node = id, number = (before and before.number or 0) + 1, began = self.trace.now,
     servers = {}, clients = {}, calls = {}, acks = {}, passed = {}, adopted = {},
-    came_up = {}, met = {},
+    refused = {}, came_up = {}, met = {},
     relayed = {}, replayed = {}, heard = {}, lost = {}, asked = {}, runs = runs ~= false,
   }
   return self.lives[id]
@@ -327,6 +327,7 @@ local function note_adopted(life, m, now)
     local known = life.adopted[m.bytes] or { time = now, count = 0 }
     known.count = known.count + 1
     life.adopted[m.bytes] = known
+    life.refused[message.key(m.branch, m.sent_by, "INVITE")] = true
   end
 end
 
