@@ -125,6 +125,65 @@ sim.for_workers("a node that comes back", function(workers)
       assert_one_call(call)
     end)
 
+    -- What its caller was told in the end: codes and To tags, each once.
+    local function finals(code)
+      local list, seen = {}, {}
+      for _, response in ipairs(w.alice:got(code)) do
+        local tag = response.to_tag
+        if response.cseq_method == "INVITE" and not seen[tag] then
+          seen[tag] = true
+          list[#list + 1] = tag
+        end
+      end
+      return list
+    end
+
+    for _, nodes in ipairs { true, false } do
+      local how = nodes and "which it is told" or "which nobody tells it"
+      it("after a stop in which the caller has cancelled by the second, " .. how, function()
+        open { alive = true, nodes = nodes }
+        w.a:ring(60)
+        local call = w.alice:invite(uri)
+        w.net:run(1)
+        w.one:pause()
+        w.alice:cancel(call)
+        w.net:run(2)
+        w:die() -- the CANCEL waits in its socket, and is repeated to the second
+        call:wait()
+        assert.equal(487, call.code)
+        w.net:run(7)
+        w.one:resume()
+        w.net:run(5)
+        w.one:take(w.vip)
+        w.net:run(90)
+        assert.equal(1, #finals(487))
+      end)
+    end
+
+    for _, what in ipairs { "rung", "said nothing before" } do
+      it("after the second has passed the refusal on of a server that had " .. what, function()
+        open { alive = true, nodes = true, handler = [[function(req)
+          return req:relay(pbx, { timeout = 8, ring_timeout = 8 })
+        end]] }
+        w.a:on("INVITE", function(_, reply)
+          if what == "rung" then
+            reply(180)
+          end
+          w.a:after(2, function() reply(486) end)
+        end)
+        local call = w.alice:invite(uri)
+        w.net:run(1)
+        w:die()
+        call:wait()
+        assert.equal(486, call.code)
+        w.one:take(w.vip)
+        w.net:run(90)
+        assert.same({}, w.alice:got(408))
+        assert.same({}, w.alice:got(500))
+        assert.same({}, w.b:got "INVITE")
+      end)
+    end
+
     it("with a CANCEL on its way", function()
       open()
       w.a:ring(30)

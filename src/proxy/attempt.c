@@ -215,6 +215,8 @@ void attempt_on_response(struct attempt *a, struct client *c, struct msg *m,
 		a->failed = OUTCOME_TRANSPORT;
 		a->cause = CAUSE_NO_SOURCE;
 	}
+	/* Nobody has acknowledged it, so nobody has passed it on. */
+	r->ceded = false;
 	attempt_end(a, false, STR_NONE, now);
 	/* 16.7 step 5: a 6xx ends the others */
 	if (m->status >= 600 && !r->cancelled)

@@ -85,6 +85,7 @@ static void cancel_request(struct request *r, struct str reason, struct now now)
 	if (r->decided || r->final_sent || r->dropped)
 		return;
 	r->decided = r->cancelled = true;
+	response_cede(r);
 	note_step(r, STEP_CANCEL, now);
 	timer_init(&r->cancel_end, on_cancel_end);
 	timer_arm(r->proxy->c.timers, &r->cancel_end,

@@ -91,6 +91,7 @@ struct request {
 	bool went_on;   /* to another server of a pool */
 	bool told_sips; /* that it asks for TLS where there is none */
 	bool final_sent, dropped;
+	bool ceded;    /* another node refuses it, not we (response_cede) */
 	bool spoke;    /* a response but 100 was sent up */
 	int code;      /* of the last final sent, 0: none */
 	int said;      /* the last code that was noted (note.c) */
@@ -365,6 +366,9 @@ int response_send(struct request *r, struct msg *m, struct edits *e, int code,
 		  struct now now);
 /* Nothing is sent any more: its caller has given up, or asks another. */
 void response_withhold(struct request *r, enum counter why, struct now now);
+/* Something has happened that ends it: if the address that its caller knows is
+ * elsewhere, then by who has it, also when it comes back to us. */
+void response_cede(struct request *r);
 /* Sends a final of our own; without memory it is tried again until it goes. */
 void response_owe(struct request *r, int code, struct now now);
 void response_on_2xx(struct request *r, struct attempt *a, struct client *c,

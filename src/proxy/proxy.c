@@ -480,10 +480,13 @@ void proxy_on_response(struct proxy *p, struct msg *m,
 		return;
 	}
 	nodes_share(p, c, m, from, now);
-	if (nodes_asks_in_vain(p, c, m, from))
-		count(p->c.counters, CNT_NO_SOURCE);
-	else
+	if (!nodes_asks_in_vain(p, c, m, from)) {
 		client_on_response(c, m, key, now);
+		return;
+	}
+	count(p->c.counters, CNT_NO_SOURCE);
+	if (c->up && request_of(c->up))
+		response_cede(request_of(c->up));
 }
 
 void proxy_stop(struct proxy *p, struct now now)

@@ -65,16 +65,26 @@ static bool comes_too_late(const struct request *r, int code, struct now now)
 		has_given_up(r, now));
 }
 
+static bool is_away(const struct request *r)
+{
+	const struct hop *from = &r->server->from;
+
+	return from->transport == TRANSPORT_UDP &&
+	       !forward_has_source(r->proxy, from);
+}
+
 /* The address that it would come from is not here. Who has it now is asked
  * again by the caller, and by what the servers answer, and decides; a refusal
  * of our own, repeated until the address is back, would end that call. That of
  * a server stands. */
 static bool has_no_say(const struct request *r, int code)
 {
-	const struct hop *from = &r->server->from;
+	return code >= 300 && (r->ceded || is_away(r));
+}
 
-	return code >= 300 && from->transport == TRANSPORT_UDP &&
-	       !forward_has_source(r->proxy, from);
+void response_cede(struct request *r)
+{
+	r->ceded = r->ceded || is_away(r);
 }
 
 void response_withhold(struct request *r, enum counter why, struct now now)
