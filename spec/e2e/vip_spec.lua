@@ -3,6 +3,7 @@
 local netns = require "support.netns"
 local process = require "support.process"
 local proxy = require "support.proxy"
+local sh = require "support.sh"
 local sipp = require "support.sipp"
 
 local source = [[
@@ -17,6 +18,7 @@ local pbx = sip.pool("pbx", {
   passive = { fall = 1 }, failback = { hold = 0 },
 })
 sip.route(function(req)
+  if req.ruri.user == "busy" then return req:reply(486) end
   if not req:relay(pbx, { timeout = 1 }) then return req:reply(500) end
 end)
 ]]
@@ -148,30 +150,69 @@ end
 describe("a proxy that was stopped, and whose address has gone meanwhile,", function()
   after_each(process.clean)
 
-  it("knows that before it handles what had come", function()
-    local net, why = netns.open()
+  local net, tandem
+
+  -- opts: binary, env; nil and why not, when the kernel does not let us.
+  local function open(opts)
+    local why
+    net, why = netns.open()
     if not net then
-      return pending(why)
+      return nil, why
     end
     net:ip "addr add 10.9.0.11/32 dev lo"
     net:ip "addr add 10.9.0.100/32 dev lo"
-    local tandem = proxy.start {
+    tandem = proxy.start {
       inside = net, source = (source:gsub("check = %b{}", "check = false")),
       values = { transport = "udp", vip = "10.9.0.100", own = "10.9.0.11", port = 5060,
         a = "10.9.0.1", b = "10.9.0.2", fall = 1 },
+      binary = opts.binary, env = opts.env,
     }
-    tandem:signal "STOP"
-    local invite = process.write("invite", table.concat({
-      "INVITE sip:bob@example.com SIP/2.0",
-      "Via: SIP/2.0/UDP 10.9.0.11:5070;branch=z9hG4bKstopped",
+    return true
+  end
+
+  local function invite(user, more)
+    local name = process.write("invite", table.concat({
+      "INVITE sip:" .. user .. "@example.com SIP/2.0",
+      "Via: SIP/2.0/UDP 10.9.0.11:5070;branch=z9hG4bKstopped" .. user,
       "From: <sip:alice@example.net>;tag=1", "To: <sip:bob@example.com>",
-      "Call-ID: stopped", "CSeq: 1 INVITE", "Max-Forwards: 70", "Content-Length: 0", "", "" },
-      "\r\n"))
-    net:run("bash -c 'cat " .. invite .. " >/dev/udp/10.9.0.100/5060'")
+      "Call-ID: stopped", "CSeq: 1 INVITE", "Max-Forwards: 70", more, "Content-Length: 0", "",
+      "" }, "\r\n"))
+    net:run("bash -c 'cat " .. name .. " >/dev/udp/10.9.0.100/5060'")
+  end
+
+  local function assert_refuses_nothing()
+    assert.equal(0, tandem:wait_logged("request", { call_id = "stopped" }).code)
+  end
+
+  it("knows that before it handles what had come", function()
+    local ok, why = open {}
+    if not ok then
+      return pending(why)
+    end
+    tandem:signal "STOP"
+    invite("bob", "Subject: stopped")
     net:ip "addr del 10.9.0.100/32 dev lo"
     tandem:signal "CONT"
-    assert.equal(0, tandem:wait_logged("request", { call_id = "stopped" }).code)
+    assert_refuses_nothing()
   end)
+
+  for what, request in pairs {
+    ["it had just read, to be relayed"] = { "bob", "X-Hang: 2" },
+    ["it had just read, to be refused by the script"] = { "busy", "X-Hang: 2" },
+    ["it was about to send"] = { "bob", "X-Hang-Sending: 2" },
+  } do
+    it("knows that of what " .. what, function()
+      local _, here = sh.run "pwd"
+      local ok, why = open { binary = "build/tandem",
+        env = ("LD_PRELOAD=%s/build/hang.so"):format(here:gsub("\n", "")) }
+      if not ok then
+        return pending(why)
+      end
+      invite(request[1], request[2])
+      net:ip "addr del 10.9.0.100/32 dev lo"
+      assert_refuses_nothing()
+    end)
+  end
 end)
 
 for _, family in ipairs { "IPv4", "IPv6" } do

@@ -11,6 +11,9 @@ enum {
 	SAVE_SHARE = 100,
 };
 
+/* No turn of the loop takes so long, but for a slow script. */
+static const double PAUSE_S = 0.05;
+
 void upkeep_addresses(struct worker *w)
 {
 	uint32_t changed = source_refresh(w->source);
@@ -30,6 +33,24 @@ void upkeep_addresses(struct worker *w)
 	/* What a connection had as its address may be none of a listener. */
 	if (changed)
 		streams_check_local(w->streams);
+}
+
+void upkeep_after_pause(struct worker *w)
+{
+	if (ev_time() - ev_now(w->loop) < PAUSE_S)
+		return;
+	upkeep_addresses(w);
+	ev_now_update(w->loop);
+}
+
+void upkeep_on_fault(struct worker *w, const struct dgram *d)
+{
+	const struct listeners *ls = &w->conf.node->listeners;
+
+	if (d->cause == CAUSE_NO_SOURCE &&
+	    !addr_is_any(&ls->l[d->hop.listener].addr) &&
+	    source_has(w->source, d->hop.listener))
+		upkeep_addresses(w);
 }
 
 static void report_losses(struct worker *w, struct port *p)

@@ -83,6 +83,7 @@ static void tell_faults(struct worker *w)
 		    .quoted = {d->bytes, d->n},
 		};
 
+		upkeep_on_fault(w, d);
 		core_flow_event(w->core, worker_now(w), &e);
 		free(d);
 	}
@@ -204,6 +205,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *t, int events)
 	histogram_add(&core_counters(w->core)->hist[HIST_LOOP_LAG], late);
 	w->armed = TICK_NEVER;
 	worker_begin(w);
+	upkeep_after_pause(w);
 	core_expire(w->core, worker_now(w));
 	worker_settle(w);
 }

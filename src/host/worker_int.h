@@ -83,6 +83,13 @@ struct dns *worker_make_dns(struct worker *w);
 /* upkeep.c */
 /* Reads the addresses of the machine; logs which listeners came or went. */
 void upkeep_addresses(struct worker *w);
+/* Does it when the loop has last looked what there is a while ago: the process
+ * may have been stopped since, in the middle of a turn, and an address may be
+ * another machine's by now. */
+void upkeep_after_pause(struct worker *w);
+/* Does it when a datagram had no source although its listener's address is
+ * thought to be here. */
+void upkeep_on_fault(struct worker *w, const struct dgram *d);
 /* Logs what was lost since the last time: one line per socket, if any. */
 void upkeep_losses(struct worker *w);
 /* Brings back the calls of the process before. */

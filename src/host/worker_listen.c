@@ -18,8 +18,10 @@ static void receive_batch(struct worker *w, struct port *p, unsigned n)
 		struct hop from;
 		struct str bytes;
 
-		if (udp_take(&p->udp, w->batch, i, &from, &bytes))
-			core_receive(w->core, worker_now(w), &from, bytes);
+		if (!udp_take(&p->udp, w->batch, i, &from, &bytes))
+			continue;
+		upkeep_after_pause(w);
+		core_receive(w->core, worker_now(w), &from, bytes);
 	}
 }
 
