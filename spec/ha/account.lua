@@ -11,9 +11,11 @@
 --   acked         the ACK of the caller;  up: it was one for a 2xx
 --   cancelled     the first CANCEL;  cancel_final, cancel_code
 --   bye           the first BYE;  bye_final, bye_code
---   contradicted  a second final of the same transaction that is not the same
+--   contradicted  the first final after that which is not the same: code or To tag
+--   contradicted_by   its code
 --   transactions  INVITEs of different branches that reached servers
---   refused_at, refusal_acked   a non-2xx final of the server, and the last ACK to it
+--   refused_at, refusal_acked   the first non-2xx final of the server, and the first ACK
+--                 after its last repetition
 --
 -- senders: by source address, by hardware address (as `ip` writes it): when each packet
 -- was sent.
@@ -90,8 +92,8 @@ local function to_caller(call, code, time, text)
     local tag = string.match(value(text, "To") or "", ";tag=(.*)")
     if not call.final then
       call.final, call.code, call.tag = time, code, tag
-    elseif call.code ~= code or call.tag ~= tag then
-      call.contradicted = call.contradicted + 1
+    elseif not call.contradicted and (call.code ~= code or call.tag ~= tag) then
+      call.contradicted, call.contradicted_by = time, code
     end
   elseif code < 200 then
     return -- 100 for a BYE that takes long
@@ -110,13 +112,14 @@ local function to_server(call, method, time, text)
     call.branches[branch] = true
     call.transactions = call.transactions + 1
   elseif method == "ACK" and call.branches[branch] then
-    call.refusal_acked = time
+    call.refusal_acked = call.refusal_acked or time
   end
 end
 
 local function from_server(call, code, time, text)
   if code >= 300 and string.find(value(text, "CSeq") or "", "INVITE", 1, true) then
     call.refused_at = call.refused_at or time
+    call.refusal_acked = nil -- who repeats it has not heard an ACK
   end
 end
 
@@ -137,12 +140,11 @@ function account.read(name, options)
     local code, method = tonumber(string.match(text, "^SIP/2.0 (%d+)")),
       string.match(text, "^%u+")
     if id and source == options.phone and method == "INVITE" and not calls[id] then
-      calls[id] = { id = id, repeated = 0, contradicted = 0, transactions = 0, branches = {} }
+      calls[id] = { id = id, repeated = 0, transactions = 0, branches = {} }
       table.insert(calls, calls[id])
     end
     -- What belongs to no call of a caller changes a record that nobody sees.
-    local call = calls[id or 0] or { repeated = 0, contradicted = 0, transactions = 0,
-      branches = {} }
+    local call = calls[id or 0] or { repeated = 0, transactions = 0, branches = {} }
     if source == options.phone then
       from_caller(call, method, time, text)
     elseif destination == options.phone and code then

@@ -38,8 +38,10 @@ local function complaints(w, rows, calls)
     if row.verdict ~= "ok" then
       list[#list + 1] = row.what .. ": " .. row.verdict
     end
-    for i = 1, math.min(#row.lost, 5) do
-      list[#list + 1] = "  " .. report.story(row.lost[i], row.at)
+    for _, bad in ipairs { row.lost, row.misled } do
+      for i = 1, math.min(#bad, 5) do
+        list[#list + 1] = "  " .. report.story(bad[i], row.at)
+      end
     end
   end
   local lost = 0

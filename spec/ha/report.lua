@@ -12,6 +12,7 @@ local columns = {
   { "layout", "layout", "%s" }, { "advert", "advert", "%.1f s" }, { "what", "what", "%s" },
   { "gap", "gap", "%.0f ms" }, { "up", "up", "%d" }, { "ringing", "set-up", "%d" },
   { "lost_established", "lost up", "%d" }, { "lost_setup", "lost set-up", "%d" },
+  { "contradicted", "2nd final", "%d" },
   { "repeated", "repeated", "%d" }, { "slowest", "slowest", "%.2f s" },
   { "ended", "ended in", "%.2f s" }, { "calls", "calls", "%d" },
   { "transactions", "at servers", "%d" }, { "verdict", "result", "%s" },
@@ -34,6 +35,7 @@ local function new_row(w, mark, next_at, senders)
     gap = account.gap(w.probes[mark.vip], mark.at, next_at) * 1000,
     up = 0, ringing = 0, lost_established = 0, lost_setup = 0, repeated = 0, slowest = 0,
     ended = 0, calls = 0, transactions = 0, contradicted = 0, intruded = 0, lost = {},
+    misled = {},
   }
   if mark.quiet then
     local mac = w.mac[mark.quiet.machine]
@@ -65,7 +67,6 @@ local function add_call(rows, call, ring)
     row.calls = row.calls + 1
     row.transactions = row.transactions + call.transactions
     row.repeated = row.repeated + call.repeated
-    row.contradicted = row.contradicted + call.contradicted
     row.slowest = math.max(row.slowest, (call.rang or call.final or call.invited) - call.invited)
   end
   for _, ending in ipairs(account.endings(call, ring)) do
@@ -73,6 +74,12 @@ local function add_call(rows, call, ring)
     if row then
       row.ended = math.max(row.ended, ending.took)
     end
+  end
+  -- Where it was told so, which may be long after it began.
+  if call.contradicted then
+    row = row_at(rows, call.contradicted) or rows[1]
+    row.contradicted = row.contradicted + 1
+    table.insert(row.misled, call)
   end
   local loss = account.loss(call)
   if loss then
@@ -95,7 +102,8 @@ local function judge(row)
   local limits = row.limits
   expect(row.lost_established == 0, "calls that were up are lost")
   expect(row.lost_setup <= limits.setup, "more than %d in set-up lost", limits.setup)
-  expect(row.contradicted == 0, "%d finals contradicted", row.contradicted)
+  expect(row.contradicted == 0, "%d callers told another final after the first",
+    row.contradicted)
   expect(row.intruded == 0, "%d packets from an address that had gone", row.intruded)
   expect(row.transactions == row.calls or row.lost_setup > 0, "calls and transactions differ")
   expect(row.gap <= (limits.gap or math.huge) * 1000, "gap over %.1f s", limits.gap or 0)
@@ -160,7 +168,7 @@ function report.data(rows)
   for i, row in ipairs(rows) do
     local plain = {}
     for key, value in pairs(row) do
-      if key ~= "lost" and key ~= "limits" then
+      if key ~= "lost" and key ~= "misled" and key ~= "limits" then
         plain[key] = value
       end
     end
@@ -173,12 +181,13 @@ end
 function report.story(call, since)
   local parts = { call.id, call.kind }
   for _, key in ipairs { "invited", "rang", "final", "acked", "cancelled", "cancel_final", "bye",
-    "bye_final", "refused_at", "refusal_acked" } do
+    "bye_final", "refused_at", "refusal_acked", "contradicted" } do
     if call[key] then
       parts[#parts + 1] = string.format("%s=%+.2f", key, call[key] - since)
     end
   end
-  for _, key in ipairs { "code", "cancel_code", "bye_code", "repeated", "transactions" } do
+  for _, key in ipairs { "code", "cancel_code", "bye_code", "contradicted_by", "repeated",
+    "transactions" } do
     if call[key] then
       parts[#parts + 1] = string.format("%s=%d", key, call[key])
     end
