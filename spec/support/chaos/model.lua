@@ -345,6 +345,9 @@ local function response_leaves(self, life, p, m)
     note_adopted(life, m, self.trace.now)
     return
   end
+  if st.unanswered then -- the end of it that another node had to say
+    note_adopted(life, m, self.trace.now)
+  end
   if m.code == 503 and life.draining and not st.cts[1] then
     st.stateless = true -- refused without keeping state
   end
