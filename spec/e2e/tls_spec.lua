@@ -189,8 +189,10 @@ local pbx = sip.pool("pbx", { check = false, tls = { ca = "%{ca}" }, servers = {
 -- The same address and another name.
 local other = sip.pool("other", { check = false, tls = { ca = "%{ca}", name = "c.example" },
   servers = { { name = "c", uri = "sip:127.0.0.1:%{outer};transport=tls" } } })
+sip.settings { tcp = { connect_timeout = 20 } }
 sip.route(function(req)
-  if not req:relay(req.ruri.user == "other" and other or pbx) then return req:reply(500) end
+  local opts = { timeout = req.ruri.user == "soon" and 0.3 or nil }
+  if not req:relay(req.ruri.user == "other" and other or pbx, opts) then return req:reply(500) end
 end)
 ]]
   local port, secure, inner, outer, b, ca, tandem
@@ -249,6 +251,28 @@ end)
       assert.matches(why, the_failure(tandem, { cause = cause, direction = "out" }).why)
     end)
   end
+
+  it("hears nothing of a call that went elsewhere while it shook hands", function()
+    sipp.server("answer", { name = "b", port = b, values = { ring = 0 } })
+    local own = ca:issue("a", { names = { "a.example" } })
+    local a = process.start { name = "a", argv = { "socat", "-u",
+      ("OPENSSL-LISTEN:%d,pf=ip4,bind=127.0.0.1,cert=%s,key=%s,verify=0"):format(outer,
+        own.cert, own.key), "STDOUT" } }
+    a:wait_bound(outer, "tcp")
+    a:signal "STOP"
+    call "soon"
+    assert.matches("^pbx/a:silent:[^,]*,pbx/b:200:",
+      tandem:wait_logged("request", { method = "INVITE" }).tried)
+    a:signal "CONT"
+    assert.equal("a.example", tandem:wait_logged("flow.up", { direction = "out" }).identity)
+    call("soon", "again") -- which it does hear, and does not answer
+    local function heard()
+      local _, n = a:output():gsub("INVITE sip:soon@example.com SIP", "")
+      return n
+    end
+    assert(process.eventually(3, function() return heard() > 0 end))
+    assert.equal(1, heard())
+  end)
 
   it("is not reached over a connection that was opened for another name", function()
     serve(ca:issue("a", { names = { "a.example", "c.example" } }))
