@@ -112,6 +112,33 @@ sim.for_workers("a node that comes back", function(workers)
       assert.equal(1, w.net:count("request", { method = "INVITE", code = 200 }))
     end)
 
+    it("and what was asked in vain is asked again: in branches of their own", function()
+      open { alive = true, handler = [[function(req)
+        for server in pbx:each(req) do
+          for _ = 1, 2 do req:try(server, { timeout = 1 }) end
+          return req:reply(500)
+        end
+      end]] }
+      w.a:silence()
+      local asked = w.alice:request("MESSAGE", uri)
+      w.net:run(1.9)
+      w.one:drop(w.vip) -- 500 is not this one's to say then
+      w.net:run(1)
+      w.one:take(w.vip)
+      w.a:refuse()
+      asked:wait()
+      assert.equal(500, asked.code)
+      local seen, n = {}, 0
+      for _, packet in ipairs(w.net:packets()) do
+        local via = packet.node and packet.bytes:match "^MESSAGE [^\r]*\r\n(Via:[^\r]*)"
+        local branch = via and via:match "branch=(%w+)"
+        if branch and not seen[branch] then
+          seen[branch], n = true, n + 1
+        end
+      end
+      assert.equal(4, n)
+    end)
+
     it("from one that had enough, and the second has passed the answer on", function()
       open { alive = true, handler = impatient, nodes = true }
       w.a:ring(5)

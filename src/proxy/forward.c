@@ -4,6 +4,7 @@
  * branch, Via, Record- Route and source address, made for the socket it leaves
  * from.
  */
+#include <string.h>
 #include "proxy/context.h"
 
 enum { MAX_BREADTH = 60 }; /* RFC 5393 5.3.3: where there is no header */
@@ -235,20 +236,33 @@ static unsigned visits_before(const struct request *r,
 	return n;
 }
 
+static bool is_in_use(const struct request *r, const struct attempt *att)
+{
+	struct str branch = {att->branch, BRANCH_LEN};
+
+	list_each (it, &r->attempts) {
+		const struct attempt *a =
+		    container_of(it, struct attempt, link);
+
+		if (a != att && memcmp(a->branch, att->branch, BRANCH_LEN) == 0)
+			return true;
+	}
+	return client_find(r->proxy->c.txns, branch, r->msg.method_id,
+			   r->msg.method) != NULL;
+}
+
 /* The branch is a function of the request and the visit. A request that was
  * dropped and came again may find it still in use by what was given up then:
- * the answers must not go there. */
+ * the answers must not go there. Attempts since then are so many visits
+ * further on. */
 static void choose_branch(struct request *r, struct attempt *att)
 {
-	struct proxy *p = r->proxy;
-	struct str branch = {att->branch, BRANCH_LEN};
 	unsigned visit = visits_before(r, att);
 
 	do {
 		branch_write(att->branch, r->sign, &r->up, &att->target.hop,
 			     visit++, r->loop);
-	} while (
-	    client_find(p->c.txns, branch, r->msg.method_id, r->msg.method));
+	} while (is_in_use(r, att));
 }
 
 /* 16.6 step 8, above the caller's Via, which says now where it came from. */

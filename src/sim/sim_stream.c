@@ -143,8 +143,10 @@ void sim_seg_data(struct sim *s, struct end *from, struct str bytes,
 	struct str rest;
 
 	seg.packet = sim_trace_packet(s, &copy, from->host);
-	if (to->host)
+	if (to->host) {
 		seg.packet->p.to_host = to->host;
+		seg.packet->direct = true;
+	}
 	rest = seg.packet->p.bytes;
 	if (to->host)
 		sim_link_get(s, from->host, to->host, &link);

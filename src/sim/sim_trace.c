@@ -100,8 +100,10 @@ struct packet *sim_trace_packet(struct sim *s, const struct sim_packet *packet,
 
 void sim_trace_fate(struct sim *s, struct packet *p, enum sim_fate fate)
 {
+	unsigned host = p->direct ? p->p.to_host : sim_owner(s, &p->p.to);
+
 	sim_trace_mark(s, TRACE_FATE, p->no, (uint64_t)fate);
-	note(s, SIM_NOTE_FATE, p->no, fate, sim_owner(s, &p->p.to));
+	note(s, SIM_NOTE_FATE, p->no, fate, host);
 	/* Of a packet that was duplicated one copy may have come through. */
 	if (p->p.fate != SIM_DELIVERED)
 		p->p.fate = fate;

@@ -363,7 +363,7 @@ local function response_leaves(self, p, m)
   local was_said = self.wrote[m.bytes]
   self.wrote[m.bytes] = true
   if not st then
-    if not was_said and not self.model.strangers[p.to] and not is_relayed(self, p, m) then
+    if not is_relayed(self, p, m) and not was_said and not self.model.strangers[p.to] then
       violate(self, "I8", m, "%d left for %s, which has asked nothing", m.code, p.to)
     end
     return

@@ -153,6 +153,8 @@ local function check_final(self, p, st, m)
     return
   elseif st.life.relayed[m.bytes] and not (st.method == "INVITE" and p.transport == "udp") then
     return -- before its request came here, too: it is not the first one that we know
+  elseif st.unanswered then
+    return -- it is forgotten: what still comes is passed on as if it had never been here
   elseif self.model:is_out_of_reach(st) then
     return -- once more, on another connection
   elseif st.life.strangers_at == now or self.model.strangers[p.to] then
