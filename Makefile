@@ -23,7 +23,7 @@ SRC_lua         := base box env error_rate limit load order oslib sched small st
 # one. On top of the first the control thread, and the command line.
 SRC_host        := files keyfile logsink transitions mailbox ask sock source \
 		   worker worker_life worker_listen upkeep statefile disk \
-		   udp dgram hep icmp dns \
+		   cputick udp dgram hep icmp dns \
 		   acceptor stream stream_io \
 		   tls tls_name tls_set tls_words
 SRC_control     := control startup reload keys stop watch watchdog service \

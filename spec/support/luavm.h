@@ -2,7 +2,8 @@
  * A Lua state for unit tests: a script given as text, run as tasks, its
  * outcomes recorded. What scripts find besides the environment: task(fn, ...)
  * starts a task; note(text) appends to a record; wait() suspends until
- * luavm_wake; direct(fn) calls without yielding and gives ok, message.
+ * luavm_wake; direct(fn) calls without yielding and gives ok, message; tick()
+ * fires the ticker, if there is one.
  */
 #ifndef SUPPORT_LUAVM_H
 #define SUPPORT_LUAVM_H
@@ -12,6 +13,7 @@
 #include <string.h>
 #include "lua/box.h"
 #include "lua/sched.h"
+#include "lua/ticker.h"
 #include "lua/vm.h"
 #include "support/unit.h"
 
@@ -189,8 +191,16 @@ static inline int luavm_direct(lua_State *L)
 	return 2;
 }
 
+static inline int luavm_tick(lua_State *L)
+{
+	ticker_fire(luavm_of(L)->conf.host.ticker);
+	return 0;
+}
+
 static inline int luavm_open(lua_State *L)
 {
+	lua_pushcfunction(L, luavm_tick);
+	vm_set_global(L, "tick");
 	lua_pushcfunction(L, luavm_task);
 	vm_set_global(L, "task");
 	lua_pushcfunction(L, luavm_note_fn);

@@ -4,16 +4,17 @@
  */
 #include "support/luavm.h"
 
+#include "host/cputick.h"
 #include "util/err.h"
 
-/* Runs `body` as a task, which must be condemned; then others that must not
- * notice. */
-static void condemned(const char *body, enum vm_limit limit)
+static void condemned_with(const char *body, enum vm_limit limit,
+			   struct ticker *ticker)
 {
 	struct luavm t;
 	char script[2048];
 
 	luavm_init(&t);
+	t.conf.host.ticker = ticker;
 	if (limit == VM_LIMIT_MEMORY)
 		t.conf.instructions = 20000000;
 	snprintf(script, sizeof(script),
@@ -36,6 +37,19 @@ static void condemned(const char *body, enum vm_limit limit)
 		printf("%s\n%s\n", body, vm_limit_name(t.limit));
 	CHECK_INT(t.limit, limit);
 	luavm_end(&t);
+}
+
+/* Runs `body` as a task, which must be condemned; then others that must not
+ * notice. Once with a hook from the start, once as workers do it. */
+static void condemned(const char *body, enum vm_limit limit)
+{
+	struct ticker ticker = {0};
+	struct cputick ticks = {0};
+
+	condemned_with(body, limit, NULL);
+	CHECK(cputick_start(&ticks, &ticker));
+	condemned_with(body, limit, &ticker);
+	cputick_stop(&ticks);
 }
 
 /* As above, but ends in an ordinary error. */
@@ -279,6 +293,83 @@ TEST(which_limit)
 	CHECK_INT(t.limit, VM_LIMIT_MEMORY);
 	CHECK(!vm_full(t.vm));
 	luavm_end(&t);
+}
+
+static void *run_in_thread(void *arg)
+{
+	struct luavm *t = arg;
+
+	while (sched_drain(t->vm, 0))
+		;
+	return NULL;
+}
+
+/* What is counted of a task, run by this thread or by another. */
+static uint64_t counted(struct ticker *ticker, const char *body, bool elsewhere)
+{
+	struct luavm t;
+	char script[512];
+	uint64_t spent;
+
+	luavm_init(&t);
+	t.conf.host.ticker = ticker;
+	snprintf(script, sizeof(script),
+		 "local function spin() for i = 1, 100000 do end end "
+		 "task(function() %s end)",
+		 body);
+	CHECK_INT(luavm_start(&t, script), 0);
+	if (elsewhere) {
+		pthread_t thread;
+
+		CHECK_INT(pthread_create(&thread, NULL, run_in_thread, &t), 0);
+		CHECK_INT(pthread_join(thread, NULL), 0);
+	} else {
+		run_in_thread(&t);
+	}
+	CHECK_INT(t.ended, 1);
+	CHECK_INT(t.errors, 0);
+	spent = vm_spent(t.vm);
+	luavm_end(&t);
+	return spent;
+}
+
+TEST(counts_from_the_first_tick_on)
+{
+	struct ticker ticker = {0};
+	uint64_t n;
+
+	n = counted(&ticker, "spin() tick() spin()", false);
+	CHECK(n > 199000 && n < 203000); /* nobody fires it yet */
+	ticker_begin(&ticker);
+	CHECK_INT(counted(&ticker, "spin()", false), 0);
+	n = counted(&ticker, "spin() tick() spin()", false);
+	CHECK(n > 99000 && n < 103000);
+	ticker_fire(&ticker); /* no Lua runs */
+	CHECK_INT(counted(&ticker, "spin()", false), 0);
+	n = counted(&ticker, "spin()", true); /* it would interrupt this one */
+	CHECK(n > 99000 && n < 103000);
+	ticker_end(&ticker);
+	n = counted(&ticker, "spin()", false);
+	CHECK(n > 99000 && n < 103000);
+}
+
+/* The thread of a task goes on without the hook that it had. */
+TEST(the_next_entry_counts_anew)
+{
+	struct ticker ticker = {0};
+	struct luavm t;
+
+	ticker_begin(&ticker);
+	luavm_init(&t);
+	t.conf.host.ticker = &ticker;
+	luavm_run(&t, "task(function() tick() for i = 1, 100000 do end "
+		      "wait() for i = 1, 100000 do end end)");
+	CHECK(vm_spent(t.vm) > 99000);
+	luavm_wake(&t, 0, 1);
+	CHECK_INT(t.ended, 1);
+	CHECK_INT(vm_spent(t.vm), 0);
+	luavm_end(&t);
+	ticker_end(&ticker);
 }
 
 TEST(cpu_time)

@@ -12,6 +12,7 @@
 #include "control/control.h"
 #include "host/files.h"
 #include "host/keyfile.h"
+#include "lua/ticker.h"
 #include "control/http.h"
 #include "control/kept.h"
 #include "control/notifier.h"
@@ -50,6 +51,7 @@ struct control {
 	struct tls_set *tls;   /* that the workers use */
 	long long descriptors; /* how many may be open */
 	struct worker *worker[CONTROL_WORKERS];
+	struct ticker ticker[CONTROL_WORKERS]; /* of their threads */
 	const struct plan *plan; /* of the present script of worker 0 */
 	struct ev_loop *loop;
 	ev_signal hup, usr1, term, interrupt;

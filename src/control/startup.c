@@ -67,7 +67,8 @@ void control_script_conf(void *ctx, unsigned i, struct script_conf *out_r)
 {
 	struct control *c = ctx;
 
-	(void)i;
+	if (i < CONTROL_WORKERS)
+		out_r->ticker = &c->ticker[i];
 	out_r->loader = files_loader(&c->files);
 	out_r->path = c->conf->script;
 	out_r->cpu_us = cpu_us;
@@ -337,6 +338,7 @@ int startup_make_workers(struct control *c)
 		    .log = c->log,
 		    .tls = c->tls,
 		    .state = c->state,
+		    .ticker = &c->ticker[i],
 		    .peers = c->worker,
 		};
 

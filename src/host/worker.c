@@ -418,6 +418,9 @@ static int start(struct worker *w)
 {
 	int err;
 
+	/* Without it limits cost more, and hold all the same. */
+	if (w->conf.ticker)
+		cputick_start(&w->cputick, w->conf.ticker);
 	worker_begin(w);
 	w->core = core_new(w->conf.node, w->conf.index, &w->host, w->conf.seed,
 			   worker_now(w));
@@ -474,6 +477,7 @@ static void *run(void *arg)
 	/* Handles point into the core, so they go before it. */
 	succession_free(&w->scripts);
 	core_free(&w->core);
+	cputick_stop(&w->cputick);
 	return NULL;
 }
 

@@ -23,6 +23,7 @@ struct worker_conf {
 	uint8_t seed[16];
 	const struct tls_set *tls;
 	struct statefile *state; /* where calls are kept; or NULL */
+	struct ticker *ticker;   /* borrowed; its scripts have it too */
 	/* All workers of the node, filled in before the first one starts. */
 	struct worker *const *peers;
 };

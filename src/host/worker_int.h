@@ -9,6 +9,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
+#include "host/cputick.h"
 #include "host/dns.h"
 #include "host/hep.h"
 #include "host/mailbox.h"
@@ -37,6 +38,7 @@ struct life {
 struct worker {
 	struct worker_conf conf;
 	struct host host;
+	struct cputick cputick;
 	struct core *core;
 	struct succession scripts;
 	struct ev_loop *loop;

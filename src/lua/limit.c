@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "lua/ticker.h"
+
 const char *vm_limit_name(enum vm_limit limit)
 {
 	switch (limit) {
@@ -199,6 +201,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
 	(void)ar;
 	if (vm->depth == 0)
 		return;
+	vm->e.counting = true;
 	if (!vm->e.limit) {
 		vm->e.spent += VM_STEP + vm->e.work;
 		vm->e.work = 0;
@@ -220,11 +223,47 @@ static void on_count(lua_State *L, lua_Debug *ar)
 		limit_raise(L);
 }
 
+/* The thread's ticker, if this entry needs no hook before it has fired. */
+static struct ticker *ticker_of(const struct vm *vm)
+{
+	struct ticker *t = vm->conf.host.ticker;
+
+	return t && !vm->loading && atomic_load(&t->live) &&
+		       pthread_equal(t->owner, pthread_self())
+		   ? t
+		   : NULL;
+}
+
+void ticker_begin(struct ticker *t)
+{
+	t->owner = pthread_self();
+	atomic_store(&t->live, true);
+}
+
+void ticker_end(struct ticker *t)
+{
+	atomic_store(&t->live, false);
+}
+
+void ticker_fire(struct ticker *t)
+{
+	struct vm *vm = atomic_load(&t->inside);
+
+	if (!vm)
+		return;
+	vm->e.hurry = true;
+	lua_sethook(vm->e.running, on_count, LUA_MASKCOUNT, 1);
+}
+
 void limit_arm(struct vm *vm, lua_State *L)
 {
 	vm->e.running = L;
 	vm->e.hurry = vm->e.limit != VM_LIMIT_NONE;
-	lua_sethook(L, on_count, LUA_MASKCOUNT, vm->e.hurry ? 1 : VM_STEP);
+	if (vm->e.hurry || vm->e.counting || !ticker_of(vm))
+		lua_sethook(L, on_count, LUA_MASKCOUNT,
+			    vm->e.hurry ? 1 : VM_STEP);
+	else if (lua_gethookmask(L)) /* of an entry before */
+		lua_sethook(L, NULL, 0, 0);
 }
 
 void limit_begin(struct vm *vm, lua_State *L)
@@ -239,11 +278,17 @@ void limit_begin(struct vm *vm, lua_State *L)
 	vm->where = vm->instead = NULL; /* an error may have left vm_steady */
 	vm->e = (struct entry){.bytes_at_start = vm->mem.bytes};
 	limit_arm(vm, L);
+	if (ticker_of(vm)) /* last: what it needs is there */
+		atomic_store_explicit(&vm->conf.host.ticker->inside, vm,
+				      memory_order_release);
 }
 
 void limit_end(struct vm *vm)
 {
 	assert(vm->depth == 1);
+	if (ticker_of(vm))
+		atomic_store_explicit(&vm->conf.host.ticker->inside, NULL,
+				      memory_order_release);
 	vm->depth = 0;
 	vm->e.spent += vm->e.work;
 	vm->e.work = 0;

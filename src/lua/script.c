@@ -139,6 +139,7 @@ static bool make_vm(struct script *s)
 		     .wall = host_wall,
 		     .rand = host_rand,
 		     .cpu_us = s->conf.cpu_us ? host_cpu : NULL,
+		     .ticker = s->conf.ticker,
 		     .give_up = host_give_up,
 		     .is_own = is_own_file},
 	    .mem = &s->mem,

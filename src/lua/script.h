@@ -33,6 +33,8 @@ struct script_conf {
 	 * only the instruction budget counts. */
 	int64_t (*cpu_us)(void *ctx);
 	void *cpu_ctx;
+	/* Of the thread that will run it; borrowed. NULL: none. */
+	struct ticker *ticker;
 	/* Set by another thread: a load that is under way ends soon, as failed.
 	 * NULL: nobody will. */
 	const atomic_bool *give_up;

@@ -29,6 +29,7 @@
 #include "util/str.h"
 
 struct vm;
+struct ticker; /* ticker.h */
 
 enum vm_limit {
 	VM_LIMIT_NONE,
@@ -60,6 +61,8 @@ struct vm_host {
 	/* CPU time of this thread in microseconds. NULL in simulations: then
 	 * there is no CPU budget and a run depends on its inputs only. */
 	int64_t (*cpu_us)(void *ctx);
+	/* Borrowed; NULL: limits are looked at from the start of an entry. */
+	struct ticker *ticker;
 	/* Nobody waits for this load any more. NULL: somebody always does. */
 	bool (*give_up)(void *ctx);
 	/* Is this a file of the proxy's own, which no error is blamed on? NULL:

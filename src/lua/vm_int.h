@@ -38,6 +38,7 @@ struct entry {
 	lua_State *running;  /* the thread the hook is on; NULL: none */
 	enum vm_limit limit; /* not NONE: condemned */
 	bool hurry;          /* the hook comes at the next instruction */
+	bool counting;       /* a hook has come */
 	bool cpu_known;
 	int pcalls;           /* nested now */
 	int refusals;         /* of memory */
