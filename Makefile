@@ -6,7 +6,7 @@ VERSION := 0.1.0-dev
 # A layer may include its own headers and those of the layers listed before it
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
 SRC_util        := addr arena buf counters digest err hep histogram log map mem rand redact siphash str timer tokens
-SRC_message     := chars hdr msg msg_start scan scan_uri field edit reply
+SRC_message     := chars hdr msg msg_start scan scan_uri plain field edit reply
 SRC_transport   := dns_answer flows flows_accept flows_log flows_read \
 		   flows_send frame hop limits listener locate locate_order resolver \
 		   resolver_note tls_conf via

@@ -72,6 +72,8 @@ static void scan_all(struct msg *m)
 
 			assert(!a || a->star ||
 			       scan_nameaddr(value, &na, NULL));
+			assert(!value.p || arena_failed(m->arena) ||
+			       field_is_judged_alike(m->arena, value));
 		}
 }
 

@@ -4,6 +4,7 @@
 #include <sys/time.h> /* before libosip2, which forgets it */
 #include <osipparser2/osip_parser.h>
 #include "message/chars.h"
+#include "message/plain.h"
 
 /* libosip2's allocator hooks have no user pointer: where its memory comes from
  * is set around each call. The one global that changes (design, rule 2). In
@@ -292,7 +293,7 @@ const struct field_uri *field_uri(struct arena *a, struct str text)
 	if (!text.p || !out || !scan_uri(text, &u) || !fill_uri(a, &u, out))
 		return NULL;
 	/* libosip2 knows few other schemes, and nothing of them is used. */
-	if (u.is_sip && !judge_uri(a, text, out))
+	if (u.is_sip && !plain_uri(&u) && !judge_uri(a, text, out))
 		return NULL;
 	return out;
 }
@@ -328,7 +329,26 @@ static const struct field_addr *parse_addr(struct arena *a, struct str text)
 	    !fill_params(a, na.params, &out->param, &out->n))
 		return NULL;
 	out->display = unquote(a, na.display);
-	return judge_addr(a, &na, &out->uri) ? out : NULL;
+	if (!plain_addr(&na, &u) && !judge_addr(a, &na, &out->uri))
+		return NULL;
+	return out;
+}
+
+bool field_is_judged_alike(struct arena *a, struct str text)
+{
+	struct field_uri out;
+	struct nameaddr na;
+	struct str rest;
+	struct uri u;
+
+	field_init();
+	text = arena_str(a, text);
+	if (!text.p || !scan_nameaddr(text, &na, &rest) || rest.p ||
+	    !scan_uri(na.uri, &u) || !fill_uri(a, &u, &out))
+		return true;
+	if (plain_uri(&u) && !judge_uri(a, arena_str(a, na.uri), &out))
+		return false;
+	return !plain_addr(&na, &u) || judge_addr(a, &na, &out);
 }
 
 /* A walk over the values of a header on all its lines. */
