@@ -487,7 +487,7 @@ static bool check_ruri(struct msg *m)
 
 	if (!m->is_request)
 		return true;
-	return scan_uri(m->uri, &u) && (!u.is_sip || field_ruri(m));
+	return field_ruri(m) || (scan_uri(m->uri, &u) && !u.is_sip);
 }
 
 static enum msg_bad check(struct msg *m)

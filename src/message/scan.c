@@ -267,11 +267,23 @@ static struct str bare_uri(struct cur *c)
 	return str_find(uri, '?') < uri.n ? STR_NONE : uri;
 }
 
+/* Header parameters, to the end or to what follows them; notes the tag. */
+static enum cur_param nameaddr_params(struct cur *c, struct str *tag_r)
+{
+	struct str name, value;
+	enum cur_param got;
+
+	while ((got = cur_param(c, &name, &value)) == CUR_PARAM_ONE) {
+		if (name.n != 3 || tag_r->p || !str_caseeq(name, STR("tag")))
+			continue;
+		*tag_r = value.p ? value : (struct str){name.p + name.n, 0};
+	}
+	return got;
+}
+
 bool scan_nameaddr(struct str value, struct nameaddr *out_r, struct str *rest_r)
 {
 	struct cur c = cur_of(value);
-	struct str name, pvalue;
-	enum cur_param got;
 
 	*out_r = (struct nameaddr){.display = {value.p, 0}};
 	cur_space(&c);
@@ -294,9 +306,7 @@ bool scan_nameaddr(struct str value, struct nameaddr *out_r, struct str *rest_r)
 		return false;
 	const char *params = c.p;
 
-	while ((got = cur_param(&c, &name, &pvalue)) == CUR_PARAM_ONE)
-		;
-	if (got == CUR_PARAM_BAD)
+	if (nameaddr_params(&c, &out_r->tag) == CUR_PARAM_BAD)
 		return false;
 	out_r->text = cur_since(&c, from);
 	out_r->params = str_trim(cur_since(&c, params));
@@ -319,7 +329,8 @@ static bool read_tag(const struct msg *m, enum hdr_id id, struct str *tag_r,
 	if (!h || !scan_nameaddr(msg_hdr_value(m, h), &na, &rest) || rest.p)
 		return false;
 	*uri_r = na.uri;
-	if (!scan_param(na.params, STR("tag"), tag_r))
+	*tag_r = na.tag;
+	if (!na.tag.p)
 		return true;
 	return tag_r->n > 0 && tag_r->n <= MSG_MAX_KEY && tag_r->p[0] != '"';
 }

@@ -66,6 +66,8 @@ struct nameaddr {
 	struct str display; /* as written, quotes kept; may be empty */
 	struct str uri;     /* without < > */
 	struct str params;  /* header parameters after the first ';' */
+	struct str tag;     /* of these; n = 0 without a value, STR_NONE if
+			     * absent */
 	bool bracketed;     /* written with < > */
 };
 

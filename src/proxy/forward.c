@@ -95,11 +95,10 @@ uint32_t forward_breadth(const struct request *r, size_t i, size_t n)
 bool forward_is_sips(const struct request *r, const struct attempt *att)
 {
 	struct str uri = r->edits.uri.p ? r->edits.uri : r->msg.uri;
-	struct uri u;
 
 	if (att->target.uri.p)
 		uri = att->target.uri;
-	return scan_uri(uri, &u) && u.is_sips;
+	return str_caseeq(str_sub(uri, 0, scan_scheme(uri)), STR("sips"));
 }
 
 /* 16.6 step 3. */

@@ -92,10 +92,13 @@ static size_t undo_strict(struct proxy *p, struct msg *m, struct route *r,
 			  const struct msg_key *key, struct edits *edits)
 {
 	size_t n = field_count(m, HDR_ROUTE);
-	struct route_value uri = look(p, m->uri);
+	struct route_value uri;
 	struct nameaddr last;
 
-	if (n == 0 || !uri.ok || !uri.ours || !uri.has_t || !uri.lr)
+	if (n == 0)
+		return n;
+	uri = look(p, m->uri);
+	if (!uri.ok || !uri.ours || !uri.has_t || !uri.lr)
 		return n;
 	if (!scan_nameaddr(field_value(m, HDR_ROUTE, n - 1), &last, NULL))
 		return n;
@@ -120,6 +123,8 @@ static void strip_maddr(struct proxy *p, struct route *r, struct edits *edits)
 	size_t host_end;
 	struct buf b;
 
+	if (str_find(r->uri, ';') == r->uri.n) /* mostly */
+		return;
 	if (!scan_uri(r->uri, &uri) || !uri.is_sip ||
 	    !scan_param(uri.params, STR("maddr"), &value))
 		return;
@@ -223,7 +228,10 @@ static struct route classify(struct proxy *p, struct route r,
 	bool to_us =
 	    ok && !r.next_is_route && listener_is_ours(p->c.listeners, &ruri);
 
-	scan_uri(r.next, &next);
+	if (r.next_is_route)
+		scan_uri(r.next, &next);
+	else
+		next = ruri;
 	if (r.in_dialog) {
 		if (r.bad_flow)
 			return flow_gone(p, r);
