@@ -2,8 +2,10 @@
 #include "util/log.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "util/list.h"
+#include "util/rand.h"
 
 struct out {
 	char space[2000];
@@ -217,6 +219,37 @@ TEST(numbers)
 		  "\"level\":\"debug\",\"event\":\"x\",\"a\":12345678.5,"
 		  "\"b\":null,\"c\":-0.0015,\"d\":9223372036854775807,"
 		  "\"e\":0}");
+}
+
+static void check_number(double d)
+{
+	struct log_field f[] = {LOGF_NUM("n", d)};
+	struct log_event e = {LOG_DEBUG, "x", f, 1};
+	struct out o;
+	char want[64];
+
+	snprintf(want, sizeof(want), "level=debug event=x n=%.15g", d);
+	CHECK(str_eq(str_sub(logfmt(&o, &e, 0), 28, SIZE_MAX), str_from(want)));
+}
+
+/* Seconds are written without printf, and as it would. */
+TEST(numbers_as_printf_writes_them)
+{
+	static const double d[] = {0,         1e-7,      1e-6,    0.0001,
+				   0.000099,  0.1 + 0.2, 1.0 / 3, 99.5,
+				   99999999,  100000000, 1e15,    0.9999995,
+				   0.1234567, -2.5,      1e300,   (double)NAN};
+	struct rand r;
+
+	for (size_t i = 0; i < ARRAY_LEN(d); i++)
+		check_number(d[i]);
+	rand_seed(&r, 5);
+	for (int i = 0; i < 20000; i++) {
+		uint64_t us = rand_u64(&r) >> rand_below(&r, 64);
+
+		check_number((double)us / 1e6);
+		check_number((double)us / 1e7);
+	}
 }
 
 TEST(keys_cannot_break_out)

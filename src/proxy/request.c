@@ -86,6 +86,18 @@ bool request_may_reach(const struct request *r, struct str text)
 	return false;
 }
 
+/* ":1.25", rounded. */
+static void write_seconds(struct buf *out, int64_t us)
+{
+	uint64_t hundredths = us > 0 ? (uint64_t)(us + 5000) / 10000 : 0;
+
+	buf_char(out, ':');
+	buf_u64(out, hundredths / 100);
+	buf_char(out, '.');
+	buf_u64(out, hundredths / 10 % 10);
+	buf_u64(out, hundredths % 10);
+}
+
 static void write_attempt(const struct attempt *a, struct buf *out)
 {
 	if (a->target.member)
@@ -101,7 +113,7 @@ static void write_attempt(const struct attempt *a, struct buf *out)
 		buf_put(out, str_from(cause_text(a->cause)));
 	else
 		BUF_LIT(out, "-");
-	buf_printf(out, ":%.2f", (double)a->took / 1e6);
+	write_seconds(out, a->took);
 }
 
 void request_write_tried(const struct request *r, struct buf *out)
