@@ -69,6 +69,16 @@ describe("a pair of machines with the shipped files", function()
     process.sleep(3)
     w:stop_keepalived "sip1"
     w:await "sip2"
+    w:start_keepalived "sip1"
+    process.sleep(3)
+    local from = world.now()
+    for _ = 1, 4 do -- which of them hears the other first is chance
+      w:split(1) -- sip1 was the last to claim the address, and is the one to give way
+      process.sleep(1.5)
+    end
+    assert.equal("sip2", w:holder())
+    local gap = account.gap(w.probes[1], from, world.now())
+    assert(gap < 1, gap)
     account_for(1)
   end)
 

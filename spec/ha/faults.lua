@@ -127,7 +127,7 @@ function standby.keepalived(w, mark)
 end
 
 local function split(w, mark)
-  local m = mark("split brain for 30 s", { setup = 0 })
+  local m = mark("split brain for 30 s", { setup = 0, gap = 1 })
   w:split(30)
   until_after(m.at, 36)
 end

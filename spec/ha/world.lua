@@ -224,23 +224,22 @@ local function point(self, who, address, mac)
   end
 end
 
--- The machines do not hear each other's adverts; nothing else is lost.
+-- The machines do not hear each other's adverts; nothing else is lost. On the wire
+-- between them, so that both are deaf, and hear again, at the same moment.
 local function deafen(self, yes)
-  for _, name in ipairs(machines) do
-    local nft = function(words) self.lan[name]:run("nft '" .. words .. "'") end
-    if yes then
-      nft "add table ip deaf"
-      nft "add chain ip deaf input { type filter hook input priority 0; }"
-      nft "add rule ip deaf input ip protocol vrrp drop"
-    else
-      nft "delete table ip deaf"
-    end
+  local nft = function(words) self.lan.hub:run("nft '" .. words .. "'") end
+  if yes then
+    nft "add table bridge deaf"
+    nft "add chain bridge deaf forward { type filter hook forward priority 0; }"
+    nft "add rule bridge deaf forward ip protocol vrrp drop"
+  else
+    nft "delete table bridge deaf"
   end
 end
 
 -- Split brain, for so many seconds: the machines do not hear each other, both have the
 -- addresses. Twice a second callers and servers are made to see the other one, and not the
--- same one.
+-- same one. The prober is left to what machines claim.
 function World:split(seconds)
   local began = world.now()
   deafen(self, true)
