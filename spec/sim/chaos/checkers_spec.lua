@@ -41,7 +41,7 @@ local function attempt(t, branch, to, o)
   local method = o.method or "INVITE"
   local vias = o.vias or { ours(branch), noted }
   return t:packet(proxy, to or a, message(method .. " " .. (o.uri or uri) .. " SIP/2.0",
-    { vias = vias, hops = o.hops or 69, more = o.more, tag = o.tag }), o.lost)
+    { vias = vias, hops = o.hops or 69, more = o.more, tag = o.tag }), o.fate)
 end
 
 local function says(t, branch, code, o)
@@ -392,13 +392,49 @@ describe("the checkers", function()
     violates "I14"
   end)
 
+  -- Timer D is 0 there: what comes again is acknowledged by what it says of itself.
+  it("I14: over a connection the first ACK alone goes where the INVITE went", function()
+    for _, case in ipairs { { a, b, "" }, { b, a, "I14" } } do
+      t = fake.new():over "tcp"
+      request(t)
+      attempt(t, "1")
+      for i = 1, 2 do
+        says(t, "1", 486)
+        ack(t, "1", case[i])
+      end
+      violates(case[3])
+    end
+  end)
+
+  local function acked_in_call(branch)
+    t:packet(caller, proxy, message("ACK sip:y@10.0.0.1:5060 SIP/2.0", {
+      vias = { (up:gsub("up", branch)) }, tag = "t", hops = 70 }))
+  end
+
   it("I14: the ACK of a 2xx that is not passed on", function()
     ringing(t)
     says(t, "1", 200)
     goes_up(t, 200)
-    t:packet(caller, proxy, message("ACK sip:y@10.0.0.1:5060 SIP/2.0", {
-      vias = { (up:gsub("up", "ack")) }, tag = "t", hops = 70 }))
+    acked_in_call "ack"
     violates "I14"
+  end)
+
+  it("I14: the same with the branch of an INVITE that was refused is not one of a 2xx", function()
+    for branch, invariants in pairs { again = "", other = "I14" } do
+      t = fake.new()
+      ringing(t)
+      says(t, "1", 200)
+      goes_up(t, 200)
+      t.trace:follow()
+      t.model:begin(1) -- which knows nothing of what it passes on
+      local vias = { (noted:gsub("up", "again")) }
+      t:packet(a, proxy, message("SIP/2.0 481 So",
+        { vias = { ours "2", vias[1] }, tag = "t", cseq = "2 INVITE" }))
+      t:packet(proxy, caller, message("SIP/2.0 481 So",
+        { vias = vias, tag = "t", cseq = "2 INVITE" }))
+      acked_in_call(branch)
+      violates(invariants)
+    end
   end)
 
   it("I15: a request of a call that goes elsewhere", function()
@@ -429,10 +465,23 @@ describe("the checkers", function()
     violates "I23"
   end)
 
-  it("I18: another server while one rings", function()
-    ringing(t)
-    attempt(t:wait(0.1), "2", b)
-    violates "I18"
+  it("I18: another server while one rings, unless nothing has left", function()
+    for fate, invariants in pairs { delivered = "I18", lost = "I18", unsent = "" } do
+      t = fake.new()
+      ringing(t)
+      attempt(t:wait(0.1):over "tcp", "2", b, { fate = fate })
+      violates(invariants)
+    end
+  end)
+
+  it("I13: what has not left is not repeated", function()
+    for fate, invariants in pairs { lost = "I13", unsent = "" } do
+      t = fake.new()
+      request(t)
+      attempt(t, "1", a, { fate = fate })
+      attempt(t:wait(0.1), "1")
+      violates(invariants)
+    end
   end)
 
   it("I18: more attempts than allowed", function()

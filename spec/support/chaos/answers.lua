@@ -284,8 +284,10 @@ end
 -- Is the transaction of the refusal over? It may be when that came, when the request found
 -- our address gone, and by timer D, which is 0 on connections.
 local function is_gone(ct, now)
-  local patience = ct.transport == "udp" and 64 * T1 - second or 2000
+  local is_stream = ct.transport ~= "udp"
+  local patience = is_stream and 2000 or 64 * T1 - second
   return not ct.was_known or now - ct.final_at > patience or (ct.st and ct.st.homeless)
+    or (is_stream and ct.acks > 1)
 end
 
 -- I14

@@ -23,7 +23,9 @@ local hosts = {
 -- opts: of the checkers.
 ---@param opts table?
 function fake.new(opts)
-  local self = setmetatable({ packets = {}, log_list = {}, note_list = {}, time = 0 }, methods)
+  local self = setmetatable({
+    packets = {}, log_list = {}, note_list = {}, time = 0, transport = "udp",
+  }, methods)
   local conf = {
     attempts = 3, patience = 4000000, late = "bye", decoys = { ["203.0.113.66"] = true },
     strangers = { [stranger] = true }, failing = "^sip:fail%-", errors = { "on purpose" },
@@ -58,16 +60,22 @@ function methods:wait(seconds)
   return self
 end
 
--- A packet leaves, and arrives at once unless it is lost.
-function methods:packet(from, to, bytes, is_lost)
+-- Over what packets go from now on, "udp" at first.
+function methods:over(transport)
+  self.transport = transport
+  return self
+end
+
+-- A packet leaves, and arrives at once unless it has another fate: "lost", "unsent".
+function methods:packet(from, to, bytes, fate)
   local i = #self.packets + 1
   self.packets[i] = {
     self.time, from, to, bytes, "flying", from == proxy and 1 or 0, nil, hosts[from] or 9,
-    hosts[to] or 9, "udp",
+    hosts[to] or 9, self.transport,
   }
   self.note_list[#self.note_list + 1] = { "sent", i, self.time }
   self.note_list[#self.note_list + 1] = {
-    "fate", i, self.time, is_lost and "lost" or "delivered", hosts[to] or 9,
+    "fate", i, self.time, fate or "delivered", hosts[to] or 9,
   }
   return self
 end
