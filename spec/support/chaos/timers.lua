@@ -54,8 +54,8 @@ local function is_given_up(ct, now)
     return true
   end
   for _, other in ipairs(st.cts) do
-    if other.final and other.final.code >= 600 then
-      return true -- of a fork: nobody else is wanted (16.7 step 5)
+    if other.final and (other.final.code >= 600 or other.final.code < 300) then
+      return true -- nobody else is wanted (16.7 steps 5 and 10)
     end
   end
   local last = st.cts[#st.cts]
