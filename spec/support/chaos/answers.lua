@@ -282,7 +282,7 @@ local function note_late(p, m)
 end
 
 -- Is the transaction of the refusal over? It may be when that came, when the request found
--- our address gone, and by timer D, which is 0 on connections.
+-- our address gone, and by timer D, which is 0 on connections: another one is too late.
 local function is_gone(ct, now)
   local is_stream = ct.transport ~= "udp"
   local patience = is_stream and 2000 or 64 * T1 - second
@@ -318,7 +318,7 @@ end
 local function cancel_arrives(self, at, m)
   local st, invite = at.st, at.st.invite
   if not at.is_first or not invite or at.life.impaired or invite.impaired
-    or invite.homeless or invite.unanswered then
+    or invite.homeless or invite.unanswered or invite.stateless then
     return
   end
   self.model:at_once(st, function()
@@ -328,7 +328,8 @@ local function cancel_arrives(self, at, m)
   end)
   self.trace:by(self.trace.now + 65 * T1, function()
     if not invite.finals[1] and not invite.life.over and not invite.impaired
-      and not (invite.homeless or invite.unanswered) then
+      and not (invite.homeless or invite.unanswered)
+      and not self.model:is_out_of_reach(invite) then
       violate(self, "I5", m, "no final to a call that was cancelled 32 s ago")
     end
   end)

@@ -186,6 +186,28 @@ function kinds.vip_flaps(w)
   end
 end
 
+-- Both of a pair have the address, and what is sent to it reaches both, either by chance,
+-- or each in turn: that of all, or of one sender alone.
+function kinds.split_brain(w)
+  if w.plan.layout ~= "pair" then
+    return
+  end
+  local how = w.rnd:pick { {}, { random = true }, { switch = 0.1 * w.rnd:int(20) } }
+  how.from = w.rnd:chance(0.3) and (ends(w)) or nil
+  w:split_vip(how)
+  return function() w:unite_vip() end
+end
+
+-- The cluster key is replaced, as the how-to says: first all know the new one, then all sign
+-- with it. Once in a run: to be rid of the old one takes as long as the longest call.
+function kinds.key_rotation(w)
+  if w.rotates or not w:use_keys { w.key, "fedcba9876543210" } then
+    return
+  end
+  w.rotates = true
+  return function() w:swap_keys() end
+end
+
 function kinds.clock(w)
   w.rnd:pick(w.nodes):skew(w.rnd:between(-7200, 7200))
 end
@@ -377,7 +399,7 @@ for _, name in ipairs {
   "partition_oneway", "loss", "delay", "duplicates", "reordering", "chunks", "cuts", "resets",
   "resolver", "dns_change", "proxy_crash", "proxy_stop", "proxy_drain", "vip_moves",
   "vip_flaps", "clock", "no_memory", "reload", "bad_reload", "operator", "override",
-  "stranger", "replay",
+  "stranger", "replay", "split_brain", "key_rotation",
 } do
   table.insert(faults.kinds, name)
 end

@@ -130,7 +130,7 @@ local function check_copies(self, p, m, ct)
   end
   local key = table.concat({
     st.key, st.source, m.uri, p.to, p.transport, visit, m.sent_by, m.from_tag or "", m.call_id,
-    m.number,
+    m.number, st.signed or "",
   }, " ")
   local known = self.copies[key]
   if not known then
@@ -374,6 +374,9 @@ local function response_leaves(self, p, m)
   local answer, ct
   if m.code > 100 and m.to_tag then
     answer, ct = origin(st, m)
+  end
+  if answer and answer.rest ~= m.rest and is_relayed(self, p, m) then
+    return -- what a server that shares the call has said to another node
   end
   if answer then
     if m.code ~= answer.code then -- 503 as 500: less a Retry-After

@@ -32,6 +32,8 @@ local timer_h, timer_i = 32000000, 5000000
 ---@field last_up integer? code of the last response that went up
 ---@field accepted boolean? a 2xx went up
 ---@field cancelled integer? when a CANCEL arrived
+---@field signed integer? since when the key has been used that it is signed with
+---@field refused boolean? a refusal of it was passed on before it came
 ---@field withheld integer? when it was clear that no final goes up
 ---@field acked integer? when the ACK of a non-2xx arrived
 
@@ -144,6 +146,13 @@ local function find_server(self, life, p, m)
   return life.servers[key], key
 end
 
+-- Is it still known that a refusal of it was passed on before it came here (timers H, I)?
+local function is_refused(life, key, now)
+  local refusal = life.refused[key]
+  return refusal and now - (refusal.acked or refusal.time)
+    <= (refusal.acked and timer_i or timer_h)
+end
+
 local function request_arrives(self, life, p, m)
   local st, key = find_server(self, life, p, m)
   local before = st
@@ -157,7 +166,7 @@ local function request_arrives(self, life, p, m)
       key = key, m = m, time = self.trace.now, transport = p.transport, source = p.from,
       life = life, method = m.method, cts = {}, finals = {}, seen = 0,
       invite = invite and not is_over(invite, self.trace.now) and invite or nil,
-      again = before ~= nil,
+      again = before ~= nil, signed = self.signed, refused = is_refused(life, key, self.trace.now),
     }
     life.servers[key] = st
     local name = m.call_id .. " " .. m.method .. " " .. p.from
@@ -167,6 +176,10 @@ local function request_arrives(self, life, p, m)
   touch(life, st)
   if m.method == "ACK" then
     life.acks[message.plain_via(m.vias[1])] = m
+    local refusal = life.refused[key]
+    if refusal then
+      refusal.acked = refusal.acked or self.trace.now
+    end
   end
   if st and m.method == "ACK" then
     st.acked = st.acked or (st.done and self.trace.now) -- else of what was refused before
@@ -327,7 +340,8 @@ local function note_adopted(life, m, now)
     local known = life.adopted[m.bytes] or { time = now, count = 0 }
     known.count = known.count + 1
     life.adopted[m.bytes] = known
-    life.refused[message.key(m.branch, m.sent_by, "INVITE")] = true
+    local key = message.key(m.branch, m.sent_by, "INVITE")
+    life.refused[key] = life.refused[key] or { time = now }
   end
 end
 

@@ -34,7 +34,7 @@ local function network(self)
   local p = self.plan
   local opts = {
     seed = p.seed, workers = p.workers, link = p.link, dns = p.dns, addr = p.nodes[1],
-    key = "0123456789abcdef", name = "proxy1",
+    key = self.key, name = "proxy1",
   }
   if p.example then
     opts.script, opts.files = p.example.name, nil
@@ -118,7 +118,7 @@ end
 ---@param opts table?
 function run.new(seed, opts)
   local self = setmetatable({
-    plan = plan.new(seed, faults.kinds, opts), generation = 1,
+    plan = plan.new(seed, faults.kinds, opts), generation = 1, key = "0123456789abcdef",
   }, methods)
   network(self)
   endpoints(self)
@@ -162,8 +162,55 @@ function methods:move_vip(to)
   end
   self.nodes[from]:drop(self.plan.vip)
   self.nodes[to]:take(self.plan.vip)
-  self.holder = to
+  self.holder, self.split = to, nil
   self.model.moved = self.trace.now
+end
+
+-- Both of a pair have it, as opts of net:split say; and only its holder again.
+function methods:split_vip(opts)
+  self.net:split(self.plan.vip, self.nodes, opts)
+  self.split = true
+  self.model.moved = self.trace.now
+end
+
+function methods:unite_vip()
+  if self.split then
+    self.nodes[self.holder or 1]:take(self.plan.vip)
+    self.split = nil
+    self.model.moved = self.trace.now
+  end
+end
+
+-- These keys are in the file, of each node, from now on. False: not now, since what reads
+-- them might lack the memory.
+---@param keys string[]
+---@return boolean
+function methods:use_keys(keys)
+  for _, node in ipairs(self.nodes) do
+    if self.model.lives[node.id].impaired then
+      return false
+    end
+  end
+  for _, node in ipairs(self.nodes) do
+    if node.workers > 0 then
+      local ok, why = node:reload { key = keys }
+      if not ok then
+        self.trace:violate("I23", "a key was not taken: " .. tostring(why))
+      end
+    else
+      node.opts.key = keys
+    end
+  end
+  self.keys = keys
+  return true
+end
+
+function methods:swap_keys()
+  if self:use_keys { self.keys[2], self.keys[1] } then
+    self.model.signed = self.trace.now
+  elseif not self.heals then -- then nobody ever signs with it, which is as good
+    self:later(1, function() self:swap_keys() end)
+  end
 end
 
 -- ---- time ----------------------------------------------------------------
@@ -196,6 +243,7 @@ local function live(self)
 end
 
 local function heal(self)
+  self.heals = true
   self.faults:heal()
   local net, p = self.net, self.plan
   net:heal()
@@ -242,7 +290,7 @@ local function check_calls(self)
   for _, node in ipairs(self.nodes) do
     for _, st in next, self.model.lives[node.id].servers do
       local had_memory = not st.impaired and (st.life.impaired_at or -1) < st.time
-      local is_due = had_memory and not st.unanswered and not st.stateless
+      local is_due = had_memory and not st.unanswered and not st.stateless and not st.refused
       if st.method == "INVITE" and not st.done and is_due and not strangers[st.source]
         and not self.model:is_out_of_reach(st) then
         self.trace:violate("I26", ("no final to the INVITE of %s at %.3f s"):format(st.source,
