@@ -133,6 +133,45 @@ TEST(what_came_back_unsent_leaves_nothing)
 	world_fini(&w);
 }
 
+TEST(what_is_given_up_before_it_is_up_ends)
+{
+	struct world w;
+	struct client *c;
+
+	world_init(&w);
+	w.stalled = true;
+	c = world_client(&w, NULL, '1', "INVITE", TRANSPORT_TCP);
+	client_abandon(c, STR_NONE, w.now);
+	CHECK_INT(c->sends, 0);
+	world_run(&w, MILLIS(1));
+	CHECK_INT(w.t.n_clients, 0);
+	CHECK_TOLD(&w, "");
+	world_run(&w, SECONDS(40));
+	world_fini(&w);
+}
+
+/* The server has it from an earlier process, and answers over a connection of
+ * its own. */
+TEST(what_rings_is_cancelled_although_it_never_left)
+{
+	struct world w;
+	struct client *c;
+
+	world_init(&w);
+	w.stalled = true;
+	c = world_client(&w, NULL, '1', "INVITE", TRANSPORT_TCP);
+	world_answer(&w, '1', "INVITE", 180);
+	client_abandon(c, STR_NONE, w.now);
+	CHECK(sent_starts(&w, 1, "CANCEL "));
+	CHECK(c->sends > 0); /* its branch is known */
+	world_run(&w, SECONDS(2));
+	CHECK(world_answer(&w, '1', "INVITE", 487));
+	CHECK(sent_starts(&w, w.n - 1, "ACK "));
+	CHECK_TOLD(&w, "r180");
+	world_run(&w, SECONDS(40));
+	world_fini(&w);
+}
+
 /* ---- a connection from before ---- */
 
 /* The second request on one that is up. */

@@ -259,6 +259,7 @@ TEST(stub_on_tcp)
 
 	world_init(&w);
 	c = world_client(&w, NULL, '1', "INVITE", TRANSPORT_TCP);
+	world_run(&w, MILLIS(100)); /* it is up */
 	client_abandon(c, STR_NONE, w.now);
 	world_run(&w, SECONDS(3));
 	world_answer(&w, '1', "INVITE", 180);

@@ -98,11 +98,15 @@ static void on_open(void *ctx, const struct hop *flow)
 	w->opened[w->opens++] = *flow;
 }
 
+/* What was sent on a connection that is not up yet. */
 static bool on_withdraw(void *ctx, const struct hop *to, struct str bytes)
 {
-	(void)ctx;
-	(void)to;
-	(void)bytes;
+	struct world *w = ctx;
+
+	CHECK(bytes.n > 0);
+	for (size_t i = w->ups; i < w->opens; i++)
+		if (w->opened[i].conn == to->conn)
+			return true;
 	return false;
 }
 

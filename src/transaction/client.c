@@ -207,10 +207,11 @@ static void on_end(struct timer *timer, struct now now)
 }
 
 /* What still waits for its connection is not wanted any more: nobody has seen
- * it. Before the image changes. */
+ * it, unless somebody rings, who has it from an earlier process. Before the
+ * image changes. */
 static void withdraw(struct client *c)
 {
-	if (c->sends && flows_withdraw(&c->flow, c->image))
+	if (c->sends && flows_withdraw(&c->flow, c->image) && !c->got_1xx)
 		c->sends--;
 }
 
