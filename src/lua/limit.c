@@ -287,8 +287,10 @@ void limit_end(struct vm *vm)
 {
 	assert(vm->depth == 1);
 	if (ticker_of(vm))
-		atomic_store_explicit(&vm->conf.host.ticker->inside, NULL,
-				      memory_order_release);
+		atomic_store(&vm->conf.host.ticker->inside, NULL);
+	/* A release keeps back what comes before it, not what follows: no tick
+	 * may find the state inside, and nothing running. */
+	atomic_signal_fence(memory_order_seq_cst);
 	vm->depth = 0;
 	vm->e.spent += vm->e.work;
 	vm->e.work = 0;
