@@ -368,6 +368,9 @@ local function response_leaves(self, p, m)
     end
     return
   end
+  if st.unanswered then
+    is_relayed(self, p, m) -- and may be repeated to a request that comes yet
+  end
   if not same_vias(m, st.m.vias, 0) then
     violate(self, "I8", m, "%d left with other Via headers than its request had", m.code)
   end
