@@ -55,11 +55,12 @@ static void receive(struct pw *w, struct str bytes)
 	core_receive(w->core[0], w->now, &from, bytes);
 }
 
+/* Its To is of the kind that libosip2 is asked about (message/plain.h). */
 static const char request[] = "INVITE sip:bob@example.com SIP/2.0\r\n"
 			      "Via: SIP/2.0/UDP 192.0.2.7:5060;branch="
 			      "z9hG4bKabc\r\n"
 			      "From: <sip:alice@example.com>;tag=1\r\n"
-			      "To: <sip:bob@example.com>\r\n"
+			      "To: \"Bob\" <sip:bob@example.com>\r\n"
 			      "Call-ID: hostile@192.0.2.7\r\n"
 			      "CSeq: 1 INVITE\r\n";
 

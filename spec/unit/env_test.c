@@ -62,8 +62,8 @@ TEST(what_there_is)
 		   "n(keys(math)) n(keys(utf8))",
 	      "_G _VERSION assert direct error getmetatable ipairs math next "
 	      "note os pairs pcall print rawequal rawget rawlen rawset require "
-	      "select setmetatable string table task tonumber tostring type "
-	      "utf8 wait xpcall\n"
+	      "select setmetatable string table task tick tonumber tostring "
+	      "type utf8 wait xpcall\n"
 	      "byte char find format gmatch gsub len lower match rep reverse "
 	      "sub upper\n"
 	      "concat insert move pack remove sort unpack\n"
