@@ -172,6 +172,26 @@ TEST(what_rings_is_cancelled_although_it_never_left)
 	world_fini(&w);
 }
 
+TEST(what_rings_is_waited_for_although_it_could_not_leave)
+{
+	struct world w;
+	struct client *c;
+
+	world_init(&w);
+	w.stalled = true;
+	c = world_client(&w, NULL, '1', "INVITE", TRANSPORT_TCP);
+	world_answer(&w, '1', "INVITE", 180);
+	client_on_error(c, CAUSE_REFUSED, w.now);
+	world_run(&w, SECONDS(3)); /* its connection has failed */
+	CHECK_TOLD(&w, "r180");
+	w.stalled = false;
+	CHECK(world_answer(&w, '1', "INVITE", 486));
+	CHECK_TOLD(&w, "r180 r486");
+	CHECK(sent_starts(&w, w.n - 1, "ACK "));
+	world_run(&w, SECONDS(40));
+	world_fini(&w);
+}
+
 /* ---- a connection from before ---- */
 
 /* The second request on one that is up. */

@@ -273,9 +273,16 @@ static bool may_have_arrived(const struct client *c, enum cause cause)
 	return cause != CAUSE_NO_SOURCE || is_reliable(c);
 }
 
+/* It could not leave, and yet somebody rings, who has it from an earlier
+ * process: the final comes over a connection of the server's. */
+static bool is_met(const struct client *c)
+{
+	return is_reliable(c) && c->owner && c->got_1xx;
+}
+
 void client_on_error(struct client *c, enum cause cause, struct now now)
 {
-	if (c->state > CLIENT_PROCEEDING)
+	if (c->state > CLIENT_PROCEEDING || is_met(c))
 		return;
 	/* The end of its connection, which is told next, decides. */
 	if (was_stale(c, cause) && c->flow.flow)
