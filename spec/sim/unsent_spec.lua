@@ -97,6 +97,27 @@ sim.for_workers("an INVITE that waits for its connection", function(workers)
     assert.equal(1, #a:got "ACK")
   end)
 
+  it("and so does a CANCEL, whose INVITE has its final before", function()
+    open("return req:relay(pbx)", 0.01)
+    local one = net.nodes[1]
+    a:on("INVITE", function(_, reply)
+      reply(180)
+      a:after(0.3, function() reply(486) end)
+    end)
+    local call = alice:invite(uri)
+    net:run(0.2)
+    a:reset() -- its 486 comes over a connection of its own
+    a:connect "tcp:10.0.0.100"
+    net:run(0.05)
+    net:link(one, a, { delay = 0.001 })
+    net:link(one, a, { delay = 0.3, oneway = true }) -- to a
+    alice:cancel(call)
+    net:run(5)
+    assert.equal(487, call.code)
+    assert.equal(0, #a:got "CANCEL")
+    assert.equal(1, #a:got "ACK")
+  end)
+
   it("is no visit when the connection never came up", function()
     local branches = {}
     for i, handler in ipairs {

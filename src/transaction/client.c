@@ -544,6 +544,20 @@ static void note_status(struct client *c, int status)
 		c->times++;
 }
 
+/* Its CANCEL comes too late (9.1), if it waits yet. */
+static void withdraw_cancel(const struct client *c, struct now now)
+{
+	struct str branch = {c->branch, BRANCH_LEN};
+	struct client *x =
+	    client_find(c->txns, branch, METHOD_CANCEL, STR_NONE);
+
+	if (!x)
+		return;
+	withdraw(x);
+	if (x->sends == 0)
+		end_after(x, 0, now);
+}
+
 void client_on_response(struct client *c, struct msg *m,
 			const struct msg_key *key, struct now now)
 {
@@ -551,8 +565,11 @@ void client_on_response(struct client *c, struct msg *m,
 	flows_answered(&c->flow);
 	note_status(c, m->status);
 	/* An earlier process has asked it. */
-	if (m->status >= 200 && c->state <= CLIENT_PROCEEDING)
+	if (m->status >= 200 && c->state <= CLIENT_PROCEEDING) {
 		withdraw(c);
+		if (c->cancel_sent)
+			withdraw_cancel(c, now);
+	}
 	if (m->status < 200)
 		on_1xx(c, m, key, now);
 	else if (!c->invite)
