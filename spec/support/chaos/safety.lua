@@ -5,7 +5,7 @@
 -- I22: a script that fails costs its request, which is answered 500, and nobody else's.
 -- I24: who drains refuses what begins something, and nothing else.
 local model = require "support.chaos.model"
-local ipairs, setmetatable, tonumber = ipairs, setmetatable, tonumber
+local ipairs, math, setmetatable, tonumber = ipairs, math, setmetatable, tonumber
 
 local _ENV = nil
 
@@ -23,6 +23,7 @@ methods.__index = methods
 function safety.new(trace, the_model, opts)
   return setmetatable({
     trace = trace, model = the_model, opts = opts, balance = {}, failed = {},
+    repeated = setmetatable({}, { __mode = "k" }), -- finals: when timer G had its last turn
   }, methods)
 end
 
@@ -61,25 +62,36 @@ local function is_of_server(p)
   return heard ~= nil and heard.time == p.time and not p.life.replayed[name]
 end
 
--- A refusal of the script's is repeated until its ACK, as that of a server is: by timer G
--- ten times before timer H.
-local copies = 11
+-- A refusal of the script's is repeated until its ACK, as that of a server is: when timer G
+-- says so, once each time, and not after timer H.
+local T1, T2 = 500000, 4000000
+local slack = 3000
 
-local function is_repeated(p)
+local function is_repeated(self, p)
   local st, m = p.st, p.m
+  local known
   for _, final in ipairs(st and st.method == "INVITE" and m and m.code and st.finals or {}) do
-    if final.bytes == m.bytes then
-      return m.code >= 300 and final.count > 1 and final.count <= copies
-    end
+    known = known or final.bytes == m.bytes and final
   end
-  return false
+  if not known or m.code < 300 or known.count == 1 then
+    return false
+  end
+  local at, gap, had = known.time, T1, self.repeated[known] or 0
+  while at + gap <= self.trace.now + slack and at + gap <= known.time + 64 * T1 do
+    at, gap = at + gap, math.min(2 * gap, T2)
+  end
+  if at <= had or at == known.time or self.trace.now - at > slack then
+    return false
+  end
+  self.repeated[known] = at
+  return true
 end
 
 local function check_balance(self, p)
   if p.transport ~= "udp" then
     return -- who is connected to has proved its address
   elseif not self.opts.strangers[p.to] or (p.st and p.st.cts[1]) or is_of_server(p)
-    or is_repeated(p) then
+    or is_repeated(self, p) then
     return
   end
   local balance = self.balance[p.to] or 0
