@@ -48,7 +48,8 @@ local function check_final(self, st, m)
   local distinct = #st.finals
   if m.cseq_method ~= "INVITE" then
     local refused = m.code == 503 and st.life.draining -- without looking at what was said
-    if distinct > 1 and not refused then
+    local replayed = st.transport ~= "udp" and st.life.replayed[model.response_key(m, 0)]
+    if distinct > 1 and not refused and not replayed then
       violate(self, "I2", m, "a second final, %d after %d, to %s", m.code, first.code, st.method)
     end
     return

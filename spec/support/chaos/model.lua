@@ -166,7 +166,7 @@ local function request_arrives(self, life, p, m)
       key = key, m = m, time = self.trace.now, transport = p.transport, source = p.from,
       life = life, method = m.method, cts = {}, finals = {}, seen = 0,
       invite = invite and not is_over(invite, self.trace.now) and invite or nil,
-      again = before ~= nil, signed = self.signed, refused = is_refused(life, key, self.trace.now),
+      again = before ~= nil, is_unsure = before and before.is_unsure, signed = self.signed, refused = is_refused(life, key, self.trace.now),
     }
     life.servers[key] = st
     local name = m.call_id .. " " .. m.method .. " " .. p.from
@@ -207,9 +207,12 @@ end
 -- The transaction whose request this is a copy of: that of the Via below ours.
 local function parent_of(self, life, m)
   local branch, sent_by = message.via(m, 2)
-  if branch then
-    return life.servers[message.key(branch, sent_by, m.method) .. mark_of(self, m.vias[2])]
+  if not branch then
+    return nil
   end
+  local key, mark = message.key(branch, sent_by, m.method), mark_of(self, m.vias[2])
+  local own = life.servers[key]
+  return life.servers[key .. mark] or (own and own.is_unsure and own or nil)
 end
 
 local function new_client(self, life, p, m, key)
@@ -401,11 +404,13 @@ end
 
 -- It ended without an answer. What is no INVITE is known for as long as after one
 -- (RFC 4320), but for what is another node's to say, who has the address: that is not
--- kept.
+-- kept. Whose it was when the address has moved meanwhile is not seen from here: then what
+-- comes next under the same key may be a repetition or not.
 function methods:ends_unanswered(st)
   local now = self.trace.now
   if st.method == "INVITE" or (self.moved or -1) >= st.time or now - st.time >= timer_h then
     st.unanswered = true
+    st.is_unsure = st.method ~= "INVITE"
   else
     st.withheld = now
   end
