@@ -166,7 +166,8 @@ local function request_arrives(self, life, p, m)
       key = key, m = m, time = self.trace.now, transport = p.transport, source = p.from,
       life = life, method = m.method, cts = {}, finals = {}, seen = 0,
       invite = invite and not is_over(invite, self.trace.now) and invite or nil,
-      again = before ~= nil, is_unsure = before and before.is_unsure, signed = self.signed, refused = is_refused(life, key, self.trace.now),
+      again = before ~= nil, is_unsure = before and before.is_unsure, signed = self.signed,
+      refused = is_refused(life, key, self.trace.now),
     }
     life.servers[key] = st
     local name = m.call_id .. " " .. m.method .. " " .. p.from
