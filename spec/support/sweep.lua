@@ -196,7 +196,7 @@ sweep.scenarios = {
   {
     name = "a call to a name",
     open = function()
-      return world {
+      local w = world {
         settings = 'domains = { "example.com" }',
         handler = '  if not req:relay(req.ruri.text, { timeout = 2 }) then req:reply(500) end',
         dns = {
@@ -204,6 +204,9 @@ sweep.scenarios = {
           ["gw.example.com"] = { "10.0.0.9", "10.0.0.1" },
         },
       }
+      -- Which of the two comes first depends on the Call-ID; this one says that it is gone.
+      w.net:uas("10.0.0.9", "gone"):crash()
+      return w
     end,
     act = function(w)
       return call_and_hang_up(w)
