@@ -62,7 +62,7 @@ DEPS_test     := curl lua5.4 lua-busted lua-check luarocks clang-format sip-test
 		 chromium chromium-driver fonts-dejavu-core mandoc man-db systemd strace
 DEPS_fuzz     := clang libclang-rt-14-dev
 DEPS_coverage := gcovr
-DEPS_bench    := sip-tester iproute2 kamailio kamailio-lua-modules
+DEPS_bench    := lua5.4 sip-tester kamailio kamailio-lua-modules wireshark-common valgrind
 
 # ---- flags
 # By the name that luarocks uses, which then need not build all again.
@@ -193,6 +193,16 @@ $(FUZZ:%=build/fuzz/%): build/fuzz/%: build/fuzz/obj/spec/fuzz/%.o \
 build/fuzz/fuzz_core: $(call in,build/fuzz,$(patsubst %,spec/fuzz/%.o,$(FUZZ_CORE) $(FUZZ_MUTATE)))
 -include $(patsubst %,build/fuzz/obj/spec/fuzz/%.d,$(FUZZ) $(FUZZ_CORE) $(FUZZ_MUTATE))
 
+build/bench/relay: spec/bench/relay.c Makefile | build/.deps-build
+	@mkdir -p $(@D)
+	@echo "LD $@"
+	$(Q)$(CC) -D_GNU_SOURCE $(CFLAGS_ALL) $(RELEASE) -o $@ $<
+build/bench/micro: $(call in,build,spec/bench/micro.o spec/unit/txn_world.o $(CORE)) Makefile
+	@mkdir -p $(@D)
+	@echo "LD $@"
+	$(Q)$(CC) -pie $(RELEASE) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS)
+-include build/obj/spec/bench/micro.d build/obj/spec/unit/txn_world.d
+
 build/hang.so build/clock.so: build/%.so: spec/support/%.c Makefile | build/.deps-build
 	@echo "LD $@"
 	$(Q)$(CC) -D_GNU_SOURCE $(CFLAGS_ALL) -shared -o $@ $<
@@ -250,9 +260,12 @@ attack: $(SAN_ALL) all | build/.deps-test ## hostile messages: all there are in 
 chaos: build/lua/tandem/simcore.so | build/.deps-test ## calls in a bad world, invariants checked on every event: SEEDS=100 [FROM=1] [JOBS=2] [SEED=7]
 	@spec/chaos/run
 
-bench: build/tandem build/lua/tandem/simcore.so | build/.deps-bench ## processor time per call, beside Kamailio's; per choice of a server
+bench: build/tandem build/bench/relay | build/.deps-bench ## time, rate, delay, memory beside Kamailio's and a bare relay's: SECTIONS, RATES, RUNS, SECONDS_PER_RUN, PEERS
 	@spec/bench/run
+bench-policy: build/lua/tandem/simcore.so | build/.deps-bench ## processor time per choice of a server
 	@spec/bench/policy
+bench-instructions: build/tandem build/bench/micro build/lua/tandem/simcore.so | build/.deps-bench ## instructions per call by layer, and per operation, counted by valgrind
+	@spec/bench/instructions
 bench-reload: build/tandem | build/.deps-bench ## 100 reloads under 200 calls per second, 20 of them of a broken script
 	@spec/bench/reload
 ha: all | build/.deps-test ## a pair of machines loses a proxy, a link, VRRP under load; 15 minutes, a table
@@ -323,4 +336,4 @@ help: ## this list (V=1 shows every command, WERROR=1 stops at warnings)
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 FORCE:
-.PHONY: all run demo test san unit sim e2e style lint format rfc-conformance attack fuzz sweep test-gc coverage bench bench-reload ha install install-lua uninstall deps clean help FORCE
+.PHONY: all run demo test san unit sim e2e style lint format rfc-conformance attack fuzz sweep test-gc coverage bench bench-policy bench-instructions bench-reload ha install install-lua uninstall deps clean help FORCE

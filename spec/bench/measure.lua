@@ -1,0 +1,114 @@
+-- One run: a proxy, its servers and its callers are started, calls are made, and what that
+-- took is taken down.
+local capture = require "bench.capture"
+local figures = require "bench.figures"
+local peers = require "bench.peers"
+local program = require "bench.program"
+local traffic = require "bench.traffic"
+local error, ipairs, math, string = error, ipairs, math, string
+
+local _ENV = nil
+
+local measure = {}
+
+local settling = 2.5 -- seconds until the first checks are through
+local patience = 40 -- seconds longer than the calls that sipp may take
+
+local function used(list)
+  local sum = 0
+  for _, p in ipairs(list) do
+    sum = sum + p:cpu().total
+  end
+  return sum
+end
+
+-- Starts all of it, calls fn(proxy, servers), and ends all of it.
+function measure.with(peer, kind, o, fn)
+  local servers = traffic.servers(kind, o.ports, o.out)
+  local proxy = peers.start(peer, kind, o.ports, o.out, o.absorb)
+  program.sleep(settling)
+  local result = fn(proxy, servers)
+  if proxy:ended() then
+    error(peer .. " has died:\n" .. proxy:output(), 0)
+  end
+  proxy:stop(5)
+  for _, p in ipairs(servers) do
+    p:stop()
+  end
+  return result
+end
+
+local function delays(listening, kind)
+  local lost = capture.stop(listening)
+  local routed, all = capture.delays(listening, kind.routed)
+  return {
+    seen = #all, missed = lost,
+    routed_p50 = figures.quantile(routed, 0.5), routed_p99 = figures.quantile(routed, 0.99),
+    p50 = figures.quantile(all, 0.5), p99 = figures.quantile(all, 0.99),
+  }
+end
+
+-- Who has no processor time left: the first of them that takes 0.9 of a processor, or all
+-- of them together.
+local function limit(r, processors)
+  for _, who in ipairs { "caller", "servers", "proxy" } do
+    if r.share[who] >= 0.9 then
+      return who == "proxy" and "proxy" or "sipp"
+    end
+  end
+  local sum = r.share.caller + r.share.servers + r.share.proxy
+  return sum >= 0.9 * processors and "machine" or nil
+end
+
+-- Options: rate, seconds, ports, out, processors, delay (measure that instead of processor
+-- time: writing down packets takes some itself). Returns the figures; processor time in
+-- microseconds per call, `share` in processors.
+function measure.run(peer, kind, o)
+  return measure.with(peer, kind, o, function(proxy, servers)
+    local calls = math.max(1, math.floor(o.rate * o.seconds))
+    local listening, why
+    if o.delay then
+      listening, why = capture.start(o.ports, kind.transport, o.out)
+      if not listening then
+        return { delay_error = why }
+      end
+    end
+    local before, others, began = proxy:cpu(), used(servers), program.now()
+    local caller = traffic.caller(kind, o.ports, o.out, o.rate, calls)
+    caller:wait(o.seconds + patience)
+    local took = program.now() - began
+    local callers = caller:cpu() -- of one that has ended and is waited for: in ticks
+    program.sleep(0.5)
+    local after = proxy:cpu()
+    caller:stop()
+    local r = traffic.result(o.out)
+    r.failed = r.failed + math.max(0, calls - r.succeeded - r.failed) -- not even begun
+    r.peer, r.rate, r.asked = peer, o.rate, calls
+    r.seconds = r.seconds or took
+    r.reached = r.succeeded / math.max(r.seconds, 0.001)
+    local ticks = after.user - before.user + after.system - before.system
+    r.cpu_us = (after.total - before.total) * 1e6 / calls
+    r.user_us = ticks > 0 and r.cpu_us * (after.user - before.user) / ticks or nil
+    r.system_us = r.user_us and math.max(0, r.cpu_us - r.user_us)
+    r.share = { caller = (callers.user + callers.system) / took,
+      servers = (used(servers) - others) / took,
+      proxy = (after.total - before.total) / took }
+    r.limit = limit(r, o.processors)
+    if listening then
+      r.delay = delays(listening, kind)
+    end
+    return r
+  end)
+end
+
+-- Was the rate carried: no call failed, and it took no longer than that rate takes?
+function measure.carried(r, seconds)
+  return r.failed == 0 and r.seconds <= 1.05 * seconds + 1
+end
+
+function measure.line(r)
+  return string.format("%s %d/s: %.1f us, %d failed, %d repeated%s", r.peer, r.rate, r.cpu_us,
+    r.failed, r.again, r.limit and ", limit: " .. r.limit or "")
+end
+
+return measure

@@ -1,0 +1,54 @@
+-- What is asked of a proxy: the messages, the transport, and how many servers it has to
+-- choose from. Callers and servers are sipp with scenarios of spec/e2e/sipp, or of
+-- spec/bench/sipp; one process of each.
+local error, string = error, string
+
+local _ENV = nil
+
+local workload = {}
+
+-- call, answer: scenarios. unit: what is counted. routed: the method that the script
+-- routes; messages: through the proxy, per call.
+workload.kinds = {
+  udp = { title = "calls over UDP", transport = "udp", servers = 2, unit = "call",
+    call = "spec/e2e/sipp/call.xml", answer = "spec/e2e/sipp/answer.xml",
+    routed = "INVITE", messages = 6 },
+  tcp = { title = "calls over TCP", transport = "tcp", servers = 2, unit = "call",
+    call = "spec/e2e/sipp/call.xml", answer = "spec/e2e/sipp/answer.xml",
+    routed = "INVITE", messages = 6 },
+  pool = { title = "calls over UDP, 200 servers in turn", transport = "udp", servers = 200,
+    unit = "call", call = "spec/e2e/sipp/call.xml", answer = "spec/e2e/sipp/answer.xml",
+    routed = "INVITE", messages = 6 },
+  register = { title = "REGISTER over UDP", transport = "udp", servers = 2, unit = "request",
+    call = "spec/bench/sipp/register.xml", answer = "spec/bench/sipp/registrar.xml",
+    routed = "REGISTER", messages = 2 },
+}
+
+function workload.get(name)
+  return workload.kinds[name] or error("there is no section " .. name, 0)
+end
+
+-- The servers of a workload, best first: { { name =, host =, port = } }. Two have ports of
+-- their own; many have addresses of their own and one port, where one sipp answers for all.
+function workload.servers(kind, ports)
+  local list = {}
+  for i = 1, kind.servers do
+    list[i] = kind.servers == 2
+      and { name = i == 1 and "a" or "b", host = "127.0.0.1", port = ports.servers[i] }
+      or { name = "s" .. i, host = "127.0.1." .. i, port = ports.servers[1] }
+  end
+  return list
+end
+
+-- The text of a scenario for sipp. `hold` is in milliseconds.
+function workload.scenario(kind, text, name, hold)
+  local values = { name = name, hold = hold or 0, ring = 0, uri = "sip:bob@example.com" }
+  text = string.gsub(text, "%%{(%w+)}", values)
+  text = string.gsub(text, "%[local_ip%]", "127.0.0.1") -- of who answers at all addresses, too
+  if kind.transport == "tcp" then -- what is sent to a Contact goes by TCP, too
+    text = string.gsub(text, "%[local_port%]>", "[local_port];transport=tcp>")
+  end
+  return text
+end
+
+return workload
