@@ -62,7 +62,7 @@ DEPS_test     := curl lua5.4 lua-busted lua-check luarocks clang-format sip-test
 		 chromium chromium-driver fonts-dejavu-core mandoc man-db systemd strace
 DEPS_fuzz     := clang libclang-rt-14-dev
 DEPS_coverage := gcovr
-DEPS_bench    := lua5.4 sip-tester kamailio kamailio-lua-modules wireshark-common valgrind
+DEPS_bench    := lua5.4 sip-tester kamailio kamailio-lua-modules wireshark-common valgrind strace
 
 # ---- flags
 # By the name that luarocks uses, which then need not build all again.

@@ -42,12 +42,15 @@ local function layer(object, file)
   return library(object)
 end
 
+local allocators = { malloc = true, calloc = true, realloc = true }
+
 -- Adds up a file of callgrind, each instruction where it is written, also when it was
--- inlined elsewhere. Returns instructions by layer, and by file.
+-- inlined elsewhere. Returns instructions by layer, and by file, and how often memory was
+-- allocated.
 function callgrind.by_layer(name)
-  local names = { ob = {}, fl = {} }
-  local layers, files = {}, {}
-  local object, file, skip = "", "", false
+  local names = { ob = {}, fl = {}, fn = {} }
+  local layers, files, allocations = {}, {}, 0
+  local object, file, callee, skip = "", "", "", false
 
   -- "(3) name" gives a number a name, "(3)" uses it.
   local function resolve(kind, text)
@@ -71,8 +74,14 @@ function callgrind.by_layer(name)
       resolve("ob", value)
     elseif key == "cfi" or key == "cfl" then
       resolve("fl", value)
+    elseif key == "fn" then
+      resolve("fn", value)
+    elseif key == "cfn" then
+      callee = resolve("fn", value)
     elseif key == "calls" then
       skip = true -- the next line is what the callee took
+      allocations = allocations
+        + (allocators[callee] and tonumber(string.match(value, "^%d+")) or 0)
     elseif cost and skip then
       skip = false
     elseif cost then
@@ -83,7 +92,7 @@ function callgrind.by_layer(name)
       end
     end
   end
-  return layers, files
+  return layers, files, allocations
 end
 
 return callgrind

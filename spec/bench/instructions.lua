@@ -5,6 +5,7 @@ local peers = require "bench.peers"
 local program = require "bench.program"
 local settings = require "bench.settings"
 local sh = require "support.sh"
+local syscalls = require "bench.syscalls"
 local traffic = require "bench.traffic"
 local workload = require "bench.workload"
 local error, io, ipairs, math, os = error, io, ipairs, math, os
@@ -15,7 +16,7 @@ local _ENV = nil
 
 local out = sh.lines("pwd")[1] .. "/build/bench"
 local calls, rate = tonumber(os.getenv "CALLS" or 500), tonumber(os.getenv "RATE" or 50)
-local warm = 100 -- calls before it is counted: what is only done once is not in it
+local warm = 500 -- calls before it is counted: what is only done once is not in it
 
 -- Operations: what is counted, how often, and the case that is in it and taken off.
 local operations = {
@@ -89,8 +90,8 @@ local function count_calls(kind)
   control(p, "off")
   p:stop(60)
   program.stop_all()
-  local layers, files = callgrind.by_layer(file)
-  local r = { calls = calls, all = 0, layers = {}, files = {} }
+  local layers, files, allocations = callgrind.by_layer(file)
+  local r = { calls = calls, all = 0, allocations = allocations / calls, layers = {}, files = {} }
   for name, n in pairs(layers) do
     r.layers[name] = n / calls
     r.all = r.all + n / calls
@@ -99,6 +100,22 @@ local function count_calls(kind)
     r.files[name] = n / calls
   end
   return r
+end
+
+-- System calls per call, by name: of a run of its own, at a rate where each message is a
+-- wake of its own. Under load several share one.
+local function count_system_calls(kind)
+  traffic.servers(kind, settings.ports, out)
+  local p = peers.start("tandem", kind, settings.ports, out)
+  program.sleep(2.5)
+  make_calls(kind, warm)
+  local list, all = syscalls.count(p.pid, out, function() make_calls(kind, calls) end), 0
+  p:stop(5)
+  program.stop_all()
+  for name, n in pairs(list) do
+    list[name], all = n / calls, all + n / calls
+  end
+  return { all = all, by_name = list }
 end
 
 -- ---- as text ----
@@ -119,7 +136,8 @@ local function write(text, ...)
 end
 
 local function show_call(name, r)
-  write("%s: %.0f instructions per %s", name, r.all, workload.get(name).unit)
+  write("%s: %.0f instructions per %s, %.1f allocations, %.1f system calls", name, r.all,
+    workload.get(name).unit, r.allocations, r.system_calls.all)
   for _, layer in ipairs(sorted(r.layers)) do
     local n = r.layers[layer]
     if n >= r.all / 1000 then
@@ -131,12 +149,19 @@ local function show_call(name, r)
   for i = 1, math.min(12, #names) do
     write("    %-40s %8.0f", string.match(names[i], "[^/]*/?[^/]*$"), r.files[names[i]])
   end
+  write "  system calls:"
+  for _, call in ipairs(sorted(r.system_calls.by_name)) do
+    if r.system_calls.by_name[call] >= 0.05 then
+      write("    %-40s %8.1f", call, r.system_calls.by_name[call])
+    end
+  end
 end
 
 local function run()
   local results = { calls = {} }
   for _, name in ipairs { "udp", "register" } do
     results.calls[name] = count_calls(workload.get(name))
+    results.calls[name].system_calls = count_system_calls(workload.get(name))
     show_call(name, results.calls[name])
   end
   results.operations = count_operations()

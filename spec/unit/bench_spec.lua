@@ -172,8 +172,9 @@ fn=(2)
 totals: 43
 ]]
     out:close()
-    local layers, files = callgrind.by_layer(name)
+    local layers, files, allocations = callgrind.by_layer(name)
     os.remove(name)
+    assert.equal(3, allocations)
     assert.same({ proxy = 6, util = 7, libc = 30 }, layers)
     assert.equal(6, files["src/proxy/route.c"])
   end)
