@@ -1,14 +1,19 @@
 -- What the environment says, with defaults.
 local peers = require "bench.peers"
 local workload = require "bench.workload"
-local error, ipairs, math, os = error, ipairs, math, os
+local io, ipairs, math, os = io, ipairs, math, os
 local string, table, tonumber, tostring = string, table, tonumber, tostring
 
 local _ENV = nil
 
+local function refuse(text)
+  io.stderr:write("bench: ", text, "\n")
+  os.exit(2)
+end
+
 local function number(name, default)
   local text = os.getenv(name)
-  local value = text and (tonumber(text) or error(name .. " is no number: " .. text, 0))
+  local value = text and (tonumber(text) or refuse(name .. " is no number: " .. text))
   return value or default
 end
 
@@ -23,15 +28,16 @@ end
 -- A rate is a number of calls per second, or "max": the highest that is carried.
 local function rate(word)
   return word == "max" and word or math.tointeger(tonumber(word))
-    or error("RATES has no such rate: " .. word, 0)
+    or refuse("RATES has no such rate: " .. word)
 end
 
 local function peer(word)
-  return peers.exists(word) and word or error("there is no peer " .. word, 0)
+  return peers.exists(word) and word or refuse("there is no peer " .. word)
 end
 
 local function section(word)
-  return (word == "memory" or workload.get(word)) and word
+  return (word == "memory" or workload.kinds[word]) and word
+    or refuse("there is no section " .. word)
 end
 
 -- Ports from PORT on: the proxy's, then those of two servers and of the caller.

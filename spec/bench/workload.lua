@@ -1,7 +1,7 @@
 -- What is asked of a proxy: the messages, the transport, and how many servers it has to
 -- choose from. Callers and servers are sipp with scenarios of spec/e2e/sipp, or of
 -- spec/bench/sipp; one process of each.
-local error, string = error, string
+local assert, string = assert, string
 
 local _ENV = nil
 
@@ -25,7 +25,7 @@ workload.kinds = {
 }
 
 function workload.get(name)
-  return workload.kinds[name] or error("there is no section " .. name, 0)
+  return assert(workload.kinds[name])
 end
 
 -- The servers of a workload, best first: { { name =, host =, port = } }. Two have ports of
