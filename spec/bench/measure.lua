@@ -90,9 +90,10 @@ function measure.run(peer, kind, o)
     r.cpu_us = (after.total - before.total) * 1e6 / calls
     r.user_us = ticks > 0 and r.cpu_us * (after.user - before.user) / ticks or nil
     r.system_us = r.user_us and math.max(0, r.cpu_us - r.user_us)
-    r.share = { caller = (callers.user + callers.system) / took,
-      servers = (used(servers) - others) / took,
-      proxy = (after.total - before.total) / took }
+    -- Of the time that the calls are to take: the last repetitions may take much longer.
+    r.share = { caller = (callers.user + callers.system) / o.seconds,
+      servers = (used(servers) - others) / o.seconds,
+      proxy = (after.total - before.total) / o.seconds }
     r.limit = limit(r, o.processors)
     if listening then
       r.delay = delays(listening, kind)
