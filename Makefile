@@ -6,13 +6,13 @@ VERSION := 0.1.0-dev
 # A layer may include its own headers and those of the layers listed before it
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
 SRC_util        := addr arena buf counters digest err hep histogram log map mem rand redact siphash str timer tokens
-SRC_message     := chars hdr msg msg_start scan scan_uri plain field edit reply
+SRC_message     := chars hdr msg msg_start peek scan scan_uri plain field edit reply
 SRC_transport   := dns_answer flows flows_accept flows_log flows_read \
 		   flows_send frame hop limits listener locate locate_order resolver \
 		   resolver_note tls_conf via
 SRC_transaction := branch key txns server client record
 SRC_proxy       := ack answered attempt calls calls_image cancel cookie dialog drain flow follow forward late launch load members nodes note orphan orphan_cancel own path places proxy request response route settings settle shared shun stateless steps token trying undelivered validate way why
-SRC_core        := capture core node shared wire
+SRC_core        := capture core receive node shared wire
 SRC_lua         := base box env error_rate limit load order oslib sched small strlib strmatch strpat tablib vm \
 		   bind_core bind_counter bind_header bind_join bind_json bind_locate bind_member bind_metrics \
 		   bind_own bind_request bind_response bind_ruri bind_shared \
@@ -21,8 +21,8 @@ SRC_lua         := base box env error_rate limit load order oslib sched small st
 		   script_plan script_policy
 # src/host: the world of a worker (libev, sockets, c-ares, TLS); src/sim: the simulated
 # one. On top of the first the control thread, and the command line.
-SRC_host        := files keyfile logsink transitions mailbox ask sock source \
-		   worker worker_life worker_listen upkeep statefile disk \
+SRC_host        := files keyfile thread logsink transitions mailbox ask sock source \
+		   worker worker_life worker_listen worker_mail upkeep statefile disk \
 		   cputick udp dgram hep icmp dns \
 		   acceptor stream stream_io \
 		   tls tls_name tls_set tls_words
@@ -101,6 +101,7 @@ RELEASE  := -O2 -g -flto=auto -fstack-protector-strong
 HARDEN   := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 SAN      := -O1 -g -fno-omit-frame-pointer $(SANITIZE)
+RACES    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 COV      := -O0 -g --coverage
 FUZZING  := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
 # spec/support/malloc_fail.c
@@ -178,6 +179,7 @@ $(1)/slow_clients $(1)/cable: $(1)/%: $(1)/obj/spec/support/%.o
 endef
 $(eval $(call mode,build,$$(CC),$(RELEASE),$(HARDEN),$(LDRELEASE)))
 $(eval $(call mode,build/san,$$(CC),$(SAN),,))
+$(eval $(call mode,build/tsan,$$(CC),$(RACES),,))
 $(eval $(call mode,build/cov,$$(CC),$(COV),,))
 $(eval $(call mode,build/fuzz,clang,$(FUZZING),,))
 

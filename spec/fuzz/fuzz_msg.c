@@ -5,6 +5,7 @@
  *   after edit_prepend the next hop sees our field and then all others;
  *   a response, and what CANCEL and ACK are made of, index without a complaint
  *   that the request did not have;
+ *   whose worker it is can be seen without reading it;
  *   libosip2 and the scanner never disagree about a value both take.
  */
 #include <assert.h>
@@ -14,6 +15,7 @@
 
 #include "message/edit.h"
 #include "message/field.h"
+#include "message/peek.h"
 #include "message/reply.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -75,6 +77,16 @@ static void scan_all(struct msg *m)
 			assert(!value.p || arena_failed(m->arena) ||
 			       field_is_judged_alike(m->arena, value));
 		}
+}
+
+/* Of a message that is taken, the Call-ID is seen from outside as well. */
+static void peek(struct msg *m, struct str raw)
+{
+	struct str seen = msg_peek_call_id(raw);
+	struct msg_key key;
+
+	if (msg_key(m, &key) == MSG_OK)
+		assert(!seen.n || str_eq(seen, key.call_id));
 }
 
 static struct str write_edits(const struct edits *e)
@@ -203,6 +215,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	scan_all(&m);
 	answer(&m, a, !bad);
 	if (!bad) {
+		peek(&m, (struct str){(const char *)data, size});
 		edit(&m, a);
 		edit_more(&m, a);
 	}

@@ -315,6 +315,16 @@ describe("nodes", function()
     assert(handed > 0 and handed < 60, handed)
   end)
 
+  it("answer once what seems to belong to several of them", function()
+    for i = 1, 20 do -- some by the one that has it, some by the other
+      local call = alice:invite("sip:bob@example.com", { call_id = "a" .. i,
+        headers = { ["i"] = "b" .. i } })
+      assert.equal(400, call:wait().code)
+    end
+    net:run(40)
+    assert.equal(20, net:metric("tandem_messages_total", { direction = "out" }))
+  end)
+
   it("return ICMP when the process died, and come back", function()
     one:crash()
     local call = alice:invite "sip:bob@example.com"

@@ -16,6 +16,8 @@ Proxy.__index = function(_, key)
 end
 
 local build = os.getenv "BUILD" or "build/san"
+-- Every proxy that does not say another number has so many workers.
+local workers = os.getenv "WORKERS"
 
 local function script_file(name, options)
   return options.script
@@ -31,6 +33,10 @@ function proxy.launch(options)
     options.level or "debug" }
   for _, word in ipairs(options.servers or { "-c", script_file(name, options) }) do
     argv[#argv + 1] = word
+  end
+  if workers then
+    argv[#argv + 1] = "--workers"
+    argv[#argv + 1] = workers
   end
   for _, word in ipairs(options.args or {}) do
     argv[#argv + 1] = word

@@ -504,38 +504,195 @@ TEST(state_directory_keeps_its_key)
 
 /* ---- mail ---- */
 
-TEST(mail_wakes_once_and_is_a_copy)
-{
-	char text[] = "hello", name[] = "a.example";
-	struct post post = {.kind = POST_SCRIPT,
-			    .from.tls_name = name,
-			    .topic = STR("topic"),
-			    .bytes = {text, 5}};
+struct mail {
+	struct outbox out;
 	struct mailbox box;
-	struct list mail;
+	char text[32];
+	struct post post;
+};
+
+static void mail_setup(struct mail *m)
+{
+	memset(m, 0, sizeof(*m));
+	mailbox_init(&m->box);
+	CHECK_INT(outbox_init(&m->out, 2), 0);
+	strcpy(m->text, "hello");
+	m->post = (struct post){
+	    .kind = POST_SCRIPT, .topic = STR("topic"), .bytes = {m->text, 5}};
+}
+
+static void mail_fini(struct mail *m)
+{
+	mailbox_fini(&m->box);
+	outbox_fini(&m->out);
+}
+
+static bool mail_put(struct mail *m)
+{
+	return outbox_put(&m->out, 1, &m->box, &m->post);
+}
+
+/* How many messages there are; they are numbered by `cause`. */
+static int read_all(struct mail *m)
+{
+	struct parcel *p = mailbox_take(&m->box);
+	const struct post *post;
 	int n = 0;
 
-	mailbox_init(&box);
-	CHECK(mailbox_put(&box, &post));
-	CHECK(!mailbox_put(&box, &post));
-	memset(text, 'x', 5);
-	memset(name, 'x', 9);
-	mailbox_take(&box, &mail);
-	list_each_safe (it, &mail) {
-		struct letter *l = container_of(it, struct letter, link);
+	for (; p; p = mailbox_return(&m->box, p))
+		for (size_t at = 0; (post = parcel_next(p, &at)); n++)
+			CHECK_INT(post->cause, n);
+	return n;
+}
 
-		CHECK_STR(l->post.topic, "topic");
-		CHECK_STR(l->post.bytes, "hello");
-		CHECK_STR(str_from(l->post.from.tls_name), "a.example");
-		free(l);
-		n++;
+TEST(mail_wakes_once_and_is_a_copy)
+{
+	char name[] = "a.example";
+	const struct post *post;
+	struct parcel *p;
+	struct mail m;
+	size_t at = 0;
+
+	mail_setup(&m);
+	m.post.from.tls_name = name;
+	CHECK(mail_put(&m));
+	CHECK(outbox_send(&m.out, 1, &m.box));
+	CHECK(!outbox_send(&m.out, 1, &m.box)); /* nothing */
+	CHECK(mail_put(&m));
+	CHECK(!outbox_send(&m.out, 1, &m.box)); /* is awake */
+	memset(m.text, 'x', 5);
+	memset(name, 'x', 9);
+	p = mailbox_take(&m.box);
+	post = parcel_next(p, &at);
+	CHECK_STR(post->topic, "topic");
+	CHECK_STR(post->bytes, "hello");
+	CHECK_STR(str_from(post->from.tls_name), "a.example");
+	CHECK(parcel_next(p, &at) == NULL);
+	p = mailbox_return(&m.box, p);
+	CHECK(mailbox_return(&m.box, p) == NULL);
+	CHECK(mailbox_take(&m.box) == NULL);
+	CHECK(mail_put(&m));
+	CHECK(outbox_send(&m.out, 1, &m.box)); /* it was emptied */
+	mail_fini(&m);
+}
+
+TEST(mail_keeps_its_order_over_parcels_and_batches)
+{
+	struct mail m;
+	char *big = calloc(1, 60000);
+
+	mail_setup(&m);
+	for (int i = 0; i < 3000; i++) {
+		m.post.cause = i;
+		/* larger than a parcel; what follows goes after it */
+		m.post.bytes = i % 100 ? (struct str){m.text, 5}
+				       : (struct str){big, 60000};
+		CHECK(mail_put(&m));
+		if (i % 700 == 0)
+			CHECK_INT(outbox_send(&m.out, 1, &m.box), i == 0);
 	}
-	CHECK_INT(n, 2);
-	for (int i = 0; i < MAILBOX_MAX; i++)
-		CHECK_INT(mailbox_put(&box, &post), i == 0);
-	CHECK(!mailbox_put(&box, &post));
-	CHECK_INT(box.lost, 1);
+	CHECK(!outbox_send(&m.out, 1, &m.box));
+	CHECK_INT(read_all(&m), 3000);
+	CHECK_INT(m.box.bytes, 0);
+	free(big);
+	mail_fini(&m);
+}
+
+TEST(mail_that_is_repeated_is_lost_first)
+{
+	enum { SIZE = 65535 };
+	char *big = calloc(1, SIZE);
+	struct mail m;
+
+	mail_setup(&m);
+	m.post.kind = POST_DATAGRAM;
+	m.post.bytes = (struct str){big, SIZE};
+	while (mail_put(&m)) {
+		m.post.cause++;
+		outbox_send(&m.out, 1, &m.box);
+	}
+	CHECK(m.post.cause > MAILBOX_DATAGRAMS / (SIZE + 1024));
+	CHECK(m.post.cause < MAILBOX_DATAGRAMS / SIZE + 1);
+	m.post.from.transport = TRANSPORT_TCP;
+	CHECK(mail_put(&m)); /* nobody would send it again */
+	m.post.cause++;
+	m.post.kind = POST_SCRIPT;
+	m.post.from.transport = TRANSPORT_UDP;
+	CHECK(mail_put(&m));
+	m.post.cause++;
+	outbox_send(&m.out, 1, &m.box);
+	CHECK_INT(read_all(&m), m.post.cause);
+	m.post.kind = POST_DATAGRAM;
+	m.post.cause = 0;
+	CHECK(mail_put(&m)); /* there is room again */
+	free(big);
+	mail_fini(&m);
+}
+
+struct sender {
+	struct outbox out;
+	struct mailbox *box;
+	int number, letters, wakes;
+};
+
+static void *send_many(void *arg)
+{
+	struct sender *s = arg;
+	struct post post = {.kind = POST_SCRIPT,
+			    .from.listener = (uint16_t)s->number,
+			    .bytes = STR("hello")};
+
+	for (int i = 0; i < s->letters; i++) {
+		post.cause = i;
+		CHECK(outbox_put(&s->out, 0, s->box, &post));
+		if (i % 5 == 4)
+			s->wakes += outbox_send(&s->out, 0, s->box);
+	}
+	s->wakes += outbox_send(&s->out, 0, s->box);
+	return NULL;
+}
+
+/* Of each sender everything comes, in order, and the owner of the box is
+ * woken exactly as often as there was something to take. */
+TEST(mail_of_many_threads)
+{
+	enum { SENDERS = 3, LETTERS = 100000 };
+	struct sender s[SENDERS];
+	int next[SENDERS] = {0}, left = SENDERS * LETTERS, taken = 0;
+	pthread_t thread[SENDERS];
+	struct mailbox box;
+
+	mailbox_init(&box);
+	for (int i = 0; i < SENDERS; i++) {
+		s[i] = (struct sender){
+		    .box = &box, .number = i, .letters = LETTERS};
+		CHECK_INT(outbox_init(&s[i].out, 1), 0);
+		pthread_create(&thread[i], NULL, send_many, &s[i]);
+	}
+	while (left > 0) {
+		struct parcel *p = mailbox_take(&box);
+
+		taken += p != NULL;
+		while (p) {
+			const struct post *post;
+			size_t at = 0;
+
+			for (; (post = parcel_next(p, &at)); left--) {
+				int who = post->from.listener;
+
+				CHECK_INT(post->cause, next[who]++);
+			}
+			p = mailbox_return(&box, p);
+		}
+	}
+	for (int i = 0; i < SENDERS; i++) {
+		pthread_join(thread[i], NULL);
+		taken -= s[i].wakes;
+	}
+	CHECK_INT(taken, 0);
 	mailbox_fini(&box);
+	for (int i = 0; i < SENDERS; i++)
+		outbox_fini(&s[i].out);
 }
 
 /* ---- the log ---- */

@@ -1,4 +1,5 @@
 #include "message/msg.h"
+#include "message/peek.h"
 
 #include "unit/message.h"
 
@@ -445,4 +446,28 @@ TEST(a_copy_without_memory)
 	CHECK(!msg_copy(&copy, &from.m, f.arena));
 	fixture_fini(&f);
 	fixture_fini(&from);
+}
+
+/* ---- without reading it ---- */
+
+#define PEEK(text, want) CHECK_STR(msg_peek_call_id(STR(text)), want)
+
+#define UNSEEN(text) CHECK_INT(msg_peek_call_id(STR(text)).n, 0)
+
+TEST(the_call_id_is_seen_without_reading_the_message)
+{
+	UNSEEN("");
+	UNSEEN(INVITE);
+	PEEK(INVITE FIELDS "\r\n", "x");
+	PEEK("\r\n" INVITE "i:a@b\r\n", "a@b");
+	PEEK(INVITE "I \t: \ta b \r\n\r\n", "a b");
+	PEEK(INVITE "cAlL-iD:one\r\nCall-ID: two\r\n", "one");
+	PEEK(INVITE "Call-IDs: no\r\nInfo: no\r\ni: yes\r\n", "yes");
+	UNSEEN(INVITE "X: a\r\n i: no\r\nSubject: i: no\r\n");
+	PEEK(INVITE "Call-ID: cut off", "cut off");
+	UNSEEN(INVITE "Call-ID:");
+	UNSEEN(INVITE "Call-ID");
+	UNSEEN(INVITE "i");
+	UNSEEN("i: of no start line\r\n");
+	UNSEEN(INVITE "Call-ID:\r\n folded\r\n");
 }

@@ -158,7 +158,7 @@ static void begin_with(struct world *w, const char *listen, enum transport t)
 	/* A port that nobody has, found by asking for it. */
 	for (uint16_t port = (uint16_t)(20000 + getpid() % 9000);; port++) {
 		l->addr.port = w->at.port = port;
-		if (streams_listen(w->ss, 0, why, sizeof(why)) == 0)
+		if (streams_listen(w->ss, 0, SOCK_ALONE, why, sizeof(why)) == 0)
 			break;
 		CHECK(strstr(why, "taken") != NULL);
 	}

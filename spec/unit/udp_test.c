@@ -47,7 +47,8 @@ static void open_on(struct world *w, const char *bind_to, const char *reach)
 
 	dgram_queue_init(&w->faults);
 	w->batch = udp_batch_new();
-	CHECK_INT(udp_open(&w->udp, &l, 0, &w->faults, w->why, sizeof(w->why)),
+	CHECK_INT(udp_open(&w->udp, &l, 0, SOCK_ALONE, &w->faults, w->why,
+			   sizeof(w->why)),
 		  0);
 	w->at = addr(reach);
 	w->at.port = port_of(w->udp.fd);
@@ -181,7 +182,8 @@ TEST(wildcards_of_both_families_share_a_port)
 	open_on(&v4, "0.0.0.0", "127.0.0.1");
 	l.addr.port = v4.at.port;
 	dgram_queue_init(&v6.faults);
-	CHECK_INT(udp_open(&v6.udp, &l, 1, &v6.faults, v6.why, sizeof(v6.why)),
+	CHECK_INT(udp_open(&v6.udp, &l, 1, SOCK_ALONE, &v6.faults, v6.why,
+			   sizeof(v6.why)),
 		  0);
 	udp_close(&v6.udp);
 	close_all(&v4);
@@ -195,8 +197,8 @@ TEST(a_port_has_one_owner)
 	open_on(&w, "127.0.0.1", "127.0.0.1");
 	l.addr = w.at;
 	dgram_queue_init(&second.faults);
-	CHECK_INT(udp_open(&second.udp, &l, 0, &second.faults, second.why,
-			   sizeof(second.why)),
+	CHECK_INT(udp_open(&second.udp, &l, 0, SOCK_ALONE, &second.faults,
+			   second.why, sizeof(second.why)),
 		  EADDRINUSE);
 	CHECK(strstr(second.why, "udp:127.0.0.1:"));
 	CHECK(strstr(second.why, "ss -lunp"));

@@ -81,7 +81,7 @@ static void print_libraries(void)
 static void print_limits(void)
 {
 	puts("\nLimits:");
-	print_number("workers", CONTROL_WORKERS);
+	print_number("workers", NODE_MAX_WORKERS);
 	print_number("listeners", LISTENER_MAX);
 	print_number("earlier generations", GENERATION_RETIRED_MAX);
 	print_number("sets of TLS options", TLS_CLIENT_MAX);

@@ -201,7 +201,7 @@ int control_end(struct control *c, int code)
 	watchdog_free(c);
 	service_close(&c->service);
 	watch_free(&c->watch);
-	for (unsigned i = 0; i < CONTROL_WORKERS; i++)
+	for (unsigned i = 0; i < NODE_MAX_WORKERS; i++)
 		worker_free(&c->worker[i]);
 	tls_set_free(&c->tls);
 	statefile_close(&c->state); /* writes what the workers saved last */

@@ -25,8 +25,6 @@
 #include "host/worker.h"
 
 enum {
-	/* More workers need the hand-over of datagrams between sockets. */
-	CONTROL_WORKERS = 1,
 	CONTROL_WHY = 4096,
 };
 
@@ -50,8 +48,8 @@ struct control {
 	struct kept *kept;
 	struct tls_set *tls;   /* that the workers use */
 	long long descriptors; /* how many may be open */
-	struct worker *worker[CONTROL_WORKERS];
-	struct ticker ticker[CONTROL_WORKERS]; /* of their threads */
+	struct worker *worker[NODE_MAX_WORKERS];
+	struct ticker ticker[NODE_MAX_WORKERS]; /* of their threads */
 	const struct plan *plan; /* of the present script of worker 0 */
 	struct ev_loop *loop;
 	ev_signal hup, usr1, term, interrupt;

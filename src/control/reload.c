@@ -173,7 +173,7 @@ static bool rest_all(struct control *c, struct reload *r)
 
 static int switch_over(struct control *c, struct reload *r)
 {
-	struct succession *scripts[CONTROL_WORKERS];
+	struct succession *scripts[NODE_MAX_WORKERS];
 	int err;
 
 	if (!rest_all(c, r))

@@ -120,9 +120,6 @@ unsigned long review_print(const struct control *c)
 
 	if (c->conf->text)
 		return 0;
-	if (p->workers > CONTROL_WORKERS)
-		warn(&r, "workers = %u: this version runs %d", p->workers,
-		     CONTROL_WORKERS);
 	if (!p->listeners && !c->conf->listens)
 		warn(&r, "no sip.listen: it runs with --listen only");
 	if (p->findings)

@@ -67,7 +67,7 @@ void control_script_conf(void *ctx, unsigned i, struct script_conf *out_r)
 {
 	struct control *c = ctx;
 
-	if (i < CONTROL_WORKERS)
+	if (i < NODE_MAX_WORKERS)
 		out_r->ticker = &c->ticker[i];
 	out_r->loader = files_loader(&c->files);
 	out_r->path = c->conf->script;
@@ -236,12 +236,6 @@ void control_set_notify(struct control *c)
 int startup_load_others(struct control *c)
 {
 	c->workers = c->conf->workers ? c->conf->workers : c->plan->workers;
-	if (c->workers > CONTROL_WORKERS) {
-		logsink_say(c->log, LOG_WARN, "workers.limited",
-			    LOGF_INT("asked", c->workers),
-			    LOGF_INT("workers", CONTROL_WORKERS));
-		c->workers = CONTROL_WORKERS;
-	}
 	if (generation_load(&c->loaded, c->workers, control_script_conf, c,
 			    c->why, CONTROL_WHY) != 0)
 		return EXIT_CONFIG;
@@ -352,8 +346,9 @@ int startup_make_workers(struct control *c)
 		c->loaded.script[i] = NULL; /* the worker's now */
 	}
 	c->loaded.n = 0;
-	if (worker_listen(c->worker[0], c->why, CONTROL_WHY) != 0)
-		return EXIT_FAILED;
+	for (unsigned i = 0; i < c->workers; i++)
+		if (worker_listen(c->worker[i], c->why, CONTROL_WHY) != 0)
+			return EXIT_FAILED;
 	return EXIT_FINE;
 }
 
@@ -361,6 +356,11 @@ void control_stop_workers(struct control *c, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		worker_stop(c->worker[i]);
+	for (unsigned i = 0; i < n; i++)
+		if (!worker_stopped(c->worker[i]))
+			watchdog_abort(c, i, 0);
+	for (unsigned i = 0; i < n; i++)
+		worker_leave(c->worker[i]);
 	for (unsigned i = 0; i < n; i++)
 		if (!worker_join(c->worker[i]))
 			watchdog_abort(c, i, 0);

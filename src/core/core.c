@@ -31,13 +31,18 @@ void core_on_settings(struct core *c)
 	capture_on_settings(c->node);
 }
 
+static const struct listeners *listeners_of(const struct core *c)
+{
+	return c->host->listeners ? c->host->listeners : &c->node->listeners;
+}
+
 static struct flows *make_flows(struct core *c)
 {
 	struct flows_conf conf = {
 	    .mem = &c->mem,
 	    .timers = c->timers,
 	    .host = &c->net,
-	    .listeners = &c->node->listeners,
+	    .listeners = listeners_of(c),
 	    .limits = &c->node->settings.streams,
 	    .counters = &c->counters,
 	    .rand = &c->rand,
@@ -93,7 +98,7 @@ static struct proxy *make_proxy(struct core *c)
 	    .txns = &c->txns,
 	    .host = &c->wire,
 	    .resolver = c->resolver,
-	    .listeners = &c->node->listeners,
+	    .listeners = listeners_of(c),
 	    .settings = &c->node->settings,
 	    .members = &c->node->members,
 	    .counters = &c->counters,
@@ -234,78 +239,6 @@ static void leave(struct core *c)
 	c->busy = false;
 }
 
-static bool is_keepalive(struct str bytes)
-{
-	/* CRLF (RFC 5626), or the zero bytes some phones send. */
-	for (size_t i = 0; i < bytes.n; i++)
-		if (bytes.p[i] != '\r' && bytes.p[i] != '\n' &&
-		    bytes.p[i] != '\0')
-			return false;
-	return true;
-}
-
-static bool hand_over(struct core *c, const struct hop *from, struct str bytes,
-		      struct str call_id)
-{
-	unsigned worker = branch_h8(call_id) % c->node->workers;
-	struct post post = {
-	    .kind = POST_DATAGRAM, .from = *from, .bytes = bytes};
-
-	if (worker == c->worker)
-		return false;
-	count(&c->counters, CNT_HANDOVER);
-	c->host->post(c->host->ctx, worker, &post);
-	return true;
-}
-
-static void receive_bad(struct core *c, struct msg *m, struct msg_key *key,
-			enum msg_bad bad, const struct hop *from)
-{
-	if (bad == MSG_NOMEM)
-		count(&c->counters, CNT_NOMEM);
-	else if (!m->is_request || !reply_can_answer(m) || !key->via.host.p) {
-		count(&c->counters, CNT_PARSE);
-		proxy_count_bad(&c->counters, bad);
-	} else
-		proxy_on_request(c->proxy, m, key, bad, from, c->now);
-}
-
-static void receive(struct core *c, const struct hop *from, struct str bytes)
-{
-	struct msg m;
-	struct msg_key key;
-	enum msg_bad bad;
-
-	if (addr_is_unsendable(&from->addr) || from->addr.port == 0) {
-		count(&c->counters, CNT_BAD_SOURCE);
-		return;
-	}
-	if (is_keepalive(bytes)) {
-		count(&c->counters, CNT_KEEPALIVE);
-		return;
-	}
-	memset(&key, 0, sizeof(key));
-	bad = msg_index(&m, c->scratch, bytes);
-	if (bad == MSG_OK)
-		bad = msg_key(&m, &key);
-	else if (m.is_request && reply_can_answer(&m))
-		msg_key(&m, &key); /* what the answer needs */
-	if (bad != MSG_OK) {
-		if (capture_is_on(&c->node->capture))
-			capture_message(c, true, from, bytes);
-		receive_bad(c, &m, &key, bad, from);
-		return;
-	}
-	if (hand_over(c, from, bytes, key.call_id))
-		return;
-	if (capture_is_on(&c->node->capture))
-		capture_message(c, true, from, m.raw);
-	if (m.is_request)
-		proxy_on_request(c->proxy, &m, &key, MSG_OK, from, c->now);
-	else
-		proxy_on_response(c->proxy, &m, &key, from, c->now);
-}
-
 void core_receive(struct core *c, struct now now, const struct hop *from,
 		  struct str bytes)
 {
@@ -313,7 +246,7 @@ void core_receive(struct core *c, struct now now, const struct hop *from,
 	if (transport_reliable((enum transport)from->transport))
 		flows_receive(c->flows, from, bytes, now);
 	else
-		receive(c, from, bytes);
+		receive_bytes(c, from, bytes);
 	leave(c);
 }
 
@@ -324,71 +257,29 @@ static void on_message(void *ctx, const struct hop *from, struct str bytes,
 	struct core *c = ctx;
 
 	(void)now;
-	receive(c, from, bytes);
+	receive_bytes(c, from, bytes);
 	work(c);
 }
 
-/* The stream ends with it; who can be told why is told (18.3). */
 static void on_garbage(void *ctx, const struct hop *from, struct str bytes,
 		       int code, struct str reason, struct now now)
 {
-	struct core *c = ctx;
-	struct msg m;
-	struct msg_key key;
-
-	memset(&key, 0, sizeof(key));
-	msg_index(&m, c->scratch, bytes);
-	if (code && m.is_request && reply_can_answer(&m)) {
-		msg_key(&m, &key); /* what the answer needs */
-		if (key.via.host.p)
-			proxy_refuse(c->proxy, &m, &key, from, code, reason,
-				     now);
-	}
-	work(c);
-}
-
-/* The worker of a quoted request is in its branch: find our cookie. */
-static int worker_of_quoted(const struct core *c, struct str quoted)
-{
-	static const char cookie[] = "branch=z9hG4bK1";
-	struct branch b;
-	const char *p = memmem(quoted.p, quoted.n, cookie, sizeof(cookie) - 1);
-	size_t at;
-
-	if (!p)
-		return -1;
-	at = (size_t)(p - quoted.p) + sizeof("branch=") - 1;
-	if (!branch_parse(str_sub(quoted, at, at + BRANCH_LEN), &b))
-		return -1;
-	return (int)(b.h8 % c->node->workers);
-}
-
-/* What could not be sent, to the worker whose request it is. */
-static void flow_error(struct core *c, const struct flow_event *e)
-{
-	int worker = worker_of_quoted(c, e->quoted);
-	struct post post = {.kind = POST_FLOW,
-			    .from = e->peer,
-			    .bytes = e->quoted,
-			    .cause = (int)e->cause};
-
-	if (worker < 0 || (unsigned)worker == c->worker)
-		proxy_on_flow_event(c->proxy, e, c->now);
-	else
-		c->host->post(c->host->ctx, (unsigned)worker, &post);
+	(void)now;
+	receive_garbage(ctx, from, bytes, code, reason);
+	work(ctx);
 }
 
 static void on_unsent(void *ctx, const struct flow_event *e, struct now now)
 {
 	(void)now;
-	flow_error(ctx, e);
+	receive_flow_error(ctx, e);
 }
 
 void core_flow_event(struct core *c, struct now now, const struct flow_event *e)
 {
 	enter(c, now);
 	if (e->kind == FLOW_ERROR)
-		flow_error(c, e);
+		receive_flow_error(c, e);
 	else
 		flows_on_event(c->flows, e, now);
 	leave(c);
@@ -413,7 +304,7 @@ void core_post(struct core *c, struct now now, const struct post *msg)
 	enter(c, now);
 	switch (msg->kind) {
 	case POST_DATAGRAM:
-		receive(c, &msg->from, msg->bytes);
+		receive_message(c, &msg->from, msg->bytes);
 		break;
 	case POST_FLOW:
 		proxy_on_flow_event(c->proxy, &e, now);

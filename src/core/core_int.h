@@ -34,6 +34,17 @@ struct core {
 };
 
 void wire_init(struct core *c);
+/* receive.c */
+/* What has come from the network: is handed over when it belongs to another
+ * worker. */
+void receive_bytes(struct core *c, const struct hop *from, struct str bytes);
+/* A message that probably belongs to this one. */
+void receive_message(struct core *c, const struct hop *from, struct str bytes);
+/* What ends a stream; who can be told why is told (18.3). */
+void receive_garbage(struct core *c, const struct hop *from, struct str bytes,
+		     int code, struct str reason);
+/* What could not be sent, to the worker whose request it is. */
+void receive_flow_error(struct core *c, const struct flow_event *e);
 /* capture.c: shows a message to whom it may concern; only while capture_is_on.
  */
 void capture_message(struct core *c, bool in, const struct hop *peer,

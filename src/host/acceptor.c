@@ -31,10 +31,8 @@ enum {
 
 /* ---- listening ---- */
 
-static int open_socket(const struct listener *l)
+static int open_socket(const struct listener *l, enum sock_sharing sharing)
 {
-	struct sockaddr_storage sa;
-	socklen_t len = addr_to_sockaddr(&l->addr, (struct sockaddr *)&sa);
 	bool v6 = l->addr.family == ADDR_V6;
 	int fd = socket(v6 ? AF_INET6 : AF_INET,
 			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -48,8 +46,7 @@ static int open_socket(const struct listener *l)
 		sock_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 	if (!addr_is_any(&l->addr))
 		sock_set_freebind(fd, v6);
-	if (bind(fd, (struct sockaddr *)&sa, len) == 0 &&
-	    listen(fd, SOMAXCONN) == 0)
+	if (sock_bind(fd, &l->addr, sharing) == 0 && listen(fd, SOMAXCONN) == 0)
 		return fd;
 	err = errno;
 	close(fd);
@@ -191,14 +188,15 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
 
 /* ---- life ---- */
 
-int streams_listen(struct streams *ss, unsigned listener, char *why, size_t n)
+int streams_listen(struct streams *ss, unsigned listener,
+		   enum sock_sharing sharing, char *why, size_t n)
 {
 	const struct listener *l = &ss->conf.listeners->l[listener];
 	struct acceptor *a = calloc(1, sizeof(*a));
 	int err = ENOMEM;
 
 	if (a) {
-		a->fd = open_socket(l);
+		a->fd = open_socket(l, sharing);
 		err = a->fd < 0 ? errno : 0;
 	}
 	if (err) {

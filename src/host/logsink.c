@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/thread.h"
+
 enum {
 	RING = 512 * 1024,
 	LINE = 16 * 1024,
@@ -29,7 +31,7 @@ struct logsink {
 	void (*tap)(void *ctx, const struct log_event *e);
 	void *tap_ctx;
 	atomic_bool closing;
-	pthread_t thread;
+	struct thread thread;
 	pthread_mutex_t lock;
 	pthread_cond_t more;
 	/* The rest is under the lock. Lines of any length, oldest at `head`. */
@@ -228,7 +230,7 @@ static void gather(struct logsink *s)
 	pthread_mutex_lock(&s->lock);
 }
 
-static void *run(void *arg)
+static void run(void *arg)
 {
 	struct logsink *s = arg;
 	char chunk[CHUNK];
@@ -254,7 +256,6 @@ static void *run(void *arg)
 		pthread_mutex_lock(&s->lock);
 	}
 	pthread_mutex_unlock(&s->lock);
-	return NULL;
 }
 
 /* Signals are for the thread that waits for them. */
@@ -265,7 +266,7 @@ static int start_thread(struct logsink *s)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = pthread_create(&s->thread, NULL, run, s);
+	err = thread_start(&s->thread, run, s);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return err;
 }
@@ -293,7 +294,6 @@ struct logsink *logsink_new(int fd, bool json, enum log_level level)
 void logsink_free(struct logsink **s)
 {
 	struct logsink *sink = *s;
-	struct timespec until;
 
 	*s = NULL;
 	if (!sink)
@@ -302,15 +302,10 @@ void logsink_free(struct logsink **s)
 	atomic_store(&sink->closing, true);
 	pthread_cond_signal(&sink->more);
 	pthread_mutex_unlock(&sink->lock);
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += CLOSE_S;
-	if (pthread_clockjoin_np(sink->thread, NULL, CLOCK_MONOTONIC, &until) !=
-	    0) {
-		/* It is stuck in a write that will never end. The process is
-		 * about to; what the thread still uses stays. */
-		pthread_detach(sink->thread);
+	/* Or it is stuck in a write that will never end. The process is about
+	 * to; what the thread still uses stays. */
+	if (!thread_join(&sink->thread, CLOSE_S))
 		return;
-	}
 	pthread_cond_destroy(&sink->more);
 	pthread_mutex_destroy(&sink->lock);
 	free(sink);

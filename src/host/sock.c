@@ -19,6 +19,20 @@ void sock_set_freebind(int fd, bool v6)
 		sock_set(fd, IPPROTO_IP, IP_FREEBIND, 1);
 }
 
+int sock_bind(int fd, const struct addr *a, enum sock_sharing sharing)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = addr_to_sockaddr(a, (struct sockaddr *)&sa);
+	int result;
+
+	if (sharing == SOCK_JOINS)
+		sock_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	result = bind(fd, (struct sockaddr *)&sa, len);
+	if (result == 0 && sharing == SOCK_SHARES)
+		sock_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	return result;
+}
+
 struct addr sock_local(int fd)
 {
 	struct sockaddr_storage sa;

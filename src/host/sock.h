@@ -16,6 +16,13 @@ enum sock_result {
 	SOCK_FAILED
 };
 
+/* Does an address have sockets of several threads of this process? The first
+ * one is bound as if it were alone, so that another process that has the
+ * address is noticed; the others join it. */
+enum sock_sharing { SOCK_ALONE, SOCK_SHARES, SOCK_JOINS };
+
+/* Binds it; 0 or -1 and errno, as bind(2). */
+int sock_bind(int fd, const struct addr *a, enum sock_sharing sharing);
 /* Each option improves something, none is worth failing for. */
 void sock_set(int fd, int level, int option, int value);
 /* Lets it be bound to an address that is on another machine now (a VIP). */

@@ -11,6 +11,7 @@
 
 #include "host/dgram.h"
 #include "host/logsink.h"
+#include "host/sock.h"
 #include "host/source.h"
 #include "transport/limits.h"
 
@@ -53,7 +54,8 @@ struct streams *streams_new(const struct streams_conf *conf);
 /* Closes what is open at once; tells nobody. */
 void streams_free(struct streams **ss);
 /* Binds and listens. 0, or an errno with an explanation in why[n]. */
-int streams_listen(struct streams *ss, unsigned listener, char *why, size_t n);
+int streams_listen(struct streams *ss, unsigned listener,
+		   enum sock_sharing sharing, char *why, size_t n);
 /* Which port that is, if the system was to choose. */
 uint16_t streams_port(const struct streams *ss, unsigned listener);
 /* From now on it accepts. */

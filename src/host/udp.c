@@ -109,11 +109,10 @@ void udp_init(struct udp *u, const struct listener *l, unsigned index,
 }
 
 int udp_open(struct udp *u, const struct listener *l, unsigned index,
-	     struct dgram_queue *faults, char *why, size_t n)
+	     enum sock_sharing sharing, struct dgram_queue *faults, char *why,
+	     size_t n)
 {
-	struct sockaddr_storage sa;
 	bool v6 = l->addr.family == ADDR_V6;
-	socklen_t len = addr_to_sockaddr(&l->addr, (struct sockaddr *)&sa);
 	int err;
 
 	assert(l->transport == TRANSPORT_UDP);
@@ -122,7 +121,7 @@ int udp_open(struct udp *u, const struct listener *l, unsigned index,
 		       SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (u->fd >= 0) {
 		set_options(u, v6);
-		if (bind(u->fd, (struct sockaddr *)&sa, len) == 0)
+		if (sock_bind(u->fd, &l->addr, sharing) == 0)
 			return 0;
 	}
 	err = errno;

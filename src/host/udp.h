@@ -7,6 +7,7 @@
 #define HOST_UDP_H
 
 #include "host/dgram.h"
+#include "host/sock.h"
 #include "transport/listener.h"
 
 enum { UDP_BATCH = 32 };
@@ -43,7 +44,8 @@ void udp_init(struct udp *u, const struct listener *l, unsigned index,
 	      struct dgram_queue *faults);
 /* Binds. 0, or an errno with an explanation in why[n]. */
 int udp_open(struct udp *u, const struct listener *l, unsigned index,
-	     struct dgram_queue *faults, char *why, size_t n);
+	     enum sock_sharing sharing, struct dgram_queue *faults, char *why,
+	     size_t n);
 void udp_close(struct udp *u);
 
 /* Receives at most UDP_BATCH datagrams; how many slots of the batch are used.

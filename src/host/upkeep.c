@@ -45,7 +45,7 @@ void upkeep_after_pause(struct worker *w)
 
 void upkeep_on_fault(struct worker *w, const struct dgram *d)
 {
-	const struct listeners *ls = &w->conf.node->listeners;
+	const struct listeners *ls = &w->listeners;
 
 	if (d->cause == CAUSE_NO_SOURCE &&
 	    !addr_is_any(&ls->l[d->hop.listener].addr) &&
@@ -56,8 +56,7 @@ void upkeep_on_fault(struct worker *w, const struct dgram *d)
 static void report_losses(struct worker *w, struct port *p)
 {
 	const struct udp_stats *s = &p->udp.stats, *t = &p->told;
-	const struct addr *a =
-	    &w->conf.node->listeners.l[p->udp.hop.listener].addr;
+	const struct addr *a = &w->listeners.l[p->udp.hop.listener].addr;
 	struct log_field f[] = {
 	    LOGF_ADDR("listener", a),
 	    LOGF_INT("receive_buffer", (int64_t)(s->kernel - t->kernel)),
@@ -80,17 +79,12 @@ static void report_losses(struct worker *w, struct port *p)
 
 static void report_lost_mail(struct worker *w)
 {
-	uint64_t lost;
-
-	pthread_mutex_lock(&w->mailbox.lock);
-	lost = w->mailbox.lost;
-	pthread_mutex_unlock(&w->mailbox.lock);
-	if (lost != w->lost_told)
+	if (w->lost != w->lost_told)
 		logsink_say(w->conf.log, LOG_WARN, "worker.lost",
 			    LOGF_INT("worker", w->conf.index),
-			    LOGF_INT("n", (int64_t)(lost - w->lost_told)));
-	w->lost_told = lost;
-	core_counters(w->core)->v[CNT_MAIL_LOST] = lost;
+			    LOGF_INT("n", (int64_t)(w->lost - w->lost_told)));
+	w->lost_told = w->lost;
+	core_counters(w->core)->v[CNT_MAIL_LOST] = w->lost;
 }
 
 /* The core's counters are those that are shown. */

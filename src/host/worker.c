@@ -17,9 +17,6 @@ enum {
 	REFRESH_S = 5,
 	/* For the last answers, when the socket takes no more. */
 	LINGER_MS = 200,
-	/* Whoever waits for a worker gives up after that. */
-	REST_S = 5,
-	JOIN_S = 5,
 };
 
 /* ---- time ---- */
@@ -101,6 +98,7 @@ void worker_settle(struct worker *w)
 	}
 	flush(w); /* what is left is told in the next turn: see on_prepare */
 	streams_reap(w->streams);
+	worker_send_mail(w);
 }
 
 /* ---- the verbs ---- */
@@ -162,12 +160,10 @@ static bool verb_source(void *ctx, unsigned listener, const struct addr *to,
 
 static void verb_post(void *ctx, unsigned worker, const struct post *msg)
 {
-	struct worker *w = ctx, *to;
+	struct worker *w = ctx;
 
 	assert(worker < w->conf.node->workers);
-	to = w->conf.peers[worker];
-	if (mailbox_put(&to->mailbox, msg))
-		ev_async_send(to->loop, &to->async);
+	worker_post(w, worker, msg);
 }
 
 static void verb_keep(void *ctx, struct str name, struct str bytes)
@@ -236,23 +232,6 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events)
 	ev_timer_start(loop, &w->timer);
 }
 
-static void deliver_mail(struct worker *w)
-{
-	struct list mail;
-	int n = 0;
-
-	mailbox_take(&w->mailbox, &mail);
-	list_each_safe (it, &mail) {
-		struct letter *l = container_of(it, struct letter, link);
-
-		core_post(w->core, worker_now(w), &l->post);
-		free(l);
-		if (++n % UDP_BATCH == 0)
-			worker_settle(w);
-	}
-	worker_settle(w);
-}
-
 static struct ask *next_ask(struct worker *w)
 {
 	struct list *it;
@@ -280,17 +259,14 @@ static void answer_ask(struct worker *w)
 	ev_async_send(w->loop, &w->async); /* there may be more */
 }
 
-static void wait_for(sem_t *sem)
-{
-	while (sem_wait(sem) < 0)
-		; /* a signal */
-}
-
 /* The control thread has the core until it says resume. */
 static void rest(struct worker *w)
 {
-	sem_post(&w->resting);
-	wait_for(&w->resume);
+	latch_post(&w->resting);
+	latch_wait(&w->resume);
+	/* What they say of TLS may be new. */
+	memcpy(w->listeners.l, w->conf.node->listeners.l,
+	       sizeof(w->listeners.l));
 	dns_reload(w->dns);
 	worker_begin(w);
 	worker_settle(w);
@@ -302,7 +278,7 @@ static void on_async(struct ev_loop *loop, ev_async *a, int events)
 
 	(void)events;
 	worker_begin(w);
-	deliver_mail(w);
+	worker_deliver_mail(w);
 	answer_ask(w);
 	worker_answer(w);
 	if (atomic_exchange(&w->summarise, false))
@@ -378,6 +354,7 @@ struct worker *worker_new(const struct worker_conf *conf)
 	w->conf = *conf;
 	w->host = (struct host){
 	    .ctx = w,
+	    .listeners = &w->listeners,
 	    .send = verb_send,
 	    .open = verb_open,
 	    .withdraw = verb_withdraw,
@@ -396,15 +373,18 @@ struct worker *worker_new(const struct worker_conf *conf)
 	mailbox_init(&w->mailbox);
 	pthread_mutex_init(&w->asks_lock, NULL);
 	list_init(&w->asks);
-	sem_init(&w->started, 0, 0);
-	sem_init(&w->resting, 0, 0);
-	sem_init(&w->resume, 0, 0);
+	latch_init(&w->started);
+	latch_init(&w->resting);
+	latch_init(&w->resume);
+	latch_init(&w->answered);
+	latch_init(&w->leave);
 	w->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
 	w->batch = udp_batch_new();
-	w->source = source_new(&conf->node->listeners);
+	w->source = source_new(&w->listeners);
 	w->streams = worker_make_streams(w);
 	w->dns = worker_make_dns(w);
-	if (!w->batch || !w->streams || !w->dns) {
+	if (outbox_init(&w->outbox, conf->node->workers) != 0 || !w->batch ||
+	    !w->streams || !w->dns) {
 		worker_free(&w);
 		return NULL;
 	}
@@ -442,8 +422,8 @@ static int start(struct worker *w)
 	return err;
 }
 
-/* Answers what is open, and gives the answers a moment to leave. */
-static void finish(struct worker *w)
+/* Answers what is open. */
+static void stop(struct worker *w)
 {
 	worker_begin(w);
 	worker_publish(w);
@@ -452,6 +432,16 @@ static void finish(struct worker *w)
 	if (w->conf.state)
 		upkeep_save(w, worker_now(w));
 	flush(w);
+	worker_send_mail(w);
+}
+
+/* Gives the answers a moment to leave, also those of other workers for which
+ * the connection is here: by now all have stopped. */
+static void finish(struct worker *w)
+{
+	latch_post(&w->answered);
+	latch_wait(&w->leave);
+	worker_deliver_answers(w);
 	for (unsigned i = 0; i < w->ports; i++) {
 		struct pollfd pfd = {w->port[i].udp.fd, POLLOUT, 0};
 
@@ -462,71 +452,33 @@ static void finish(struct worker *w)
 	streams_linger(w->streams, LINGER_MS);
 }
 
-static void *run(void *arg)
+static void run(void *arg)
 {
 	struct worker *w = arg;
 	int err = start(w);
 
 	w->error = err;
-	sem_post(&w->started);
+	latch_post(&w->started);
 	if (!err) {
 		worker_settle(w);
 		ev_run(w->loop, 0);
+		stop(w);
 		finish(w);
 	}
 	/* Handles point into the core, so they go before it. */
 	succession_free(&w->scripts);
 	core_free(&w->core);
 	cputick_stop(&w->cputick);
-	return NULL;
 }
 
 int worker_start(struct worker *w)
 {
-	if (pthread_create(&w->thread, NULL, run, w) != 0)
+	if (thread_start(&w->thread, run, w) != 0)
 		return ERR_NOMEM;
-	wait_for(&w->started);
+	latch_wait(&w->started);
 	if (w->error)
-		pthread_join(w->thread, NULL);
+		worker_join(w);
 	return w->error;
-}
-
-void worker_stop(struct worker *w)
-{
-	atomic_store(&w->stop, true);
-	ev_async_send(w->loop, &w->async);
-}
-
-/* When it will have been so long; by a clock that nobody sets. */
-static struct timespec after(int seconds)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += seconds;
-	return ts;
-}
-
-bool worker_rest(struct worker *w)
-{
-	struct timespec until = after(REST_S);
-	int err;
-
-	atomic_store(&w->rest, true);
-	ev_async_send(w->loop, &w->async);
-	do
-		err = sem_clockwait(&w->resting, CLOCK_MONOTONIC, &until);
-	while (err < 0 && errno == EINTR);
-	if (err < 0 && atomic_exchange(&w->rest, false))
-		return false; /* it has not seen it */
-	if (err < 0)
-		wait_for(&w->resting); /* it has, just now */
-	return true;
-}
-
-void worker_resume(struct worker *w)
-{
-	sem_post(&w->resume);
 }
 
 void worker_use_tls(struct worker *w, const struct tls_set *tls)
@@ -553,14 +505,6 @@ void worker_report(struct worker *w)
 	ev_async_send(w->loop, &w->async);
 }
 
-bool worker_join(struct worker *w)
-{
-	struct timespec until = after(JOIN_S);
-
-	return pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &until) ==
-	       0;
-}
-
 void worker_free(struct worker **w)
 {
 	struct worker *worker = *w;
@@ -576,14 +520,17 @@ void worker_free(struct worker **w)
 	dgram_queue_fini(&worker->faults);
 	heps_close(&worker->heps);
 	mailbox_fini(&worker->mailbox);
+	outbox_fini(&worker->outbox);
 	pthread_mutex_destroy(&worker->asks_lock);
 	source_free(&worker->source);
 	udp_batch_free(&worker->batch);
 	if (worker->loop)
 		ev_loop_destroy(worker->loop);
-	sem_destroy(&worker->started);
-	sem_destroy(&worker->resting);
-	sem_destroy(&worker->resume);
+	latch_fini(&worker->started);
+	latch_fini(&worker->resting);
+	latch_fini(&worker->resume);
+	latch_fini(&worker->answered);
+	latch_fini(&worker->leave);
 	free(worker_summary(worker));
 	free(worker);
 }

@@ -30,13 +30,20 @@ struct worker_conf {
 
 /* NULL when memory ran out. */
 struct worker *worker_new(const struct worker_conf *conf);
-/* Binds the node's listeners. 0, or an errno with an explanation in why[n]. */
+/* Binds the node's listeners, worker 0 first: it takes their ports for all of
+ * them. 0, or an errno with an explanation in why[n]. */
 int worker_listen(struct worker *w, char *why, size_t n);
 /* Starts the thread and waits until the script is bound to its core. 0 or
  * ERR_*. Signals must be blocked by the caller. */
 int worker_start(struct worker *w);
-/* Asks it to stop; from any thread. */
+/* Asks it to stop; from any thread: open requests are answered. */
 void worker_stop(struct worker *w);
+/* Waits until it has. False when that takes longer than anything it may still
+ * do. */
+bool worker_stopped(struct worker *w);
+/* Once all have stopped: what they have for each other goes out, and the
+ * threads end. */
+void worker_leave(struct worker *w);
 /* Asks it for a sign of life; returns the number of the question. From the
  * control thread. */
 unsigned worker_beat(struct worker *w);
@@ -68,8 +75,8 @@ void worker_report(struct worker *w);
 /* Has it answer a question, and give it to asks_return; from any thread. One
  * that has ended does not. */
 void worker_ask(struct worker *w, struct ask *a);
-/* Waits for the thread to end: open requests were answered. False when that
- * takes longer than anything it may still do. */
+/* Waits for the thread to end. False when that takes longer than anything it
+ * may still do. */
 bool worker_join(struct worker *w);
 void worker_free(struct worker **w);
 

@@ -6,7 +6,6 @@
 
 #include <ev.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "host/cputick.h"
@@ -15,6 +14,7 @@
 #include "host/mailbox.h"
 #include "host/source.h"
 #include "host/stream.h"
+#include "host/thread.h"
 #include "host/udp.h"
 #include "host/worker.h"
 
@@ -38,6 +38,9 @@ struct life {
 struct worker {
 	struct worker_conf conf;
 	struct host host;
+	/* The node's, with the addresses that the machine has by what this
+	 * worker has read. */
+	struct listeners listeners;
 	struct cputick cputick;
 	struct core *core;
 	struct succession scripts;
@@ -58,14 +61,15 @@ struct worker {
 	struct source *source;
 	struct heps heps;
 	struct mailbox mailbox;
-	uint64_t lost_told;
+	struct outbox outbox;
+	uint64_t lost, lost_told; /* of what was for other workers */
 	pthread_mutex_t asks_lock;
 	struct list asks; /* struct ask; under the lock */
 	struct life life;
 	_Atomic(char *) summary; /* malloc'd, or NULL */
 	atomic_bool stop, report, rest, summarise;
-	pthread_t thread;
-	sem_t started, resting, resume;
+	struct thread thread;
+	struct latch started, resting, resume, answered, leave;
 	int error; /* of starting */
 };
 
@@ -76,6 +80,16 @@ struct now worker_now(const struct worker *w);
 void worker_begin(struct worker *w);
 /* Ends a batch of entries: what they sent goes out, what failed is told. */
 void worker_settle(struct worker *w);
+
+/* worker_mail.c */
+/* Host verb `post`. */
+void worker_post(struct worker *w, unsigned to, const struct post *msg);
+/* Hands over what it has for others. */
+void worker_send_mail(struct worker *w);
+/* To the core: what others have for it. */
+void worker_deliver_mail(struct worker *w);
+/* The same when the core has stopped: only what is to go out. */
+void worker_deliver_answers(struct worker *w);
 
 /* worker_listen.c */
 /* NULL: no memory */

@@ -5,9 +5,13 @@
 #include <time.h>
 
 /*
- * Signs of life: what the control thread wants to know of a worker without
- * waiting for it, and what the worker answers.
+ * What the control thread does with a worker that runs: lets it rest, stops it,
+ * and asks for signs of life without waiting for them; and what the worker
+ * answers.
  */
+
+/* Whoever waits for a worker gives up after that. */
+enum { REST_S = 5, JOIN_S = 5 };
 
 static int64_t mono_us(void)
 {
@@ -50,6 +54,44 @@ void worker_summarise(struct worker *w)
 char *worker_summary(struct worker *w)
 {
 	return atomic_exchange(&w->summary, NULL);
+}
+
+void worker_stop(struct worker *w)
+{
+	atomic_store(&w->stop, true);
+	ev_async_send(w->loop, &w->async);
+}
+
+void worker_leave(struct worker *w)
+{
+	latch_post(&w->leave);
+}
+
+bool worker_rest(struct worker *w)
+{
+	atomic_store(&w->rest, true);
+	ev_async_send(w->loop, &w->async);
+	if (latch_wait_for(&w->resting, REST_S))
+		return true;
+	if (atomic_exchange(&w->rest, false))
+		return false;    /* it has not seen it */
+	latch_wait(&w->resting); /* it has, just now */
+	return true;
+}
+
+void worker_resume(struct worker *w)
+{
+	latch_post(&w->resume);
+}
+
+bool worker_stopped(struct worker *w)
+{
+	return latch_wait_for(&w->answered, JOIN_S);
+}
+
+bool worker_join(struct worker *w)
+{
+	return thread_join(&w->thread, JOIN_S);
 }
 
 /* ---- in the worker ---- */

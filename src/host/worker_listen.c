@@ -88,7 +88,7 @@ struct streams *worker_make_streams(struct worker *w)
 {
 	struct streams_conf conf = {
 	    .loop = w->loop,
-	    .listeners = &w->conf.node->listeners,
+	    .listeners = &w->listeners,
 	    .limits = &w->conf.node->settings.streams,
 	    .source = w->source,
 	    .faults = &w->faults,
@@ -131,44 +131,64 @@ struct dns *worker_make_dns(struct worker *w)
 
 /* ---- listening ---- */
 
+/* Each worker has sockets of its own: the kernel gives what comes from one peer
+ * to one of them. */
+static enum sock_sharing sharing(const struct worker *w)
+{
+	if (w->conf.node->workers == 1)
+		return SOCK_ALONE;
+	return w->conf.index == 0 ? SOCK_SHARES : SOCK_JOINS;
+}
+
+/* It is said once. */
+static void say_open(struct worker *w, unsigned i, int receive_buffer)
+{
+	const struct listener *l = &w->listeners.l[i];
+	struct log_field f[] = {
+	    LOGF_STR("transport",
+		     str_from(transport_name((enum transport)l->transport))),
+	    LOGF_ADDR("listener", &l->addr),
+	    LOGF_INT("receive_buffer", receive_buffer),
+	};
+	struct log_event e = {LOG_INFO, "listener.open", f,
+			      receive_buffer ? 3 : 2};
+
+	if (w->conf.index == 0)
+		logsink_write(w->conf.log, &e);
+}
+
 static int listen_udp(struct worker *w, struct port *p, unsigned i, char *why,
 		      size_t n)
 {
-	const struct listener *l = &w->conf.node->listeners.l[i];
-	int err = udp_open(&p->udp, l, i, &w->faults, why, n);
+	const struct listener *l = &w->listeners.l[i];
+	int err = udp_open(&p->udp, l, i, sharing(w), &w->faults, why, n);
 
 	if (err)
 		return err;
 	ev_io_init(&p->readable, on_readable, p->udp.fd, EV_READ);
 	ev_io_init(&p->writable, on_writable, p->udp.fd, EV_WRITE);
 	p->readable.data = p->writable.data = p;
-	logsink_say(w->conf.log, LOG_INFO, "listener.open",
-		    LOGF_STR("transport", STR("udp")),
-		    LOGF_ADDR("listener", &l->addr),
-		    LOGF_INT("receive_buffer", p->udp.rcvbuf));
+	say_open(w, i, p->udp.rcvbuf);
 	return 0;
 }
 
 static int listen_stream(struct worker *w, struct port *p, unsigned i,
 			 char *why, size_t n)
 {
-	const struct listener *l = &w->conf.node->listeners.l[i];
-	int err = streams_listen(w->streams, i, why, n);
+	const struct listener *l = &w->listeners.l[i];
+	int err = streams_listen(w->streams, i, sharing(w), why, n);
 
 	udp_init(&p->udp, l, i, &w->faults); /* nothing is ever in it */
 	if (err)
 		return err;
-	logsink_say(w->conf.log, LOG_INFO, "listener.open",
-		    LOGF_STR("transport", str_from(transport_name(
-					      (enum transport)l->transport))),
-		    LOGF_ADDR("listener", &l->addr));
+	say_open(w, i, 0);
 	return 0;
 }
 
 /* Port 0 is whichever the system chose; what we call ourselves names it. */
 static void note_port(struct worker *w, unsigned i)
 {
-	struct listener *l = &w->conf.node->listeners.l[i];
+	struct listener *l = &w->listeners.l[i];
 	struct udp *u = &w->port[i].udp;
 
 	if (l->addr.port)
@@ -176,14 +196,17 @@ static void note_port(struct worker *w, unsigned i)
 	l->addr.port = l->transport == TRANSPORT_UDP
 			   ? sock_local(u->fd).port
 			   : streams_port(w->streams, i);
+	/* For the other workers, and for whoever is to be told. */
+	w->conf.node->listeners.l[i].addr.port = l->addr.port;
 	if (!u->is_any)
 		u->hop.local.port = l->addr.port;
 }
 
 int worker_listen(struct worker *w, char *why, size_t n)
 {
-	const struct listeners *ls = &w->conf.node->listeners;
+	struct listeners *ls = &w->listeners;
 
+	*ls = w->conf.node->listeners;
 	while (w->ports < ls->n) {
 		struct port *p = &w->port[w->ports];
 		int err = (ls->l[w->ports].transport == TRANSPORT_UDP

@@ -66,8 +66,14 @@ struct post {
 	int cause; /* POST_FLOW: enum cause */
 };
 
+struct listeners; /* transport/listener.h */
+
 struct host {
 	void *ctx;
+	/* Where it listens, and the addresses that the machine has, which it
+	 * keeps up to date between two entries; each worker has its own. NULL:
+	 * those of the node, when one thread runs all of its workers. */
+	const struct listeners *listeners;
 	/* Copies `bytes` and sends them. Never reports: a failure arrives as a
 	 * flow event with the message's own bytes as `quoted`. On a stream
 	 * `to->conn` names the connection, `bytes` are one whole message, and

@@ -188,6 +188,7 @@
 	X(CNT_DNS_DROPPED, "tandem_dns_records_dropped_total", "")             \
 	X(CNT_DNS_CACHE_FULL, "tandem_dropped_total", "reason=dns_cache_full") \
 	X(CNT_HANDOVER, "tandem_handovers_total", "")                          \
+	X(CNT_WAKE, "tandem_worker_wakes_total", "")                           \
 	X(CNT_UDP_RECEIVE, "tandem_udp_lost_total", "reason=receive_buffer")   \
 	X(CNT_UDP_TRUNCATED, "tandem_udp_lost_total", "reason=truncated")      \
 	X(CNT_UDP_QUEUE, "tandem_udp_lost_total", "reason=send_queue")         \

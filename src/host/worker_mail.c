@@ -1,0 +1,61 @@
+#include "host/worker_int.h"
+
+/*
+ * What workers send each other: collected during a batch, handed over at its
+ * end, delivered like what comes from the network.
+ */
+
+void worker_post(struct worker *w, unsigned to, const struct post *msg)
+{
+	if (!outbox_put(&w->outbox, to, &w->conf.peers[to]->mailbox, msg))
+		w->lost++;
+}
+
+void worker_send_mail(struct worker *w)
+{
+	for (unsigned i = 0; i < w->outbox.n; i++) {
+		struct worker *to = w->conf.peers[i];
+
+		if (!outbox_send(&w->outbox, i, &to->mailbox))
+			continue;
+		count(core_counters(w->core), CNT_WAKE);
+		ev_async_send(to->loop, &to->async);
+	}
+}
+
+static void deliver(struct worker *w, const struct parcel *p, bool sends_only)
+{
+	const struct post *post;
+	size_t at = 0;
+	int n = 0;
+
+	while ((post = parcel_next(p, &at)) != NULL) {
+		if (sends_only && post->kind != POST_SEND)
+			continue;
+		upkeep_after_pause(w);
+		core_post(w->core, worker_now(w), post);
+		if (++n % UDP_BATCH == 0)
+			worker_settle(w);
+	}
+}
+
+static void deliver_all(struct worker *w, bool sends_only)
+{
+	struct parcel *p = mailbox_take(&w->mailbox);
+
+	while (p) {
+		deliver(w, p, sends_only);
+		p = mailbox_return(&w->mailbox, p);
+	}
+	worker_settle(w);
+}
+
+void worker_deliver_mail(struct worker *w)
+{
+	deliver_all(w, false);
+}
+
+void worker_deliver_answers(struct worker *w)
+{
+	deliver_all(w, true);
+}
