@@ -5,7 +5,7 @@ VERSION := 0.1.0-dev
 # ---- sources: one line per layer, low to high; a name is src/<layer>/<name>.c
 # A layer may include its own headers and those of the layers listed before it
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
-SRC_util        := addr arena buf counters digest err hep histogram log map mem rand redact siphash str timer tokens
+SRC_util        := addr arena buf counters digest err hep histogram log map mem rand redact siphash slab str timer tokens
 SRC_message     := chars hdr msg msg_start peek scan scan_uri plain field edit reply
 SRC_transport   := dns_answer flows flows_accept flows_log flows_read \
 		   flows_send frame hop limits listener locate locate_order resolver \
@@ -35,7 +35,7 @@ SRC_sim         := sim sim_conn sim_disk sim_dns sim_flow sim_net sim_node sim_p
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
 SRC_simmod      := simlib simlib_eval simlib_fault simlib_log simlib_node simlib_stream
 # spec/unit/<name>.c and spec/fuzz/<name>.c
-UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test log_test map_test malloc_test mem_test rand_test redact_test siphash_test str_test timer_test tokens_test capture_test core_test core_hostile_test \
+UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test log_test map_test malloc_test mem_test rand_test redact_test siphash_test slab_test str_test timer_test tokens_test capture_test core_test core_hostile_test \
 		   counters_test histogram_test \
 		   proxy_world proxy_late_test proxy_cancel_test proxy_limits_test \
 		   proxy_fork_test proxy_forward_test proxy_route_test proxy_stateless_test \

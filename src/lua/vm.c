@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "util/err.h"
+#include "util/sanitized.h"
 
 /* ---- messages ------------------------------------------------------------ */
 
@@ -349,6 +350,7 @@ struct vm *vm_new(const struct vm_conf *conf)
 		vm->conf.pool_max = 256;
 	mem_init(&vm->mem);
 	vm->mem.limit = conf->memory;
+	vm->small.off = SANITIZED;
 	sched_init(vm);
 	list_init(&vm->boxes);
 	vm->L = lua_newstate(limit_alloc, vm);

@@ -4,17 +4,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
+#include "util/sanitized.h"
 
 /* In a sanitised build the space that is not handed out is poisoned, and some
  * stays so between two allocations: running over the end of one is seen. */
-#ifdef SANITIZED
+#if SANITIZED
 #include <sanitizer/asan_interface.h>
 #define POISON(p, n)   ASAN_POISON_MEMORY_REGION((p), (n))
 #define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION((p), (n))

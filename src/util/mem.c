@@ -2,18 +2,19 @@
 
 #include <assert.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* In front of every block, so that a free can take its bytes off the count.
- * One malloc per block: a sanitizer sees the bounds of each. */
+#include "util/sanitized.h"
+
+/* In front of every block, so that a free can take its bytes off the count. */
 struct head {
 	_Alignas(16) size_t n;
+	struct slab *slab;
 };
 
 void mem_init(struct mem *m)
 {
-	*m = (struct mem){0};
+	*m = (struct mem){.slabs.off = SANITIZED};
 }
 
 static bool injected(const struct mem *m)
@@ -34,33 +35,49 @@ static bool allowed(struct mem *m, size_t more)
 	       (m->bytes <= m->limit && more <= m->limit - m->bytes);
 }
 
-static void *account(struct mem *m, struct head *h, size_t n)
+static struct head *take(struct mem *m, size_t n)
 {
+	struct slab *slab;
+	struct head *h = slabs_take(&m->slabs, sizeof(*h) + n, &slab);
+
+	if (h)
+		*h = (struct head){n, slab};
+	return h;
+}
+
+void *mem_alloc(struct mem *m, size_t n)
+{
+	struct head *h = allowed(m, n) ? take(m, n) : NULL;
+
 	if (!h)
 		return NULL;
-	h->n = n;
 	m->bytes += n;
 	m->blocks++;
 	return h + 1;
 }
 
-void *mem_alloc(struct mem *m, size_t n)
-{
-	if (!allowed(m, n))
-		return NULL;
-	return account(m, malloc(sizeof(struct head) + n), n);
-}
-
 void *mem_zalloc(struct mem *m, size_t n)
 {
-	if (!allowed(m, n))
+	void *p = mem_alloc(m, n);
+
+	return p ? memset(p, 0, n) : NULL;
+}
+
+/* To a block of another size. NULL: there is none, the old one stays. */
+static struct head *move(struct mem *m, struct head *h, size_t n)
+{
+	struct head *to = take(m, n);
+
+	if (!to)
 		return NULL;
-	return account(m, calloc(1, sizeof(struct head) + n), n);
+	memcpy(to + 1, h + 1, n < h->n ? n : h->n);
+	slabs_give(&m->slabs, h->slab, h);
+	return to;
 }
 
 void *mem_realloc(struct mem *m, void *p, size_t n)
 {
-	struct head *h;
+	struct head *h, *to;
 	size_t old;
 
 	if (!p)
@@ -70,9 +87,13 @@ void *mem_realloc(struct mem *m, void *p, size_t n)
 	assert(m->bytes >= old);
 	if (!allowed(m, n > old ? n - old : 0))
 		return NULL;
-	h = realloc(h, sizeof(*h) + n);
-	if (!h)
-		return NULL;
+	if (!slab_suits(h->slab, sizeof(*h) + n)) {
+		to = move(m, h, n);
+		if (!to && n > old)
+			return NULL;
+		if (to)
+			h = to;
+	}
 	h->n = n;
 	m->bytes = m->bytes - old + n;
 	return h + 1;
@@ -88,5 +109,7 @@ void mem_free(struct mem *m, void *p)
 	assert(m->blocks > 0 && m->bytes >= h->n);
 	m->blocks--;
 	m->bytes -= h->n;
-	free(h);
+	slabs_give(&m->slabs, h->slab, h);
+	if (!m->blocks)
+		slabs_fini(&m->slabs);
 }

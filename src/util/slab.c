@@ -1,0 +1,133 @@
+#include "util/slab.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Sizes: every 32 bytes up to 512, then every 128. */
+enum { FINE = 32, FINE_MAX = 512, COARSE = 128, NONE = SLAB_KINDS };
+static_assert(FINE_MAX / FINE + (SLAB_BLOCK_MAX - FINE_MAX) / COARSE ==
+		  SLAB_KINDS,
+	      "kinds");
+
+struct slab {
+	_Alignas(16) struct slab *next;
+	struct slab *prev; /* NULL: the first */
+	void *free;        /* came back; each begins with the next one */
+	char *fresh, *end; /* never handed out */
+	unsigned kind, used;
+};
+
+static unsigned kind_of(size_t n)
+{
+	if (n > SLAB_BLOCK_MAX)
+		return NONE;
+	if (n <= FINE_MAX)
+		return (unsigned)((n - 1) / FINE);
+	return (unsigned)(FINE_MAX / FINE + (n - FINE_MAX - 1) / COARSE);
+}
+
+static size_t size_of(unsigned kind)
+{
+	enum { FINES = FINE_MAX / FINE };
+
+	return kind < FINES ? (kind + 1) * (size_t)FINE
+			    : FINE_MAX + (kind - FINES + 1) * (size_t)COARSE;
+}
+
+static void put_first(struct slabs *s, struct slab *b)
+{
+	struct slab **head = &s->partial[b->kind];
+
+	b->prev = NULL;
+	b->next = *head;
+	if (*head)
+		(*head)->prev = b;
+	*head = b;
+}
+
+static void take_out(struct slabs *s, struct slab *b)
+{
+	if (b->prev)
+		b->prev->next = b->next;
+	else
+		s->partial[b->kind] = b->next;
+	if (b->next)
+		b->next->prev = b->prev;
+}
+
+static struct slab *add(struct slabs *s, unsigned kind)
+{
+	struct slab *b = malloc(SLAB_BYTES);
+
+	if (!b)
+		return NULL;
+	*b = (struct slab){.kind = kind, .fresh = (char *)(b + 1)};
+	b->end = (char *)b + SLAB_BYTES;
+	put_first(s, b);
+	return b;
+}
+
+static bool is_full(const struct slab *b)
+{
+	return !b->free && (size_t)(b->end - b->fresh) < size_of(b->kind);
+}
+
+void *slabs_take(struct slabs *s, size_t n, struct slab **of_r)
+{
+	unsigned kind = s->off ? NONE : kind_of(n);
+	struct slab *b;
+	void *p;
+
+	*of_r = NULL;
+	if (kind == NONE)
+		return malloc(n);
+	b = s->partial[kind] ? s->partial[kind] : add(s, kind);
+	if (!b)
+		return NULL;
+	p = b->free;
+	if (p) {
+		memcpy(&b->free, p, sizeof(p));
+	} else {
+		p = b->fresh;
+		b->fresh += size_of(kind);
+	}
+	b->used++;
+	if (is_full(b))
+		take_out(s, b);
+	*of_r = b;
+	return p;
+}
+
+void slabs_give(struct slabs *s, struct slab *of, void *p)
+{
+	if (!of) {
+		free(p);
+		return;
+	}
+	assert(of->used > 0);
+	if (is_full(of))
+		put_first(s, of);
+	memcpy(p, &of->free, sizeof(p));
+	of->free = p;
+	if (--of->used || (!of->next && !of->prev))
+		return;
+	take_out(s, of);
+	free(of);
+}
+
+bool slab_suits(const struct slab *of, size_t n)
+{
+	return of && kind_of(n) == of->kind;
+}
+
+void slabs_fini(struct slabs *s)
+{
+	for (unsigned kind = 0; kind < SLAB_KINDS; kind++) {
+		struct slab *b = s->partial[kind];
+
+		assert(!b || (!b->used && !b->next));
+		free(b);
+	}
+	*s = (struct slabs){.off = s->off};
+}
