@@ -130,7 +130,7 @@ static enum cause next_fault(struct world *w, struct addr *to_r, char *text,
 
 	if (!w->faults.n) {
 		poll(&p, 1, 1000);
-		udp_drain_errors(&w->udp);
+		udp_receive(&w->udp, w->batch);
 	}
 	d = dgram_queue_pop(&w->faults);
 	if (!d)
@@ -273,6 +273,52 @@ TEST(an_error_about_one_peer_costs_no_datagram_to_another)
 	close_all(&w);
 }
 
+/* What came after the error is not kept waiting by it, nor it by that. */
+TEST(an_error_and_a_datagram_are_read_in_one_turn)
+{
+	struct world w;
+	struct addr client;
+	struct hop dead;
+	int fd = peer("127.0.0.1", &client);
+
+	open_on(&w, "127.0.0.1", "127.0.0.1");
+	dead = dead_hop(&w);
+	udp_send(&w.udp, &dead, STR("INVITE"));
+	CHECK(udp_flush(&w.udp));
+	say(fd, &w.at, STR("hello"));
+	CHECK_INT(udp_receive(&w.udp, w.batch), 1);
+	CHECK_INT(w.faults.n, 1);
+	CHECK_INT(udp_receive(&w.udp, w.batch), 0);
+	close(fd);
+	close_all(&w);
+}
+
+static int pending_error(int fd)
+{
+	int err;
+	socklen_t len = sizeof(err);
+
+	CHECK(getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) == 0);
+	return err;
+}
+
+/* Somebody else was told of the error: the queue has it still, and a loop
+ * would find the socket readable for ever. */
+TEST(an_error_that_was_told_elsewhere_is_read)
+{
+	struct world w;
+	struct hop dead;
+
+	open_on(&w, "127.0.0.1", "127.0.0.1");
+	dead = dead_hop(&w);
+	udp_send(&w.udp, &dead, STR("INVITE"));
+	CHECK(udp_flush(&w.udp));
+	CHECK_INT(pending_error(w.udp.fd), ECONNREFUSED);
+	CHECK_INT(udp_receive(&w.udp, w.batch), 0);
+	CHECK_INT(w.faults.n, 1);
+	close_all(&w);
+}
+
 static enum cause send_and_fail(struct world *w, const struct hop *hop,
 				struct str bytes)
 {
@@ -346,5 +392,32 @@ TEST(queue_is_bounded_and_keeps_the_order)
 	d = dgram_queue_pop(&w.udp.queue);
 	CHECK_STR(((struct str){d->bytes, d->n}), "first");
 	free(d);
+	close_all(&w);
+}
+
+/* Of any size, in turn: what is kept is used again and has the new bytes. */
+TEST(memory_of_what_is_done_is_used_again)
+{
+	static char text[2 * DGRAM_ROOM];
+	struct world w;
+	struct dgram *d;
+
+	open_on(&w, "127.0.0.1", "127.0.0.1");
+	w.udp.queue.reuses = true;
+	for (int round = 0; round < 3; round++) {
+		memset(text, 'a' + round, sizeof(text));
+		for (size_t i = 0; i < 2 * DGRAM_SPARES; i++)
+			CHECK(dgram_queue_add(&w.udp.queue, &w.udp.hop,
+					      CAUSE_NONE,
+					      (struct str){text, 30 * i}));
+		for (size_t i = 0; i < 2 * DGRAM_SPARES; i++) {
+			d = dgram_of(list_first(&w.udp.queue.list));
+			CHECK_INT(d->n, 30 * i);
+			CHECK(memcmp(d->bytes, text, d->n) == 0);
+			dgram_queue_done(&w.udp.queue);
+		}
+		CHECK_INT(w.udp.queue.n + w.udp.queue.bytes, 0);
+		CHECK_INT(w.udp.queue.spares, DGRAM_SPARES);
+	}
 	close_all(&w);
 }

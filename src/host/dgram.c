@@ -7,19 +7,44 @@ void dgram_queue_init(struct dgram_queue *q)
 {
 	*q = (struct dgram_queue){.n = 0};
 	list_init(&q->list);
+	list_init(&q->spare);
+}
+
+static struct dgram *take_spare(struct dgram_queue *q)
+{
+	struct list *last = q->spare.prev;
+
+	if (list_empty(&q->spare))
+		return NULL;
+	list_remove(last);
+	q->spares--;
+	return dgram_of(last);
 }
 
 void dgram_queue_fini(struct dgram_queue *q)
 {
 	struct dgram *d;
 
-	while ((d = dgram_queue_pop(q)) != NULL)
+	while ((d = dgram_queue_pop(q)) != NULL || (d = take_spare(q)) != NULL)
 		free(d);
 }
 
 bool dgram_queue_is_full(const struct dgram_queue *q)
 {
 	return q->n >= DGRAM_QUEUE_MAX || q->bytes >= DGRAM_QUEUE_BYTES;
+}
+
+static struct dgram *make(struct dgram_queue *q, size_t n)
+{
+	size_t room = q->reuses && n < DGRAM_ROOM ? DGRAM_ROOM : n;
+	struct dgram *d = room == DGRAM_ROOM ? take_spare(q) : NULL;
+
+	if (d)
+		return d;
+	d = malloc(sizeof(*d) + room);
+	if (d)
+		d->room = room;
+	return d;
 }
 
 bool dgram_queue_add(struct dgram_queue *q, const struct hop *hop,
@@ -29,7 +54,7 @@ bool dgram_queue_add(struct dgram_queue *q, const struct hop *hop,
 
 	if (dgram_queue_is_full(q))
 		return false;
-	d = malloc(sizeof(*d) + bytes.n);
+	d = make(q, bytes.n);
 	if (!d)
 		return false;
 	d->hop = *hop;
@@ -64,6 +89,18 @@ struct dgram *dgram_queue_pop(struct dgram_queue *q)
 	struct list *first = list_first(&q->list);
 
 	return first ? take(q, first) : NULL;
+}
+
+void dgram_queue_done(struct dgram_queue *q)
+{
+	struct dgram *d = dgram_queue_pop(q);
+
+	if (!q->reuses || d->room != DGRAM_ROOM || q->spares == DGRAM_SPARES) {
+		free(d);
+		return;
+	}
+	list_append(&q->spare, &d->link);
+	q->spares++;
 }
 
 bool dgram_queue_drop(struct dgram_queue *q, struct str bytes)

@@ -12,7 +12,7 @@ struct dgram {
 	struct list link;
 	struct hop hop;   /* where it goes, or would have gone */
 	enum cause cause; /* why it failed; CAUSE_NONE while it waits */
-	size_t n;
+	size_t n, room;
 	char bytes[];
 };
 
@@ -20,19 +20,28 @@ struct dgram {
  * behind that a retransmission will be the better copy. */
 enum { DGRAM_QUEUE_MAX = 4096, DGRAM_QUEUE_BYTES = 4 * 1024 * 1024 };
 
+/* Of datagrams up to that size so many leave their memory to later ones, in a
+ * queue that reuses it. */
+enum { DGRAM_ROOM = 2048, DGRAM_SPARES = 64 };
+
 struct dgram_queue {
 	struct list list;
 	size_t n, bytes;
+	bool reuses; /* set it after dgram_queue_init */
+	struct list spare;
+	size_t spares;
 };
 
 void dgram_queue_init(struct dgram_queue *q);
-void dgram_queue_fini(struct dgram_queue *q); /* frees what is in it */
+void dgram_queue_fini(struct dgram_queue *q); /* frees all it has */
 bool dgram_queue_is_full(const struct dgram_queue *q);
 /* Copies the bytes to the end; false when it is full or memory ran out. */
 bool dgram_queue_add(struct dgram_queue *q, const struct hop *hop,
 		     enum cause cause, struct str bytes);
 void dgram_queue_push(struct dgram_queue *q, struct dgram *d); /* takes d */
 struct dgram *dgram_queue_pop(struct dgram_queue *q); /* free() it; or NULL */
+/* Drops the first one, which must be there; its memory may be kept. */
+void dgram_queue_done(struct dgram_queue *q);
 /* Takes the first with these bytes out and frees it; false: there is none. */
 bool dgram_queue_drop(struct dgram_queue *q, struct str bytes);
 static inline struct dgram *dgram_of(struct list *link)

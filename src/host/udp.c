@@ -11,6 +11,7 @@
 #include "host/icmp.h"
 #include "host/sock.h"
 #include "host/source.h"
+#include "util/sanitized.h"
 
 enum {
 	/* RFC 3261 18.1.1: datagrams up to the largest there are. */
@@ -106,6 +107,7 @@ void udp_init(struct udp *u, const struct listener *l, unsigned index,
 	if (!u->is_any)
 		u->hop.local = l->addr;
 	dgram_queue_init(&u->queue);
+	u->queue.reuses = !SANITIZED;
 }
 
 int udp_open(struct udp *u, const struct listener *l, unsigned index,
@@ -140,17 +142,28 @@ void udp_close(struct udp *u)
 
 /* ---- receive ---- */
 
-unsigned udp_receive(struct udp *u, struct udp_batch *b)
+static int receive(struct udp *u, struct udp_batch *b)
 {
-	int n;
-
 	for (size_t i = 0; i < UDP_BATCH; i++) {
 		b->m[i].msg_hdr.msg_namelen = sizeof(b->name[i]);
 		b->m[i].msg_hdr.msg_controllen = sizeof(b->control[i]);
 	}
-	/* An error other than EAGAIN is that of a datagram we sent; it is in
-	 * the error queue as well, and the loop comes back for the rest. */
-	n = recvmmsg(u->fd, b->m, UDP_BATCH, MSG_DONTWAIT, NULL);
+	return recvmmsg(u->fd, b->m, UDP_BATCH, MSG_DONTWAIT, NULL);
+}
+
+unsigned udp_receive(struct udp *u, struct udp_batch *b)
+{
+	int n = receive(u, b);
+
+	/* An error of a datagram that we sent comes before all datagrams, once.
+	 * When there are none either, but the loop said so, the error was told
+	 * by a send call; unread it would make the loop say so for ever. */
+	if (n < 0) {
+		bool is_told = errno != EAGAIN && errno != EWOULDBLOCK;
+
+		if (icmp_drain(u->fd, &u->hop, u->faults) || is_told)
+			n = receive(u, b);
+	}
 	return n > 0 ? (unsigned)n : 0;
 }
 
@@ -358,14 +371,9 @@ bool udp_flush(struct udp *u)
 		if (n > 0)
 			u->retries = 0;
 		for (; n > 0; n--) {
-			free(dgram_queue_pop(&u->queue));
+			dgram_queue_done(&u->queue);
 			u->stats.out++;
 		}
 	}
 	return true;
-}
-
-void udp_drain_errors(struct udp *u)
-{
-	icmp_drain(u->fd, &u->hop, u->faults);
 }

@@ -49,7 +49,7 @@ int udp_open(struct udp *u, const struct listener *l, unsigned index,
 void udp_close(struct udp *u);
 
 /* Receives at most UDP_BATCH datagrams; how many slots of the batch are used.
- */
+ * What the network says about datagrams that were sent goes to the faults. */
 unsigned udp_receive(struct udp *u, struct udp_batch *b);
 /* The datagram in slot i, valid until the next udp_receive. False when it must
  * be ignored (cut off); that is counted. */
@@ -61,7 +61,5 @@ void udp_send(struct udp *u, const struct hop *to, struct str bytes);
 /* Sends what is queued. False: the kernel takes no more now; call again when
  * the socket is writable. */
 bool udp_flush(struct udp *u);
-/* Moves what is in the error queue of the socket to the faults. */
-void udp_drain_errors(struct udp *u);
 
 #endif

@@ -33,9 +33,6 @@ static void on_readable(struct ev_loop *loop, ev_io *io, int events)
 	(void)loop;
 	(void)events;
 	worker_begin(w);
-	/* libev reports errors as readable, and an error that nobody reads
-	 * would make it report for ever. */
-	udp_drain_errors(&p->udp);
 	for (int i = 0; i < BATCHES; i++) {
 		unsigned n = udp_receive(&p->udp, w->batch);
 
