@@ -199,6 +199,10 @@ build/bench/relay: spec/bench/relay.c Makefile | build/.deps-build
 	@mkdir -p $(@D)
 	@echo "LD $@"
 	$(Q)$(CC) -D_GNU_SOURCE $(CFLAGS_ALL) $(RELEASE) -o $@ $<
+build/bench/counter.so: spec/bench/counter.c Makefile | build/.deps-build
+	@mkdir -p $(@D)
+	@echo "LD $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(RELEASE) -shared -fPIC -o $@ $<
 build/bench/micro: $(call in,build,spec/bench/micro.o spec/unit/txn_world.o $(CORE)) Makefile
 	@mkdir -p $(@D)
 	@echo "LD $@"
@@ -262,7 +266,7 @@ attack: $(SAN_ALL) all | build/.deps-test ## hostile messages: all there are in 
 chaos: build/lua/tandem/simcore.so | build/.deps-test ## calls in a bad world, invariants checked on every event: SEEDS=100 [FROM=1] [JOBS=2] [SEED=7]
 	@spec/chaos/run
 
-bench: build/tandem build/bench/relay | build/.deps-bench ## time, rate, delay, memory beside Kamailio's and a bare relay's: SECTIONS, RATES, RUNS, SECONDS_PER_RUN, PEERS
+bench: build/tandem build/bench/relay build/bench/counter.so | build/.deps-bench ## time, rate, delay, memory beside Kamailio's and a bare relay's: SECTIONS, RATES, RUNS, PEERS, BASELINE=write
 	@spec/bench/run
 bench-policy: build/lua/tandem/simcore.so | build/.deps-bench ## processor time per choice of a server
 	@spec/bench/policy

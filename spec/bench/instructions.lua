@@ -15,6 +15,7 @@ local tostring = tostring
 local _ENV = nil
 
 local out = sh.lines("pwd")[1] .. "/build/bench"
+local place = { ports = settings.ports, out = out }
 local calls, rate = tonumber(os.getenv "CALLS" or 500), tonumber(os.getenv "RATE" or 50)
 local warm = 500 -- calls before it is counted: what is only done once is not in it
 
@@ -67,7 +68,7 @@ local function control(p, word)
 end
 
 local function make_calls(kind, n)
-  local caller = traffic.caller(kind, settings.ports, out, rate, n)
+  local caller = traffic.caller(kind, place, rate, n)
   caller:wait(n / rate + 60)
   caller:stop()
   local seen = traffic.result(out)
@@ -81,8 +82,9 @@ end
 local function count_calls(kind)
   local file = out .. "/calls.callgrind"
   os.remove(file)
-  traffic.servers(kind, settings.ports, out)
-  local p = peers.start("tandem", kind, settings.ports, out, nil, callgrind.prefix(file, true))
+  traffic.servers(kind, place)
+  local p = peers.start("tandem", kind, { ports = settings.ports, out = out,
+    prefix = callgrind.prefix(file, true) })
   program.sleep(5)
   make_calls(kind, warm)
   control(p, "on")
@@ -105,11 +107,11 @@ end
 -- System calls per call, by name: of a run of its own, at a rate where each message is a
 -- wake of its own. Under load several share one.
 local function count_system_calls(kind)
-  traffic.servers(kind, settings.ports, out)
-  local p = peers.start("tandem", kind, settings.ports, out)
+  traffic.servers(kind, place)
+  local p = peers.start("tandem", kind, place)
   program.sleep(2.5)
   make_calls(kind, warm)
-  local list, all = syscalls.count(p.pid, out, function() make_calls(kind, calls) end), 0
+  local list, all = syscalls.count(p, out, function() make_calls(kind, calls) end), 0
   p:stop(5)
   program.stop_all()
   for name, n in pairs(list) do

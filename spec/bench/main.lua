@@ -1,14 +1,14 @@
 -- What spec/bench/run runs: docs/explanation/benchmarks.md says what it measures.
+local baseline = require "bench.baseline"
+local compare = require "bench.compare"
 local json = require "cjson"
 local machine = require "bench.machine"
-local memory = require "bench.memory"
 local program = require "bench.program"
 local report = require "bench.report"
-local section = require "bench.section"
+local sections = require "bench.sections"
 local settings = require "bench.settings"
 local sh = require "support.sh"
-local workload = require "bench.workload"
-local assert, error, io, ipairs, os = assert, error, io, ipairs, os
+local assert, error, io, ipairs, math, os = assert, error, io, ipairs, math, os
 local setmetatable, string, table, xpcall = setmetatable, string, table, xpcall
 local debug, tostring, type = debug, tostring, type
 
@@ -32,6 +32,12 @@ local function check_ports(ports)
   end
 end
 
+local function show(lines)
+  for _, line in ipairs(lines) do
+    io.write(line, "\n")
+  end
+end
+
 local function run()
   check_ports(settings.ports)
   local results = {
@@ -40,19 +46,20 @@ local function run()
   setmetatable(results.order, json.array_mt)
   local o = setmetatable({ out = out, processors = results.machine.processors, say = say },
     { __index = settings })
+  say(string.format("about %.0f minutes", math.max(1, sections.seconds(o.sections, o) / 60)))
   for _, name in ipairs(settings.sections) do
-    if name == "memory" then
-      say "memory"
-      results.memory = memory.run(o)
-    else
-      results.order[#results.order + 1] = name
-      results.sections[name] = section.run(workload.get(name), o)
-    end
+    results.order[#results.order + 1] = name
+    results.sections[name] = sections.run(name, o)
   end
   results.ratios = report.ratios(results)
+  results.figures = compare.figures(results)
   program.write(out .. "/results.json", json.encode(results) .. "\n")
-  for _, line in ipairs(report.lines(results)) do
-    io.write(line, "\n")
+  show(report.lines(results))
+  if os.getenv "BASELINE" == "write" then
+    baseline.write(results.figures, results.machine)
+    io.write(baseline.file, "\n")
+  else
+    show(baseline.lines(results.figures))
   end
   io.write "build/bench/results.json\n"
 end

@@ -11,7 +11,8 @@ local _ENV = nil
 
 local measure = {}
 
-local settling = 2.5 -- seconds until the first checks are through
+local settling = 2.2 -- seconds until the first checks are through
+measure.overhead = 3.5 -- seconds of a run that are not calls
 local patience = 40 -- seconds longer than the calls that sipp may take
 
 local function used(list)
@@ -22,16 +23,17 @@ local function used(list)
   return sum
 end
 
--- Starts all of it, calls fn(proxy, servers), and ends all of it.
+-- Starts all of it, calls fn(proxy, servers), and ends all of it. Options: those of
+-- traffic.servers and peers.start.
 function measure.with(peer, kind, o, fn)
-  local servers = traffic.servers(kind, o.ports, o.out)
-  local proxy = peers.start(peer, kind, o.ports, o.out, o.absorb)
+  local servers = traffic.servers(kind, o)
+  local proxy = peers.start(peer, kind, o)
   program.sleep(settling)
   local result = fn(proxy, servers)
   if proxy:ended() then
     error(peer .. " has died:\n" .. proxy:output(), 0)
   end
-  proxy:stop(5)
+  proxy:stop()
   for _, p in ipairs(servers) do
     p:stop()
   end
@@ -74,7 +76,7 @@ function measure.run(peer, kind, o)
       end
     end
     local before, others, began = proxy:cpu(), used(servers), program.now()
-    local caller = traffic.caller(kind, o.ports, o.out, o.rate, calls)
+    local caller = traffic.caller(kind, o, o.rate, calls)
     caller:wait(o.seconds + patience)
     local took = program.now() - began
     local callers = caller:cpu() -- of one that has ended and is waited for: in ticks

@@ -43,14 +43,18 @@ local function tandem_script(kind, ports)
   })
 end
 
-local function tandem(kind, ports, out)
-  local script = program.write(out .. "/tandem.lua", tandem_script(kind, ports))
-  return { "build/tandem", "run", "-c", script, "--lua-dir", "lua", "-s", "none" }
+local function tandem(kind, o)
+  local script = program.write(o.out .. "/tandem.lua", tandem_script(kind, o.ports))
+  local argv = { "build/tandem", "run", "-c", script, "--lua-dir", "lua", "-s", o.ctl or "none" }
+  if o.workers then
+    table.move({ "--workers", o.workers }, 1, 2, #argv + 1, argv)
+  end
+  return argv
 end
 
 -- Algorithm 8: by priority; 4: in turn.
-local function kamailio(kind, ports, out, absorb)
-  local lines = {}
+local function kamailio(kind, o)
+  local lines, ports, out = {}, o.ports, o.out
   for i, server in ipairs(workload.servers(kind, ports)) do
     lines[i] = string.format("1 %s 0 %d\n", uri(kind, server), kind.servers == 2 and 30 - i or 0)
   end
@@ -63,7 +67,7 @@ local function kamailio(kind, ports, out, absorb)
     script = program.write(out .. "/kamailio.lua", script),
     listen = kind.transport .. ":127.0.0.1:" .. ports.proxy,
     disable_tcp = kind.transport == "tcp" and "no" or "yes",
-    absorb = absorb or 5000,
+    absorb = o.absorb or 5000,
   }
   local cfg = program.write(out .. "/kamailio.cfg",
     (string.gsub(program.read "spec/bench/kamailio.cfg", "%%{([%w_]+)}", values)))
@@ -71,7 +75,8 @@ local function kamailio(kind, ports, out, absorb)
     "-Y", out, "-P", out .. "/kamailio.pid", "-f", cfg }
 end
 
-local function relay(kind, ports)
+local function relay(kind, o)
+  local ports = o.ports
   return { "build/bench/relay", kind.transport, ports.proxy, ports.caller, ports.servers[1] }
 end
 
@@ -81,15 +86,16 @@ function peers.exists(name)
   return commands[name] ~= nil
 end
 
--- Starts one that has taken its port when this returns. `out` is an absolute folder for its
--- files; absorb: milliseconds that a finished transaction is kept, where that can be set;
--- prefix: words before the command.
-function peers.start(name, kind, ports, out, absorb, prefix)
-  local argv = prefix or {}
-  for _, word in ipairs(commands[name](kind, ports, out, absorb)) do
+-- Starts one that has taken its port when this returns. Options: ports; out, an absolute
+-- folder for its files; absorb, milliseconds that a finished transaction is kept, where that
+-- can be set; prefix, words before the command; of Tandem ctl, its control socket, and workers.
+function peers.start(name, kind, o)
+  local argv = table.move(o.prefix or {}, 1, #(o.prefix or {}), 1, {})
+  for _, word in ipairs(commands[name](kind, o)) do
     argv[#argv + 1] = word
   end
-  local p = program.start(argv, out .. "/" .. name .. ".log")
+  local ports = o.ports
+  local p = program.start(argv, o.out .. "/" .. name .. ".log")
   local ready = program.eventually(30, function()
     return p:ended() and "ended" or program.bound(ports.proxy, kind.transport)
   end)

@@ -1,4 +1,6 @@
 -- The results for people: ratios first, then the figures, one row per peer and rate.
+local tables = require "bench.tables"
+local workload = require "bench.workload"
 local ipairs, math, string, table = ipairs, math, string, table
 local tostring = tostring
 
@@ -6,13 +8,8 @@ local _ENV = nil
 
 local report = {}
 
--- A number with so many digits behind the point; "-" when there is none.
-local function number(n, digits)
-  return n and string.format("%." .. digits .. "f", n) or "-"
-end
-
--- Rows of cells as text: the first columns to the left, numbers to the right.
-local function columns(rows, left)
+-- Rows of cells as text: what `is_left` says to the left, numbers to the right.
+local function columns(rows, is_left)
   local widths, lines = {}, {}
   for _, row in ipairs(rows) do
     for i, cell in ipairs(row) do
@@ -23,15 +20,27 @@ local function columns(rows, left)
     local cells = {}
     for i, cell in ipairs(row) do
       local fill = string.rep(" ", widths[i] - #cell)
-      cells[i] = (i <= left or i == #row) and cell .. fill or fill .. cell
+      cells[i] = is_left[i] and cell .. fill or fill .. cell
     end
     lines[#lines + 1] = (string.gsub("  " .. table.concat(cells, "  "), "%s+$", ""))
   end
   return lines
 end
 
-local function rate(row)
-  return row.at == "max" and string.format("max %d", row.rate) or tostring(row.rate)
+-- The same as a table of Markdown.
+local function markdown(rows, is_left)
+  local lines = {}
+  for i, row in ipairs(rows) do
+    lines[#lines + 1] = "| " .. table.concat(row, " | ") .. " |"
+    if i == 1 then
+      local rule = {}
+      for k in ipairs(row) do
+        rule[k] = is_left[k] and "---" or "---:"
+      end
+      lines[2] = "|" .. table.concat(rule, "|") .. "|"
+    end
+  end
+  return lines
 end
 
 -- Rows of one section by rate, in order: { { at =, [peer] = row } }
@@ -57,7 +66,7 @@ end
 function report.ratios(results)
   local list = {}
   for _, name in ipairs(results.order) do
-    for _, rows in ipairs(by_rate(results.sections[name])) do
+    for _, rows in ipairs(workload.kinds[name] and by_rate(results.sections[name]) or {}) do
       local ratio = { section = name, at = rows.at }
       for _, other in ipairs { "kamailio", "relay" } do
         ratio[other] = quotient(rows, "cpu_us", other)
@@ -71,39 +80,18 @@ function report.ratios(results)
   return list
 end
 
-local function ratio_lines(results)
-  local rows = { { "section", "per second", "cpu/kamailio", "cpu/relay", "rate/kamailio", "" } }
+local function number(n)
+  return n and string.format("%.2f", n) or "-"
+end
+
+-- The ratios as cells.
+local function ratio_cells(results)
+  local rows = { { "section", "per second", "cpu/kamailio", "cpu/relay", "rate/kamailio" } }
   for _, r in ipairs(results.ratios) do
-    rows[#rows + 1] = { r.section, tostring(r.at), number(r.kamailio, 2), number(r.relay, 2),
-      number(r.kamailio_rate, 2), "" }
+    rows[#rows + 1] = { r.section, tostring(r.at), number(r.kamailio), number(r.relay),
+      number(r.kamailio_rate) }
   end
-  return #rows > 1 and columns(rows, 1) or {}
-end
-
-local function figure_lines(results)
-  local rows = { { "section", "peer", "per second", "us/call", "user", "system", "failed", "again",
-    "routed p50", "p99", "all p50", "p99", "caller", "servers", "proxy", "limit" } }
-  for _, name in ipairs(results.order) do
-    for _, row in ipairs(results.sections[name]) do
-      local share = row.share or {}
-      rows[#rows + 1] = { name, row.peer, rate(row), number(row.cpu_us, 1),
-        number(row.user_us, 1), number(row.system_us, 1), tostring(row.failed),
-        tostring(row.repeated), number(row.delay_routed_p50, 0), number(row.delay_routed_p99, 0),
-        number(row.delay_p50, 0), number(row.delay_p99, 0), number(share.caller, 2),
-        number(share.servers, 2), number(share.proxy, 2), row.limit or "" }
-    end
-  end
-  return #rows > 1 and columns(rows, 2) or {}
-end
-
-local function memory_lines(results)
-  local rows = { { "memory", "peer", "number", "at first, MB", "then, MB", "bytes each",
-    "failed", "" } }
-  for _, r in ipairs(results.memory or {}) do
-    rows[#rows + 1] = { r.what, r.peer, tostring(r.n), number(r.before / 2 ^ 20, 1),
-      number(r.bytes / 2 ^ 20, 1), number(r.each, 0), tostring(r.failed), "" }
-  end
-  return #rows > 1 and columns(rows, 2) or {}
+  return rows
 end
 
 local function machine_line(m)
@@ -112,21 +100,45 @@ local function machine_line(m)
     m.load_average or 0, m.commit or "?", m.kamailio or "no Kamailio", m.sipp or "?")
 end
 
+-- Calls show(title, cells, is_left) for each table: ratios first, then what was measured.
+local function each_table(results, show)
+  if #results.ratios > 0 then
+    show("Tandem over the others", ratio_cells(results), { true })
+  end
+  for _, name in ipairs(results.order) do
+    local title, list = tables.of(name, workload.kinds[name] and workload.kinds[name].title)
+    local is_left = {}
+    for i, column in ipairs(list) do
+      is_left[i] = column.is_text
+    end
+    show(name .. ": " .. title, tables.cells(list, results.sections[name]), is_left)
+  end
+end
+
 -- All of it as lines.
 function report.lines(results)
   local lines = {}
-  local function add(more, title)
-    if #more > 0 then
-      lines[#lines + 1] = title
-      table.move(more, 1, #more, #lines + 1, lines)
-    end
-  end
+  each_table(results, function(title, cells, is_left)
+    lines[#lines + 1] = title
+    table.move(columns(cells, is_left), 1, #cells, #lines + 1, lines)
+  end)
   local s = results.settings
-  add(ratio_lines(results), "Tandem over the others:")
-  add(figure_lines(results), string.format("medians of %d runs of %g s; delays in us; "
-    .. "caller, servers, proxy: processors that they use", s.runs, s.seconds_per_run))
-  add(memory_lines(results), "memory:")
+  lines[#lines + 1] = string.format("us/call: medians of %d runs of %g s; delays in us; caller, "
+    .. "servers, proxy: processors that they use", s.runs, s.seconds_per_run)
   lines[#lines + 1] = machine_line(results.machine)
+  return lines
+end
+
+-- The same for docs/explanation/benchmarks.md.
+function report.markdown(results)
+  local lines = { machine_line(results.machine) .. "; " .. (results.machine.date or "") .. ".", "" }
+  each_table(results, function(title, cells, is_left)
+    lines[#lines + 1] = "**" .. title .. "**"
+    lines[#lines + 1] = ""
+    table.move(markdown(cells, is_left), 1, #cells + 1, #lines + 1, lines)
+    lines[#lines + 1] = ""
+  end)
+  lines[#lines] = nil
   return lines
 end
 

@@ -56,27 +56,44 @@ local function summary(rows, delays, word, top)
   return row
 end
 
+-- Who of those that were asked for is compared at a rate.
+local function compared(kind, word, o)
+  local list = {}
+  for _, peer in ipairs(o.peers) do
+    for _, one in ipairs(word == "max" and kind.at_max or kind.peers) do
+      list[#list + 1] = one == peer and peer or nil
+    end
+  end
+  return list
+end
+
+-- Delays are not measured at the edge: they would be those of a queue.
+local function delay_runs(word, o)
+  return word == "max" and 0 or o.delay_runs
+end
+
 -- All rows of one rate. `word` is what was asked for: a number, or "max".
 local function at_rate(kind, word, o)
   local top, runs, delays, rows = {}, {}, {}, {}
-  for _, peer in ipairs(o.peers) do
+  local list = compared(kind, word, o)
+  for _, peer in ipairs(list) do
     top[peer] = word == "max" and highest(peer, kind, o) or { rate = word }
     runs[peer], delays[peer] = {}, {}
   end
-  for i = 1, o.runs + o.delay_runs do
-    for _, peer in ipairs(o.peers) do
+  for i = 1, o.runs + delay_runs(word, o) do
+    for _, peer in ipairs(list) do
       local rate, is_delay = top[peer].rate, i > o.runs
       local r = rate > 0 and measure.run(peer, kind, options(o, rate, is_delay))
       if r and r.delay_error then
         o.say("  no delays: " .. string.match(r.delay_error, "^[^\n]*"))
       elseif r then
         o.say("  " .. measure.line(r) .. (is_delay and " (delays)" or ""))
-        local list = is_delay and delays[peer] or runs[peer]
-        list[#list + 1] = is_delay and r.delay or r
+        local to = is_delay and delays[peer] or runs[peer]
+        to[#to + 1] = is_delay and r.delay or r
       end
     end
   end
-  for _, peer in ipairs(o.peers) do
+  for _, peer in ipairs(list) do
     rows[#rows + 1] = #runs[peer] > 0
       and summary(runs[peer], delays[peer], word, word == "max" and top[peer])
       or { peer = peer, at = word, rate = 0, failed = 0, repeated = 0, limit = top[peer].limit }
@@ -84,10 +101,20 @@ local function at_rate(kind, word, o)
   return rows
 end
 
--- Options: peers, rates, runs, delay_runs, seconds, highest, ports, out, processors, say.
+-- About how long it takes: a search is three tries to double and the steps.
+function section.seconds(kind, o)
+  local runs = 0
+  for _, word in ipairs(o.rates or kind.rates) do
+    runs = runs + #compared(kind, word, o)
+      * (o.runs + delay_runs(word, o) + (word == "max" and 3 + o.highest.steps or 0))
+  end
+  return runs * (o.seconds + measure.overhead)
+end
+
+-- Options: peers, rates (or nil), runs, delay_runs, seconds, highest, ports, out, processors, say.
 function section.run(kind, o)
   local rows = {}
-  for _, word in ipairs(o.rates) do
+  for _, word in ipairs(o.rates or kind.rates) do
     o.say(string.format("%s, %s", kind.title, word == "max" and "as many as it carries"
       or word .. "/s"))
     for _, row in ipairs(at_rate(kind, word, o)) do

@@ -2,7 +2,7 @@
 local program = require "bench.program"
 local workload = require "bench.workload"
 local error, ipairs, math, string = error, ipairs, math, string
-local tonumber = tonumber
+local table, tonumber = table, tonumber
 
 local _ENV = nil
 
@@ -25,23 +25,29 @@ local function statistics(text)
   return row
 end
 
-local function sipp(kind, scenario, out, name, port, own, hold)
-  local file = program.write(out .. "/" .. name .. ".xml",
-    workload.scenario(kind, program.read(scenario), name, hold))
-  return { "sipp", "-sf", file, "-i", own, "-p", port, "-nostdin", "-skip_rlimit",
-    "-t", kind.transport == "tcp" and "t1" or "u1", "-l", max_calls,
-    "-trace_err", "-error_file", out .. "/" .. name .. ".errors" }
+-- The command of one sipp; `o` as below.
+local function sipp(kind, o, scenario, name, port, own)
+  local file = program.write(o.out .. "/" .. name .. ".xml",
+    workload.scenario(kind, program.read(scenario), name, o))
+  local argv = table.move(o.sipp_prefix or {}, 1, #(o.sipp_prefix or {}), 1, {})
+  for _, word in ipairs { "sipp", "-sf", file, "-i", own, "-p", port, "-nostdin",
+    "-skip_rlimit", "-t", kind.transport == "tcp" and "t1" or "u1", "-l", max_calls,
+    "-trace_err", "-error_file", o.out .. "/" .. name .. ".errors" } do
+    argv[#argv + 1] = word
+  end
+  return argv
 end
 
--- The servers: a list of programs that answer when this returns.
-function traffic.servers(kind, ports, out)
-  local list = {}
+-- The servers: a list of programs that answer when this returns. Options: ports; out, a
+-- folder; ring, milliseconds until a call is answered; sipp_prefix, words before the command.
+function traffic.servers(kind, o)
+  local list, ports = {}, o.ports
   for i = 1, kind.servers == 2 and 2 or 1 do
     local name = i == 1 and "a" or "b"
     -- Many: one answers at all addresses of the machine.
-    local argv = sipp(kind, kind.answer, out, name, ports.servers[i],
+    local argv = sipp(kind, o, kind.answer, name, ports.servers[i],
       kind.servers == 2 and "127.0.0.1" or "0.0.0.0")
-    list[i] = program.start(argv, out .. "/" .. name .. ".log")
+    list[i] = program.start(argv, o.out .. "/" .. name .. ".log")
   end
   for i, p in ipairs(list) do
     if not program.eventually(5, function()
@@ -53,14 +59,22 @@ function traffic.servers(kind, ports, out)
   return list
 end
 
--- The caller, which makes `calls` calls, so many a second, and ends.
-function traffic.caller(kind, ports, out, rate, calls, hold)
-  local argv = sipp(kind, kind.call, out, "caller", ports.caller, "127.0.0.1", hold)
-  for _, word in ipairs { "127.0.0.1:" .. ports.proxy, "-r", rate, "-m", calls,
-    "-trace_stat", "-stf", out .. "/caller.csv", "-fd", "1" } do
+-- The caller, which makes `calls` calls, so many a second, and ends. Options: as of servers,
+-- and hold, milliseconds until an answered call is hung up; callers, from how many addresses
+-- they come in turn, each with a socket of its own.
+function traffic.caller(kind, o, rate, calls)
+  local argv = sipp(kind, o, kind.call, "caller", o.ports.caller, "127.0.0.1")
+  for _, word in ipairs { "127.0.0.1:" .. o.ports.proxy, "-r", rate, "-m", calls,
+    "-trace_stat", "-stf", o.out .. "/caller.csv", "-fd", "1" } do
     argv[#argv + 1] = word
   end
-  return program.start(argv, out .. "/caller.log")
+  if o.callers then
+    local file = program.write(o.out .. "/callers.inf", workload.addresses(o.callers))
+    for _, word in ipairs { "-t", "ui", "-inf", file, "-ip_field", "0" } do
+      argv[#argv + 1] = word
+    end
+  end
+  return program.start(argv, o.out .. "/caller.log")
 end
 
 -- What a caller that has ended has seen: { calls =, failed =, again = retransmissions,

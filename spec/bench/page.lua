@@ -1,0 +1,28 @@
+-- What spec/bench/report runs: tables of results into the documentation.
+local instructions = require "bench.counted"
+local json = require "cjson"
+local marked = require "bench.marked"
+local program = require "bench.program"
+local report = require "bench.report"
+local io, ipairs, os, table = io, ipairs, os, table
+
+local _ENV = nil
+
+local page = "docs/explanation/benchmarks.md"
+local text = program.read(page)
+
+for _, part in ipairs {
+  { "figures", "build/bench/results.json", report.markdown },
+  { "instructions", "build/bench/instructions.json", instructions.markdown },
+} do
+  local name, file, lines_of = table.unpack(part)
+  local results = program.read(file)
+  if results then
+    text = marked.replace(text, name, lines_of(json.decode(results)))
+    io.write(page, ": ", name, " of ", file, "\n")
+  else
+    io.stderr:write(file, ": not there, those of before stay\n")
+  end
+end
+program.write(page, text)
+os.exit(true, true)
