@@ -7,7 +7,7 @@ VERSION := 0.1.0-dev
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
 SRC_util        := addr arena buf counters digest err hep histogram log map mem rand redact siphash slab str timer tokens
 SRC_message     := chars hdr msg msg_start peek scan scan_uri plain field edit reply
-SRC_transport   := dns_answer flows flows_accept flows_log flows_read \
+SRC_transport   := directory dns_answer flows flows_accept flows_log flows_read \
 		   flows_send frame hop limits listener locate locate_order resolver \
 		   resolver_note tls_conf via
 SRC_transaction := branch key txns server client record

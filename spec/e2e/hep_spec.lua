@@ -29,7 +29,7 @@ describe("mirroring", function()
   after_each(process.clean)
 
   local function start(options)
-    tandem = proxy.start {
+    tandem = proxy.start { workers = 1,
       source = source, level = "info", args = { "--ctl", process.path "ctl.sock" },
       values = { port = port, server = server, collector = collector, options = options or "" },
     }

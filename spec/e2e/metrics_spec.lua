@@ -29,7 +29,7 @@ describe("the metrics of the running program", function()
     port, a, b, web = process.ports(4)
     ctl, tcp = process.path "ctl.sock", "127.0.0.1:" .. web
     options = options or {}
-    tandem = proxy.start {
+    tandem = proxy.start { workers = 1,
       source = options.source or source, values = { port = port, a = a, b = b },
       args = { "--ctl", ctl, "--http", tcp }, binary = options.binary, env = options.env,
     }

@@ -34,6 +34,7 @@ local function the_failure(tandem, match)
   return list[1]
 end
 
+-- With one worker: connections are counted here, and each has its own.
 describe("a stranger by TLS", function()
   local source = [[
 local sip = require "tandem"
@@ -50,7 +51,7 @@ end)
     port, mutual = process.ports(2)
     ca = certs.authority "ca"
     own = ca:issue("sip.example.com", { names = { "sip.example.com" } })
-    tandem = proxy.start { source = source, values = {
+    tandem = proxy.start { source = source, workers = 1, values = {
       port = port, mutual = mutual, cert = own.cert, key = own.key, ca = ca.cert,
     } }
   end)
@@ -201,7 +202,7 @@ end)
     port, secure, inner, outer, b = process.ports(5)
     ca = certs.authority "ca"
     local own = ca:issue("own", { names = { "sip.example.com" } })
-    tandem = proxy.start { source = source, values = {
+    tandem = proxy.start { source = source, workers = 1, values = {
       port = port, secure = secure, outer = outer, b = b, ca = ca.cert,
       cert = own.cert, key = own.key,
     } }

@@ -95,7 +95,8 @@ local function suite(family, transport)
       for which, text in pairs(address) do
         values[which] = text
       end
-      tandem = proxy.start { source = source, values = values, inside = net }
+      -- One worker: its connections to servers are counted.
+      tandem = proxy.start { source = source, values = values, inside = net, workers = 1 }
     end
 
     after_each(process.clean)

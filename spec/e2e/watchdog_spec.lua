@@ -27,7 +27,7 @@ describe("a worker that hangs", function()
   local function start(watchdog, env, args)
     local _, here = sh.run "pwd"
     port = process.ports(1)
-    return proxy.start {
+    return proxy.start { workers = 1, -- the one that hangs
       source = source, values = { port = port, watchdog = watchdog }, binary = "build/tandem",
       args = args, env = ("LD_PRELOAD=%s/build/hang.so %s"):format(here:gsub("\n", ""), env or ""),
     }

@@ -26,7 +26,7 @@ end
 
 -- Options: script (a path) or source, values (for its %{name}), or servers (instead of
 -- a script: { URI, ... }), name ("proxy"), binary (of another build), args (more of
--- them), level ("debug"), limit (seconds, 60), inside (a support.netns), env ("A=b").
+-- them), workers (as the script says), level ("debug"), limit (seconds, 60), inside (a support.netns), env ("A=b").
 function proxy.launch(options)
   local name = options.name or "proxy"
   local argv = { options.binary or build .. "/tandem", "run", "--lua-dir", "lua", "-L",
@@ -34,9 +34,9 @@ function proxy.launch(options)
   for _, word in ipairs(options.servers or { "-c", script_file(name, options) }) do
     argv[#argv + 1] = word
   end
-  if workers then
+  if options.workers or workers then
     argv[#argv + 1] = "--workers"
-    argv[#argv + 1] = workers
+    argv[#argv + 1] = options.workers or workers
   end
   for _, word in ipairs(options.args or {}) do
     argv[#argv + 1] = word
@@ -130,15 +130,22 @@ function Proxy:wait_logged(key, match, seconds)
   end) or error(self.name .. " does not log " .. key, 2)
 end
 
--- What is alive in the core: { bytes =, requests =, servers =, clients =, timers = }.
+-- What is alive in all workers: { bytes =, requests =, servers =, clients =, timers = }.
 function Proxy:stats()
   local before = #self:logged "stats"
+  local expected = self:wait_logged "start".workers
   self:signal "USR1"
   local found = process.eventually(3, function()
     local list = self:logged "stats"
-    return #list > before and list[#list]
+    return #list >= before + expected and list
   end)
-  return found or error("no stats in the log of " .. self.name, 2)
+  local sum = found and found[before + 1] or error("no stats in the log of " .. self.name, 2)
+  for i = before + 2, before + expected do
+    for name, value in pairs(found[i]) do
+      sum[name] = tonumber(value) and tonumber(sum[name]) and sum[name] + value
+    end
+  end
+  return sum
 end
 
 return proxy

@@ -43,6 +43,7 @@ static struct flows *make_flows(struct core *c)
 	    .timers = c->timers,
 	    .host = &c->net,
 	    .listeners = listeners_of(c),
+	    .directory = c->node->directory,
 	    .limits = &c->node->settings.streams,
 	    .counters = &c->counters,
 	    .rand = &c->rand,

@@ -47,11 +47,10 @@ struct node *node_new(unsigned workers, const struct sipkeys *keys)
 	members_init(&n->members, &n->mem);
 	capture_init(&n->capture);
 	n->shared = shared_new();
-	if (!n->shared) {
-		capture_fini(&n->capture);
-		free(n);
-		return NULL;
-	}
+	if (workers > 1)
+		n->directory = directory_new(derived(keys->now, STR("peers")));
+	if (!n->shared || (workers > 1 && !n->directory))
+		node_free(&n);
 	return n;
 }
 
@@ -66,6 +65,7 @@ void node_free(struct node **np)
 	members_fini(&n->members);
 	settings_fini(&n->settings, &n->mem);
 	shared_free(&n->shared);
+	directory_free(&n->directory);
 	capture_fini(&n->capture);
 	explicit_bzero(&n->keys, sizeof(n->keys));
 	explicit_bzero(&n->table_key, sizeof(n->table_key));

@@ -10,6 +10,7 @@
 #include "core/capture.h"
 #include "proxy/members.h"
 #include "proxy/settings.h"
+#include "transport/directory.h"
 #include "transport/listener.h"
 #include "util/mem.h"
 #include "util/siphash.h"
@@ -30,6 +31,7 @@ struct node {
 	/* Of what the process finds again by hashes; stays. */
 	struct sipkey table_key;
 	struct shared *shared;
+	struct directory *directory; /* NULL with one worker */
 	unsigned generation;
 	/* What the process before knew of the servers
 	 * (lua/tandem/health/warm.lua); borrowed. */

@@ -23,7 +23,8 @@ void upkeep_addresses(struct worker *w)
 		bool here = source_has(w->source, i);
 
 		u->is_away = !here && u->hop.local.family == ADDR_V6;
-		if (!(changed >> i & 1))
+		/* All of them see it: one tells. */
+		if (!(changed >> i & 1) || w->conf.index != 0)
 			continue;
 		logsink_say(
 		    w->conf.log, LOG_INFO, "listener.address",

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <string.h>
-#include <strings.h>
 
 /* ---- finding ---- */
 
@@ -40,34 +39,11 @@ struct flow *flow_find(const struct flows *fs, uint64_t conn)
 	return node ? container_of(node, struct flow, by_conn) : NULL;
 }
 
-static bool same_name(const char *a, const char *b)
-{
-	return a && b ? strcasecmp(a, b) == 0 : a == b;
-}
-
-/* RFC 5922 7.3 wants the name checked again when a connection is used again. */
-static bool is_identity(const struct flow *f, const struct hop *to)
-{
-	if (to->transport != TRANSPORT_TLS)
-		return true;
-	if (f->accepted)
-		return !to->tls_name ||
-		       same_name(f->hop.tls_name, to->tls_name);
-	return f->hop.tls == to->tls &&
-	       same_name(f->hop.tls_name, to->tls_name);
-}
-
 static bool leads_to(const struct map_node *node, const void *key)
 {
 	const struct flow *f = container_of(node, struct flow, by_peer);
-	const struct hop *to = key;
 
-	return f->hop.transport == to->transport &&
-	       f->hop.listener == to->listener &&
-	       addr_eq(&f->hop.addr, &to->addr) &&
-	       (to->local.family == ADDR_NONE ||
-		addr_ip_eq(&f->hop.local, &to->local)) &&
-	       is_identity(f, to);
+	return hop_may_take(&f->hop, f->accepted, key);
 }
 
 struct flow *flow_towards(const struct flows *fs, const struct hop *to)
@@ -156,6 +132,8 @@ void flow_enter(struct flow *f, enum flow_state state, int64_t limit)
 	list_append(&fs->all, &f->link);
 	fs->n++;
 	map_add(&fs->by_peer, &f->by_peer, flow_hash_peer(fs, &f->hop));
+	if (f->accepted)
+		f->entry = directory_enter(fs->c.directory, &f->hop);
 	timer_arm(fs->c.timers, &f->limit, tick_add(f->since, limit));
 	timer_arm(fs->c.timers, &f->idle,
 		  tick_add(f->since, fs->c.limits->idle));
@@ -172,6 +150,7 @@ static void leave(struct flow *f)
 	list_remove(&f->link);
 	fs->n--;
 	map_remove(&fs->by_peer, &f->by_peer);
+	directory_leave(fs->c.directory, f->entry);
 	timer_stop(fs->c.timers, &f->limit);
 	flow_leave_source(f);
 	flow_drop_backlog(f);

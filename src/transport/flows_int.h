@@ -37,8 +37,9 @@ struct flow {
 	struct list link; /* flows.all, but for remote ones */
 	struct map_node by_conn, by_peer;
 	struct flows *fs;
-	struct hop hop;        /* its TLS name is in the block */
-	struct source *source; /* of an accepted one */
+	struct hop hop;                /* its TLS name is in the block */
+	struct source *source;         /* of an accepted one */
+	struct directory_entry *entry; /* for other workers; or NULL */
 	enum flow_state state;
 	bool accepted;
 	bool spoke;         /* a whole message has come */

@@ -99,6 +99,18 @@ void flow_hold(const struct flow *f)
 	post_send(f->fs, &f->hop, STR_NONE);
 }
 
+/* Over what was opened to another worker; 0: there is none. */
+static uint64_t send_by_other(struct flows *fs, const struct hop *to,
+			      struct str bytes)
+{
+	struct hop other = *to;
+
+	other.conn = directory_find(fs->c.directory, to);
+	if (other.conn)
+		post_send(fs, &other, bytes);
+	return other.conn;
+}
+
 uint64_t flows_send(struct flows *fs, const struct hop *to, struct str bytes)
 {
 	const struct host *h = fs->c.host;
@@ -115,8 +127,13 @@ uint64_t flows_send(struct flows *fs, const struct hop *to, struct str bytes)
 		return to->conn;
 	}
 	f = to->conn ? flow_find(fs, to->conn) : flow_towards(fs, to);
-	if (!f && !to->conn)
+	if (!f && !to->conn) {
+		uint64_t conn = send_by_other(fs, to, bytes);
+
+		if (conn)
+			return conn;
 		f = open_flow(fs, to, &cause);
+	}
 	if (!f) {
 		give_back(fs, to, bytes, cause);
 		return to->conn;

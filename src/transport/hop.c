@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <string.h>
+#include <strings.h>
 #include "transport/host.h"
 
 static const struct {
@@ -94,4 +95,32 @@ bool hop_of_uri(const struct uri *uri, struct hop *out_r)
 	out_r->addr.port =
 	    uri->port ? uri->port : transport_port((enum transport)tp);
 	return true;
+}
+
+/* ---- connections ---- */
+
+static bool same_name(const char *a, const char *b)
+{
+	return a && b ? strcasecmp(a, b) == 0 : a == b;
+}
+
+/* RFC 5922 7.3 wants the name checked again when a connection is used again. */
+static bool is_identity(const struct hop *conn, bool accepted,
+			const struct hop *to)
+{
+	if (to->transport != TRANSPORT_TLS)
+		return true;
+	if (accepted)
+		return !to->tls_name || same_name(conn->tls_name, to->tls_name);
+	return conn->tls == to->tls && same_name(conn->tls_name, to->tls_name);
+}
+
+bool hop_may_take(const struct hop *conn, bool accepted, const struct hop *to)
+{
+	return conn->transport == to->transport &&
+	       conn->listener == to->listener &&
+	       addr_eq(&conn->addr, &to->addr) &&
+	       (to->local.family == ADDR_NONE ||
+		addr_ip_eq(&conn->local, &to->local)) &&
+	       is_identity(conn, accepted, to);
 }

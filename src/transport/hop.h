@@ -56,6 +56,9 @@ bool hop_parse_place(struct str text, struct hop *out_r);
 /* The next hop of a URI whose target is an address (RFC 3263 4.1, 4.2); the
  * rest of *out_r is 0. False: it is no SIP URI, or needs a look-up. */
 bool hop_of_uri(const struct uri *uri, struct hop *out_r);
+/* May a message to this hop go out on that connection? `conn` is not compared:
+ * it is for when there is none. */
+bool hop_may_take(const struct hop *conn, bool accepted, const struct hop *to);
 static inline bool transport_reliable(enum transport t)
 {
 	return t != TRANSPORT_UDP;
