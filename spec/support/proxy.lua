@@ -26,7 +26,8 @@ end
 
 -- Options: script (a path) or source, values (for its %{name}), or servers (instead of
 -- a script: { URI, ... }), name ("proxy"), binary (of another build), args (more of
--- them), workers (as the script says), level ("debug"), limit (seconds, 60), inside (a support.netns), env ("A=b").
+-- them), workers (as the script says), level ("debug"), limit (seconds, 60), inside (a
+-- support.netns), env ("A=b").
 function proxy.launch(options)
   local name = options.name or "proxy"
   local argv = { options.binary or build .. "/tandem", "run", "--lua-dir", "lua", "-L",
