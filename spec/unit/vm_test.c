@@ -750,6 +750,42 @@ TEST(allocation_failures)
 		CHECK(at < 2000);
 }
 
+/* What everybody waits for while many requests are held is a step of the
+ * collector. (What is newest lives: Lua frees all before that in one step.) */
+TEST(garbage_goes_in_small_pieces)
+{
+	enum { PIECES = 60000, EACH = 50 };
+	struct luavm t;
+	size_t full, bytes, most = 0;
+
+	luavm_init(&t);
+	t.conf.instructions = 20000000;
+	t.conf.memory = 64 << 20;
+	luavm_run(&t, "task(function()\n"
+		      "  local function fill()\n"
+		      "    local list\n"
+		      "    for i = 1, 60000 do list = { list } end\n"
+		      "  end\n"
+		      "  fill()\n"
+		      "  local newest = {}\n"
+		      "  wait()\n"
+		      "  return newest\n"
+		      "end)");
+	CHECK_INT(t.condemned, 0);
+	full = bytes = vm_bytes(t.vm);
+	for (int i = 0; i < 1000 && full - bytes < EACH * PIECES; i++) {
+		size_t before = bytes;
+
+		vm_idle(t.vm);
+		bytes = vm_bytes(t.vm);
+		if (before > bytes && before - bytes > most)
+			most = before - bytes;
+	}
+	CHECK(full - bytes >= EACH * PIECES);
+	CHECK(most < (full - bytes) / 3);
+	luavm_end(&t);
+}
+
 /* make test-gc stands on it. */
 TEST(garbage_goes_before_the_next_entry_when_asked_for)
 {
