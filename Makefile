@@ -11,8 +11,8 @@ SRC_transport   := directory dns_answer flows flows_accept flows_log flows_read 
 		   flows_send frame hop limits listener locate locate_order resolver \
 		   resolver_note tls_conf via
 SRC_transaction := branch key txns server client record
-SRC_proxy       := ack answered attempt calls calls_image cancel cookie dialog drain flow follow forward late launch load members nodes note orphan orphan_cancel own path places proxy request response route settings settle shared shun stateless steps token trying undelivered validate way why
-SRC_core        := capture core receive node shared wire
+SRC_proxy       := ack answered attempt calls calls_image cancel cookie dialog drain flow follow forward late launch load members nodes note orphan orphan_cancel overload own path places proxy request response route settings settle shared shun stateless steps token trying undelivered validate way why
+SRC_core        := capture core late receive node shared wire
 SRC_lua         := base box env error_rate limit load order oslib sched small strlib strmatch strpat tablib vm \
 		   bind_core bind_counter bind_header bind_join bind_json bind_locate bind_member bind_metrics \
 		   bind_own bind_request bind_response bind_ruri bind_shared \
@@ -30,7 +30,7 @@ SRC_control     := control startup reload keys stop watch watchdog service \
 		   http http_sock verbs observe kept process certs review \
 		   notifier program
 SRC_cli         := args builtin cli ping tester version
-SRC_sim         := sim sim_conn sim_disk sim_dns sim_flow sim_net sim_node sim_pause \
+SRC_sim         := sim sim_conn sim_disk sim_dns sim_flow sim_net sim_node sim_pause sim_slow \
 		   sim_split sim_stream sim_tls sim_trace sim_worker
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
 SRC_simmod      := simlib simlib_eval simlib_fault simlib_log simlib_node simlib_stream

@@ -489,6 +489,10 @@ end
 
 local function add_time(world, core)
   local node = world.node
+  function core.lagged()
+    return false
+  end
+
   function core.now()
     return world.phase == "load" and 0 or node.now
   end

@@ -253,6 +253,8 @@ TEST(load_reads_the_plan)
 		" settings = { workers = 2, log_level = 'debug', t1 = 0.25,"
 		"  trying = 'rfc', late_answer = 'forward',"
 		"  tcp = { idle_timeout = 600, per_source = 2 }, udp_max = 0,"
+		"  overload = { delay = 0.1, exempt = { '112', '+49110' } },"
+		"  max_memory = 16777216,"
 		"  domains = { 'example.com' }, trust = { '10.0.0.0/8' } },"
 		" dump = '{}' } end)");
 	const struct plan *p;
@@ -272,6 +274,11 @@ TEST(load_reads_the_plan)
 	CHECK_INT(p->streams.per_source, 2);
 	CHECK_INT(p->streams.header, SECONDS(10));
 	CHECK_INT(p->udp_max, 0);
+	CHECK_INT(p->overload.delay, MILLIS(100));
+	CHECK_INT(p->overload.retry_after, 5);
+	CHECK_INT(p->overload.n_exempt, 2);
+	CHECK(strcmp(p->overload.exempt[1], "+49110") == 0);
+	CHECK_INT(p->max_memory, 16777216);
 	script_free(&s);
 }
 

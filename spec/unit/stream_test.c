@@ -61,11 +61,13 @@ static void on_begin(void *ctx)
 	CHECK_INT(w->depth++, 0);
 }
 
-static void on_receive(void *ctx, const struct hop *from, struct str bytes)
+static void on_receive(void *ctx, const struct hop *from, struct str bytes,
+		       int64_t waited)
 {
 	struct world *w = ctx;
 
 	CHECK_INT(w->depth, 1);
+	CHECK(waited >= 0);
 	CHECK(strstr(w->told, "up") != NULL); /* never before that */
 	if (w->slow) {
 		usleep(2000);

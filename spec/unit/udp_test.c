@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "host/udp.h"
@@ -187,6 +188,38 @@ TEST(wildcards_of_both_families_share_a_port)
 		  0);
 	udp_close(&v6.udp);
 	close_all(&v4);
+}
+
+/* Microseconds since 1970. */
+static int64_t wall(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+TEST(it_is_known_how_long_a_datagram_has_waited)
+{
+	struct world w;
+	struct addr from;
+	struct hop hop;
+	struct str bytes;
+	int64_t sent, read;
+	int fd;
+
+	open_on(&w, "127.0.0.1", "127.0.0.1");
+	fd = peer("127.0.0.1", &from);
+	sent = wall();
+	say(fd, &w.at, STR("x"));
+	usleep(20000);
+	CHECK_INT(udp_receive(&w.udp, w.batch), 1);
+	CHECK(udp_take(&w.udp, w.batch, 0, &hop, &bytes));
+	read = wall();
+	CHECK(w.udp.came >= sent);
+	CHECK(w.udp.came <= read - 20000);
+	close(fd);
+	close_all(&w);
 }
 
 TEST(a_port_has_one_owner)

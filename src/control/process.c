@@ -77,6 +77,59 @@ void process_facts(struct process_facts *out_r)
 				     : (int64_t)limit.rlim_cur;
 }
 
+/* "max", or bytes; of a group of control groups. */
+static size_t group_limit(const char *path)
+{
+	char name[512];
+	unsigned long long n = 0;
+	FILE *f = NULL;
+
+	if ((size_t)snprintf(name, sizeof(name), "/sys/fs/cgroup%s/memory.max",
+			     path) < sizeof(name))
+		f = fopen(name, "re");
+	if (!f)
+		return 0;
+	if (fscanf(f, "%llu", &n) != 1)
+		n = 0;
+	fclose(f);
+	return (size_t)n;
+}
+
+/* The group of this process and all that it is in. */
+static size_t smallest_limit(size_t memory)
+{
+	char line[512] = "", *path, *end;
+	FILE *f = fopen("/proc/self/cgroup", "re");
+
+	if (!f)
+		return memory;
+	/* version 2 has one line: "0::/a/b" */
+	path = fgets(line, sizeof(line), f) && strncmp(line, "0::/", 4) == 0
+		   ? line + 3
+		   : NULL;
+	fclose(f);
+	end = path ? path + strcspn(path, "\n") : NULL;
+	while (end) {
+		size_t limit;
+
+		*end = '\0';
+		limit = group_limit(path);
+		if (limit && limit < memory)
+			memory = limit;
+		end = strrchr(path, '/');
+	}
+	return memory;
+}
+
+size_t process_memory(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && size > 0
+		   ? smallest_limit((size_t)pages * (size_t)size)
+		   : 0;
+}
+
 double process_began(void)
 {
 	return seconds_of(CLOCK_REALTIME) - seconds_of(CLOCK_BOOTTIME) +

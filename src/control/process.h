@@ -5,6 +5,7 @@
 #ifndef CONTROL_PROCESS_H
 #define CONTROL_PROCESS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct process_facts {
@@ -16,6 +17,9 @@ struct process_facts {
 
 /* Whatever cannot be read is 0. */
 void process_facts(struct process_facts *out_r);
+/* Bytes of memory that the machine has, or less if a control group (of version
+ * 2) allows us less; 0: unknown. */
+size_t process_memory(void);
 /* When it began, in seconds since 1970. Ask once: the system counts from its
  * start, by a clock that is being set right all the time, and whoever sees the
  * figure change takes it for another process. */

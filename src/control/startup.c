@@ -1,3 +1,4 @@
+#include "control/process.h"
 #include "control/control_int.h"
 
 #include <errno.h>
@@ -276,6 +277,7 @@ int startup_make_node(struct control *c)
 	}
 	if (!choose_listeners(c))
 		return EXIT_CONFIG;
+	c->node->memory = process_memory();
 	if (c->known)
 		c->node->kept = str_from(c->known);
 	control_set_level(c);

@@ -108,6 +108,7 @@ static struct proxy *make_proxy(struct core *c)
 	    .rand = &c->rand,
 	    .worker = c->worker,
 	    .workers = c->node->workers,
+	    .memory = &c->node->memory,
 	    .draining = &c->node->draining,
 	    .on_end = capture_decision,
 	    .on_end_ctx = c,
@@ -237,7 +238,7 @@ static void work(struct core *c)
 static void leave(struct core *c)
 {
 	work(c);
-	c->busy = false;
+	c->busy = c->has_come = c->is_post = false;
 }
 
 void core_receive(struct core *c, struct now now, const struct hop *from,
@@ -302,9 +303,12 @@ void core_post(struct core *c, struct now now, const struct post *msg)
 			       .peer = msg->from,
 			       .quoted = msg->bytes};
 
+	if (msg->kind == POST_DATAGRAM)
+		core_came(c, now, msg->came);
 	enter(c, now);
 	switch (msg->kind) {
 	case POST_DATAGRAM:
+		c->is_post = true;
 		receive_message(c, &msg->from, msg->bytes);
 		break;
 	case POST_FLOW:
@@ -327,6 +331,7 @@ void core_post(struct core *c, struct now now, const struct post *msg)
 
 void core_expire(struct core *c, struct now now)
 {
+	late_note_timers(c, now);
 	enter(c, now);
 	leave(c);
 }
@@ -476,7 +481,9 @@ void core_stats(const struct core *c, struct core_stats *out_r)
 	out_r->servers = c->txns.n_servers;
 	out_r->clients = c->txns.n_clients;
 	out_r->requests = proxy_requests(c->proxy);
+	out_r->begun = proxy_begun(c->proxy);
 	out_r->timers = timers_count(c->timers);
 	out_r->flows = flows_count(c->flows);
 	out_r->calls = proxy_calls(c->proxy)->n_up;
+	out_r->overloaded = proxy_is_overloaded(c->proxy);
 }

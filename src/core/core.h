@@ -59,6 +59,9 @@ void core_on_settings(struct core *c);
 /* Its keys have; while nobody is in the core. */
 void core_on_keys(struct core *c);
 
+/* What the next entry is given has been waiting on this machine since then; not
+ * said: it comes just now. */
+void core_came(struct core *c, struct now now, tick_t came);
 /* A datagram, or a piece of a stream as it came. Bytes are borrowed. */
 void core_receive(struct core *c, struct now now, const struct hop *from,
 		  struct str bytes);
@@ -105,8 +108,10 @@ struct now core_now(const struct core *c); /* of the entry that is running */
 struct core_stats {
 	size_t bytes; /* of the core's heap, spare arena chunks excluded */
 	size_t servers, clients, requests, timers;
-	size_t calls; /* that are up (proxy/calls.h) */
-	size_t flows; /* connections, also those being opened */
+	size_t calls;      /* that are up (proxy/calls.h) */
+	uint64_t begun;    /* requests that a script was given, ever */
+	size_t overloaded; /* 1: it refuses what is new, or did just now */
+	size_t flows;      /* connections, also those being opened */
 };
 void core_stats(const struct core *c, struct core_stats *out_r);
 

@@ -31,6 +31,9 @@ struct core {
 	struct list users;      /* and those before it, oldest first */
 	bool busy;              /* an entry is running: none may start */
 	struct now now;         /* of that entry */
+	bool has_come, is_post; /* its input: `came` is known; another worker
+				 * has received it */
+	tick_t came;
 };
 
 void wire_init(struct core *c);
@@ -45,6 +48,10 @@ void receive_garbage(struct core *c, const struct hop *from, struct str bytes,
 		     int code, struct str reason);
 /* What could not be sent, to the worker whose request it is. */
 void receive_flow_error(struct core *c, const struct flow_event *e);
+/* late.c: when the input came; how long it has waited; and that timers did. */
+tick_t late_came(const struct core *c);
+void late_note_input(struct core *c, const struct hop *from);
+void late_note_timers(struct core *c, struct now now);
 /* capture.c: shows a message to whom it may concern; only while capture_is_on.
  */
 void capture_message(struct core *c, bool in, const struct hop *peer,

@@ -39,6 +39,7 @@ struct node {
 	/* It takes nothing that begins something (core_is_quiet); by any
 	 * thread. */
 	atomic_bool draining;
+	size_t memory; /* bytes that we may use of this machine; 0: unknown */
 	struct capture capture;
 	struct core *core[NODE_MAX_WORKERS]; /* borrowed; for counters */
 };

@@ -21,8 +21,10 @@ static bool hand_over(struct core *c, const struct hop *from, struct str bytes,
 		      struct str call_id)
 {
 	unsigned worker = branch_h8(call_id) % c->node->workers;
-	struct post post = {
-	    .kind = POST_DATAGRAM, .from = *from, .bytes = bytes};
+	struct post post = {.kind = POST_DATAGRAM,
+			    .from = *from,
+			    .bytes = bytes,
+			    .came = late_came(c)};
 
 	if (worker == c->worker)
 		return false;
@@ -88,6 +90,7 @@ void receive_message(struct core *c, const struct hop *from, struct str bytes)
 	}
 	if (hand_over(c, from, bytes, key.call_id))
 		return;
+	late_note_input(c, from);
 	if (capture_is_on(&c->node->capture))
 		capture_message(c, true, from, m.raw);
 	if (m.is_request)

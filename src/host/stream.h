@@ -23,7 +23,9 @@ struct tls_set; /* host/tls.h */
 struct streams_user {
 	void *ctx;
 	void (*begin)(void *ctx);
-	void (*receive)(void *ctx, const struct hop *from, struct str bytes);
+	/* `waited`: at least so many microseconds, to be read. */
+	void (*receive)(void *ctx, const struct hop *from, struct str bytes,
+			int64_t waited);
 	void (*event)(void *ctx, const struct flow_event *e);
 	void (*end)(void *ctx);
 };

@@ -39,7 +39,9 @@ struct stream {
 	struct tls *tls; /* or NULL */
 	enum stream_state state;
 	bool accepted;
-	bool is_half; /* we have ended our half */
+	bool is_half;   /* we have ended our half */
+	bool is_behind; /* what had come was too much for one turn */
+	double since;   /* ev_time: something to read has been there */
 	bool tell_up, tell_down;
 	enum cause cause; /* of the end */
 	char *why;        /* the same in words, or NULL */

@@ -192,13 +192,15 @@ static void on_readable(struct stream *s)
 {
 	const struct streams_user *u = &s->ss->conf.user;
 
+	s->is_behind = false;
 	for (int i = 0; i < READS && s->state == STREAM_UP; i++) {
 		size_t n;
 		enum sock_result r = read_piece(s, &n);
 
 		if (r == SOCK_DONE)
 			u->receive(u->ctx, &s->hop,
-				   (struct str){s->ss->piece, n});
+				   (struct str){s->ss->piece, n},
+				   (int64_t)((ev_time() - s->since) * 1e6));
 		else if (r == SOCK_END)
 			stream_fail(s, CAUSE_CLOSED, NULL);
 		else if (r == SOCK_FAILED)
@@ -206,6 +208,7 @@ static void on_readable(struct stream *s)
 		else
 			return;
 	}
+	s->is_behind = true;
 }
 
 /* What still comes in is not wanted; but closing before it is read would reset
@@ -348,11 +351,13 @@ void stream_on_io(struct ev_loop *loop, ev_io *io, int events)
 {
 	struct stream *s = io->data;
 
-	(void)loop;
 	if (s->state == STREAM_UP && events & EV_READ) {
 		events &= ~EV_READ;
-		if (!list_linked(&s->ready))
+		if (!list_linked(&s->ready)) {
+			if (!s->is_behind)
+				s->since = ev_now(loop);
 			list_append(&s->ss->ready, &s->ready);
+		}
 	}
 	if (events)
 		take_step(s, events);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "host/icmp.h"
@@ -20,7 +21,8 @@ enum {
 	SNDBUF = 1024 * 1024,
 	RETRIES = 3,
 	CONTROL = CMSG_SPACE(sizeof(struct in6_pktinfo)) +
-		  CMSG_SPACE(sizeof(uint32_t)),
+		  CMSG_SPACE(sizeof(uint32_t)) +
+		  CMSG_SPACE(sizeof(struct timespec)),
 };
 
 union control {
@@ -90,6 +92,7 @@ static void set_options(struct udp *u, bool v6)
 	else
 		sock_set_freebind(u->fd, v6);
 	sock_set(u->fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+	sock_set(u->fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
 	sock_set(u->fd, SOL_SOCKET, SO_SNDBUF, SNDBUF);
 	sock_set(u->fd, SOL_SOCKET, SO_RCVBUF, RCVBUF);
 	sock_set(u->fd, SOL_SOCKET, SO_RCVBUFFORCE,
@@ -208,6 +211,12 @@ static void read_control(struct udp *u, struct msghdr *m, struct hop *hop)
 			memcpy(&total, CMSG_DATA(c), sizeof(total));
 			u->stats.kernel += (uint32_t)(total - u->kernel_seen);
 			u->kernel_seen = total;
+		} else if (c->cmsg_level == SOL_SOCKET &&
+			   c->cmsg_type == SO_TIMESTAMPNS) {
+			struct timespec t;
+
+			memcpy(&t, CMSG_DATA(c), sizeof(t));
+			u->came = SECONDS(t.tv_sec) + t.tv_nsec / 1000;
 		}
 	}
 }
@@ -218,6 +227,7 @@ bool udp_take(struct udp *u, struct udp_batch *b, unsigned i, struct hop *hop_r,
 	struct msghdr *m = &b->m[i].msg_hdr;
 
 	u->stats.in++;
+	u->came = 0;
 	*hop_r = u->hop;
 	read_control(u, m, hop_r);
 	if (m->msg_flags & MSG_TRUNC) {

@@ -31,6 +31,9 @@ struct udp {
 	struct dgram_queue *faults; /* borrowed */
 	unsigned retries;           /* of the datagram at the head */
 	uint32_t kernel_seen;       /* last value of SO_RXQ_OVFL */
+	/* When the kernel received what udp_take gave last: wall time, in
+	 * microseconds; 0: it does not say. */
+	int64_t came;
 	struct udp_stats stats;
 };
 

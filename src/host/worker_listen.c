@@ -12,6 +12,17 @@ enum {
 
 /* ---- datagrams ---- */
 
+/* The kernel stamps what comes with the wall time. */
+static void receive(struct worker *w, struct port *p, const struct hop *from,
+		    struct str bytes)
+{
+	struct now now = worker_now(w);
+	int64_t waited = p->udp.came ? now.wall.us - p->udp.came : 0;
+
+	core_came(w->core, now, tick_add(now.mono, -waited));
+	core_receive(w->core, now, from, bytes);
+}
+
 static void receive_batch(struct worker *w, struct port *p, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
@@ -21,7 +32,7 @@ static void receive_batch(struct worker *w, struct port *p, unsigned n)
 		if (!udp_take(&p->udp, w->batch, i, &from, &bytes))
 			continue;
 		upkeep_after_pause(w);
-		core_receive(w->core, worker_now(w), &from, bytes);
+		receive(w, p, &from, bytes);
 	}
 }
 
@@ -62,11 +73,14 @@ static void on_begin(void *ctx)
 	worker_begin(ctx);
 }
 
-static void streams_receive(void *ctx, const struct hop *from, struct str bytes)
+static void streams_receive(void *ctx, const struct hop *from, struct str bytes,
+			    int64_t waited)
 {
 	struct worker *w = ctx;
+	struct now now = worker_now(w);
 
-	core_receive(w->core, worker_now(w), from, bytes);
+	core_came(w->core, now, tick_add(now.mono, -waited));
+	core_receive(w->core, now, from, bytes);
 }
 
 static void streams_event(void *ctx, const struct flow_event *e)

@@ -117,6 +117,20 @@ static int l_load(lua_State *L)
 	return 2;
 }
 
+/* core.lagged(window, lag) -> were we late by so many seconds, within the last
+ * so many? */
+static int l_lagged(lua_State *L)
+{
+	struct core *c = script_core(L);
+	int64_t window = script_us(L, 1, "lagged: window");
+	int64_t lag = script_us(L, 2, "lagged: lag");
+
+	lua_pushboolean(L,
+			proxy_lagged(core_proxy(c),
+				     tick_add(core_now(c).mono, -window), lag));
+	return 1;
+}
+
 static int l_us(lua_State *L)
 {
 	lua_Number n = luaL_checknumber(L, 1);
@@ -468,6 +482,7 @@ void bind_core(lua_State *L)
 					     {"wall", l_wall},
 					     {"worker", l_worker},
 					     {"load", l_load},
+					     {"lagged", l_lagged},
 					     {"workers", l_workers},
 					     {"us", l_us},
 					     {"seconds", l_seconds},

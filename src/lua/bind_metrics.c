@@ -125,6 +125,7 @@ void metrics_set_alive(lua_State *L, const struct core *c)
 	set_int(L, "timers", cs.timers);
 	set_int(L, "calls", cs.calls);
 	set_int(L, "flows", cs.flows);
+	set_int(L, "overloaded", cs.overloaded);
 }
 
 static void push_alive(lua_State *L, struct script *s)

@@ -77,7 +77,8 @@ struct plan {
 	struct addr node[NODES_MAX];
 	unsigned n_nodes;
 	struct stream_limits streams;
-	size_t udp_max, why_memory;
+	size_t udp_max, why_memory, max_memory;
+	struct overload_conf overload;
 	enum log_level log_level;
 	/* How long TERM waits, and how long a worker may not answer; 0: it need
 	 * not. Microseconds. */

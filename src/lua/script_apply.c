@@ -57,6 +57,8 @@ int script_settings(const struct script *s, struct mem *m,
 	out_r->streams = s->plan.streams;
 	out_r->udp_max = s->plan.udp_max;
 	out_r->why_memory = s->plan.why_memory;
+	out_r->max_memory = s->plan.max_memory;
+	out_r->overload = s->plan.overload;
 	out_r->dns = s->plan.dns;
 	out_r->hep = s->plan.hep;
 	err = copy_trust(s, m, out_r);

@@ -149,6 +149,49 @@ static size_t read_whole(lua_State *L, int t, const char *name, size_t old)
 	return (size_t)n;
 }
 
+static void read_exempt(lua_State *L, int list, struct overload_conf *o)
+{
+	lua_Integer n = luaL_len(L, list);
+
+	if (n > EXEMPT_MAX)
+		luaL_error(L, "overload: more than %d exempt", EXEMPT_MAX);
+	for (lua_Integer i = 0; i < n; i++) {
+		struct str s;
+
+		lua_geti(L, list, i + 1);
+		s = script_str(L, -1);
+		if (s.n > EXEMPT_LEN)
+			luaL_error(L, "overload: '%s' is too long", s.p);
+		memcpy(o->exempt[i], s.p, s.n);
+		lua_pop(L, 1);
+	}
+	o->n_exempt = (unsigned)n;
+}
+
+static void read_overload(lua_State *L, int t, struct plan *p)
+{
+	struct overload_conf *o = &p->overload;
+
+	if (lua_getfield(L, t, "max_memory") != LUA_TNIL) {
+		lua_Integer n = luaL_checkinteger(L, -1);
+
+		if (n < 0)
+			luaL_error(L, "max_memory: out of range");
+		p->max_memory = (size_t)n;
+	}
+	if (lua_getfield(L, t, "overload") != LUA_TNIL) {
+		t = lua_gettop(L);
+		luaL_checktype(L, t, LUA_TTABLE);
+		read_us(L, t, "delay", &o->delay);
+		o->retry_after =
+		    (uint32_t)read_whole(L, t, "retry_after", o->retry_after);
+		if (lua_getfield(L, t, "exempt") != LUA_TNIL)
+			read_exempt(L, lua_gettop(L), o);
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 2);
+}
+
 static void read_streams(lua_State *L, int t, struct plan *p)
 {
 	struct stream_limits *l = &p->streams;
@@ -335,6 +378,8 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	p->streams = defaults.streams;
 	p->udp_max = defaults.udp_max;
 	p->why_memory = defaults.why_memory;
+	p->max_memory = defaults.max_memory;
+	p->overload = defaults.overload;
 	p->dns = defaults.dns;
 	p->hep = defaults.hep;
 	p->log_level = LOG_INFO;
@@ -350,6 +395,7 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	read_numbers(L, t, s);
 	read_words(L, t, p);
 	read_streams(L, t, p);
+	read_overload(L, t, p);
 	read_trust(L, t, s);
 	read_domains(L, t, s);
 	read_dns(L, t, &p->dns);

@@ -15,6 +15,24 @@ static int l_pause(lua_State *L)
 	return 0;
 }
 
+/* slow(node, receive, send, request, buffer): microseconds, bytes */
+static int l_slow(lua_State *L)
+{
+	unsigned node = simlib_node(L, 2);
+	struct sim_cost cost = {.receive = luaL_checkinteger(L, 3),
+				.send = luaL_checkinteger(L, 4),
+				.request = luaL_checkinteger(L, 5)};
+	lua_Integer buffer = luaL_checkinteger(L, 6);
+
+	luaL_argcheck(L,
+		      cost.receive >= 0 && cost.send >= 0 && cost.request >= 0,
+		      3, "times");
+	luaL_argcheck(L, buffer >= 0, 6, "a number of bytes");
+	cost.buffer = (size_t)buffer;
+	sim_node_slow(simlib_world(L), node, &cost);
+	return 0;
+}
+
 static int l_resume(lua_State *L)
 {
 	sim_node_resume(simlib_world(L), simlib_node(L, 2));
@@ -57,5 +75,5 @@ static int l_split(lua_State *L)
 
 const luaL_Reg simlib_fault_methods[] = {
     {"pause", l_pause}, {"resume", l_resume}, {"paused", l_paused},
-    {"split", l_split}, {NULL, NULL},
+    {"slow", l_slow},   {"split", l_split},   {NULL, NULL},
 };

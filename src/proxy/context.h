@@ -8,6 +8,7 @@
 
 #include "proxy/calls.h"
 #include "proxy/cookie.h"
+#include "proxy/overload.h"
 #include "proxy/places.h"
 #include "proxy/proxy.h"
 #include "proxy/route.h"
@@ -144,10 +145,12 @@ struct proxy {
 	struct list parked; /* ACKs whose next hop is being looked up */
 	size_t n_parked;
 	size_t n_requests;
+	uint64_t n_begun;
 	bool drains; /* as was seen last, and since when */
 	tick_t drains_since;
 	tick_t settled; /* when a request outside of a dialog was last answered,
 			 * of those that are gone */
+	struct overload overload;
 	struct tokens replies; /* errors without state (stateless.c) */
 	struct list cancels;   /* of others, on their way (orphan_cancel.c) */
 	struct tokens cancelling;
@@ -170,6 +173,15 @@ void request_let_go(struct request *r);
 bool request_is_initial(const struct request *r);
 /* At its end. */
 void request_log(struct request *r, struct now now);
+
+/* overload.c */
+void overload_init(struct proxy *p);
+void overload_fini(struct proxy *p);
+/* A request that belongs to no transaction: true when it was refused, or left
+ * without an answer, because there is too much to do. */
+bool overload_refuses(struct proxy *p, const struct msg *m,
+		      const struct msg_key *key, const struct hop *from,
+		      struct now now);
 
 /* note.c: the decision trace (steps.h). None of it can fail. */
 /* It has been entered. */
@@ -221,6 +233,11 @@ void stateless_reply(struct proxy *p, const struct msg *m,
 		     const struct msg_key *key, const struct hop *from,
 		     int code, struct str reason, struct str headers,
 		     struct now now);
+/* A 503 as one of these, without their limit and without a trace: what is
+ * refused in an overload is too much for both. */
+void stateless_shed(struct proxy *p, const struct msg *m,
+		    const struct msg_key *key, const struct hop *from,
+		    struct str headers);
 /* Writes an answer of our own to what may not come from whom it says. False: it
  * would be more than one and a half times as long (RFC 3261 26.1.5), or there
  * is no memory; that is counted. */

@@ -162,6 +162,7 @@ struct proxy *proxy_new(const struct proxy_conf *conf)
 	list_init(&p->cancels);
 	tokens_init(&p->replies, REPLY_RATE, REPLY_BURST);
 	tokens_init(&p->cancelling, CANCEL_RATE, CANCEL_BURST);
+	overload_init(p);
 	field_init();
 	p->c.txns->user = (struct txn_user){
 	    .ctx = p,
@@ -188,6 +189,7 @@ void proxy_free(struct proxy **pp)
 		request_let_go(r);
 		arena_free(&a);
 	}
+	overload_fini(p);
 	parked_fini(p);
 	answered_fini(p);
 	undelivered_fini(p);
@@ -268,6 +270,7 @@ static bool request_enter(struct request *r, enum request_kind kind,
 	r->up.transaction = r->server->id;
 	list_append(&p->requests, &r->link);
 	p->n_requests++;
+	p->n_begun += kind == REQUEST_INITIAL;
 	r->fresh = true;
 	note_received(r);
 	trying_init(r, now);
@@ -393,6 +396,8 @@ static void new_request(struct proxy *p, struct msg *m,
 		drain_refuse(p, m, key, from, now);
 		return;
 	}
+	if (overload_refuses(p, m, key, from, now))
+		return;
 	code = validate_request(p, m, key, from, &reason, &headers);
 	if (arena_failed(p->c.scratch)) {
 		/* no verdict: the caller repeats it */
@@ -501,6 +506,11 @@ void proxy_stop(struct proxy *p, struct now now)
 			response_owe(r, r->cancelled ? 487 : 503, now);
 		request_log(r, now);
 	}
+}
+
+uint64_t proxy_begun(const struct proxy *p)
+{
+	return p->n_begun;
 }
 
 size_t proxy_requests(const struct proxy *p)

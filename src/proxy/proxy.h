@@ -146,6 +146,9 @@ struct proxy_conf {
 	/* A Call-ID of our own must belong to this worker (branch_h8), or its
 	 * answers would be handed to another. */
 	unsigned worker, workers;
+	/* Bytes that the machine, or what we may use of it, has; 0, or NULL:
+	 * unknown. */
+	const size_t *memory;
 	/* Set: what would begin something is refused (503). Others may set it
 	 * at any time. NULL: never. */
 	const atomic_bool *draining;
@@ -182,9 +185,22 @@ void proxy_on_response(struct proxy *p, struct msg *m,
 		       struct now now);
 void proxy_on_flow_event(struct proxy *p, const struct flow_event *e,
 			 struct now now);
+/* The message that comes next had waited so long, microseconds, in a queue
+ * (overload.h). */
+void proxy_on_delay(struct proxy *p, unsigned queue, int64_t delay,
+		    struct now now);
+/* We are late, whatever it is for: a message waited, or a timer. */
+void proxy_on_lag(struct proxy *p, int64_t lag, struct now now);
+/* Were we late by so much, since then? Rounded up to a power of two of
+ * milliseconds. */
+bool proxy_lagged(const struct proxy *p, tick_t since, int64_t lag);
+/* It has refused something because of that, lately. */
+bool proxy_is_overloaded(const struct proxy *p);
 /* Delivers outcomes, frees what has ended; true when something was done. */
 bool proxy_settle(struct proxy *p, struct now now);
 size_t proxy_requests(const struct proxy *p); /* contexts alive */
+/* That a policy was to decide, ever. */
+uint64_t proxy_begun(const struct proxy *p);
 /* Whoever draws the plug now interrupts nobody: no request outside of a dialog
  * is unanswered, and those that were had the time for an ACK. It does not wait
  * for requests inside of dialogs longer than twice that time. Nor does anybody

@@ -15,6 +15,10 @@ enum { HEP_ID = 2001 };
 /* Some ten thousand requests: a minute of a busy worker, hours of others. */
 enum { WHY_MEMORY = 4 << 20 };
 
+/* Kept below a tenth of T1, so that no caller repeats anything; and well above
+ * what a busy loop takes for one turn. */
+enum { DELAY_MS = 50, RETRY_AFTER = 5 };
+
 void settings_init(struct settings *s)
 {
 	memset(s, 0, sizeof(*s));
@@ -28,6 +32,9 @@ void settings_init(struct settings *s)
 	dns_limits_init(&s->dns);
 	s->udp_max = UDP_MAX;
 	s->hep = (struct hep_conf){.id = HEP_ID, .share = 1, .redact = true};
+	s->overload.delay = MILLIS(DELAY_MS);
+	s->overload.retry_after = RETRY_AFTER;
+	s->max_memory = MEMORY_DEFAULT;
 	s->why_memory = WHY_MEMORY;
 }
 

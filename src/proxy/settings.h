@@ -5,6 +5,8 @@
 #ifndef PROXY_SETTINGS_H
 #define PROXY_SETTINGS_H
 
+#include <stdint.h>
+
 #include "transaction/txn.h"
 #include "transport/limits.h"
 #include "util/addr.h"
@@ -18,6 +20,8 @@ enum late_answer { LATE_BYE, LATE_FORWARD };    /* semantics 2 */
 enum stateless_relay { RELAY_ALL, RELAY_INVITE, RELAY_NONE };
 
 enum { NODES_MAX = 8 };
+/* Half of what the machine has. */
+#define MEMORY_DEFAULT SIZE_MAX
 
 /* Where messages are mirrored to, and as what (util/hep.h). */
 struct hep_conf {
@@ -26,6 +30,16 @@ struct hep_conf {
 	double share;          /* of the calls, 0 to 1 */
 	bool redact;           /* leave secrets out (util/redact.h) */
 	char name[HEP_TEXT + 1], password[HEP_TEXT + 1];
+};
+
+enum { EXEMPT_MAX = 16, EXEMPT_LEN = 32 };
+
+/* When it is too much (overload.h). */
+struct overload_conf {
+	int64_t delay;        /* that messages may have; 0: any */
+	uint32_t retry_after; /* seconds, in the mean; 0: is not said */
+	unsigned n_exempt;
+	char exempt[EXEMPT_MAX][EXEMPT_LEN + 1]; /* who may be called */
 };
 
 struct settings {
@@ -48,6 +62,8 @@ struct settings {
 	/* A request of more bytes goes by TCP, if it can (18.1.1); 0: never */
 	size_t udp_max;
 	struct hep_conf hep;
+	struct overload_conf overload;
+	size_t max_memory; /* of the cores' heaps together, bytes; 0: any */
 	size_t why_memory; /* bytes of traces per worker (why.h); 0: none */
 };
 

@@ -87,6 +87,15 @@ void stateless_reply(struct proxy *p, const struct msg *m,
 	send_stateless(p, m, key, from, &reply);
 }
 
+void stateless_shed(struct proxy *p, const struct msg *m,
+		    const struct msg_key *key, const struct hop *from,
+		    struct str headers)
+{
+	struct reply reply = {.code = 503, .headers = headers};
+
+	send_stateless(p, m, key, from, &reply);
+}
+
 void options_reply(struct proxy *p, const struct msg *m,
 		   const struct msg_key *key, const struct hop *from,
 		   struct now now)

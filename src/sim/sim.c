@@ -189,6 +189,9 @@ static bool dispatch(struct sim *s, struct ev *e, struct sim_event *out_r)
 	case EV_INPUT:
 		sim_node_event(s, e);
 		break;
+	case EV_WORK:
+		sim_slow_work(s, e);
+		break;
 	case EV_SAVE:
 		if (!sim_pause_event(s, e->node, e))
 			sim_disk_tick(s, e->node, e->boots);

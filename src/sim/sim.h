@@ -209,6 +209,14 @@ bool sim_node_runs(const struct sim *s, unsigned node);
 void sim_node_pause(struct sim *s, unsigned node, size_t buffer);
 bool sim_node_paused(const struct sim *s, unsigned node);
 void sim_node_resume(struct sim *s, unsigned node);
+/* What work costs a worker, microseconds: a message that comes, one that it
+ * sends, and a request that its script is given; 0: nothing. While it is busy
+ * each worker's socket takes `buffer` bytes. */
+struct sim_cost {
+	int64_t receive, send, request;
+	size_t buffer;
+};
+void sim_node_slow(struct sim *s, unsigned node, const struct sim_cost *cost);
 /* Ends the process: as SIGKILL does, or so that open requests are answered. */
 void sim_node_kill(struct sim *s, unsigned node);
 void sim_node_stop(struct sim *s, unsigned node);

@@ -71,7 +71,8 @@ enum ev_kind {
 	EV_STREAM, /* sim_stream.h */
 	EV_QUERY,
 	EV_ANSWER,
-	EV_INPUT /* of a stream, while its node was stopped */
+	EV_INPUT, /* of a stream, while its node was stopped or busy */
+	EV_WORK   /* a worker that was busy (sim_slow.c) */
 };
 
 struct conn;     /* sim_stream.h */
@@ -84,6 +85,8 @@ struct ev {
 	uint64_t seq;
 	enum ev_kind kind;
 	struct packet *packet; /* EV_PACKET */
+	struct ev *next;       /* of those that wait for a worker */
+	int64_t came;          /* it waits since then; 0: it does not */
 	unsigned node, worker; /* EV_POST, EV_FLOW, EV_SAVE, EV_INPUT; of an
 				* EV_PACKET that has been in a buffer */
 	unsigned boots;        /* of the node when it was queued */
@@ -106,7 +109,12 @@ struct sim_worker {
 	struct succession scripts;
 	struct core *core;
 	int64_t deadline; /* in the world's time; INT64_MAX: none */
-	size_t waiting;   /* bytes in its socket, while it is stopped */
+	size_t waiting;   /* bytes in its socket, while it is stopped or busy */
+	/* sim_slow.c: what it has to do, and when it can; what it did */
+	struct ev *todo, *todo_last;
+	int64_t busy;
+	bool woken;
+	uint64_t sends, begun;
 };
 
 /* A text that is kept in a state_dir; its memory is the world's. */
@@ -126,6 +134,7 @@ struct machine_node {
 	bool muted;       /* killed: nothing gets out any more */
 	bool paused;      /* stopped (sim_pause.c) */
 	size_t buffer;    /* bytes that a worker's socket takes */
+	struct sim_cost cost;
 	struct ev **held; /* owned: for when it goes on */
 	size_t n_held, held_cap;
 	bool has_state;                 /* its script has a state_dir */
@@ -249,10 +258,23 @@ bool sim_pause_packet(struct sim *s, unsigned node, struct packet *p,
 /* Its process has ended: what waited for it is gone. */
 void sim_pause_end(struct sim *s, unsigned node);
 
+/* sim_slow.c: true when the work of the node costs time, and it has the event
+ * when its worker gets to it. What the event owns goes over. */
+bool sim_slow_event(struct sim *s, unsigned node, const struct ev *e);
+void sim_slow_work(struct sim *s, const struct ev *e); /* EV_WORK */
+void sim_slow_wake(struct sim *s, unsigned node);      /* it goes on */
+/* Around each entry into a core: an input, or timers. */
+void sim_slow_begin(struct sim_worker *w);
+void sim_slow_end(struct sim_worker *w, bool input);
+bool sim_is_slow(const struct machine_node *n, const struct sim_worker *w);
+/* Its process has ended. */
+void sim_slow_forget(struct sim *s, unsigned node);
+
 void sim_nodes_fini(struct sim *s);
 /* The same for a node; false when nobody listens there. */
 bool sim_node_arrive(struct sim *s, unsigned node, struct packet *p);
 void sim_node_event(struct sim *s, struct ev *e);
+void sim_node_handle(struct sim *s, const struct ev *e); /* at once */
 /* The worker whose deadline comes first; NULL when all are idle. */
 struct sim_worker *sim_node_first(struct sim *s);
 void sim_node_expire(struct sim *s, struct sim_worker *w);

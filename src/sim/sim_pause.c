@@ -55,6 +55,7 @@ bool sim_pause_packet(struct sim *s, unsigned id, struct packet *p,
 {
 	struct machine_node *n = node_of(s, id);
 	struct ev e = {.kind = EV_PACKET,
+		       .came = s->now,
 		       .packet = p,
 		       .node = id,
 		       .worker = w->worker,
@@ -62,7 +63,7 @@ bool sim_pause_packet(struct sim *s, unsigned id, struct packet *p,
 		       .flow.peer = *peer};
 
 	if (!n->paused)
-		return false;
+		return sim_slow_event(s, id, &e);
 	if (has_room(n, w, p->p.bytes.n))
 		hold(s, n, copy(s, &e));
 	else
@@ -78,9 +79,10 @@ bool sim_pause_stream(struct sim *s, const struct end *e, bool is_up,
 	struct machine_node *n = node_of(s, e->node);
 	struct ev *ev;
 
-	if (!n->paused)
+	if (!n->paused && !sim_is_slow(n, n->worker[e->worker]))
 		return false;
 	ev = sim_alloc(s, sizeof(*ev));
+	ev->came = s->now;
 	ev->kind = is_up ? EV_FLOW : EV_INPUT;
 	ev->node = e->node;
 	ev->worker = e->worker;
@@ -95,7 +97,12 @@ bool sim_pause_stream(struct sim *s, const struct end *e, bool is_up,
 	ev->index = bytes.n;
 	if (name)
 		ev->flow.peer.tls_name = ev->text;
-	hold(s, n, ev);
+	if (n->paused) {
+		hold(s, n, ev);
+	} else {
+		sim_slow_event(s, e->node, ev);
+		mem_free(&s->mem, ev);
+	}
 	return true;
 }
 
@@ -126,6 +133,7 @@ void sim_node_resume(struct sim *s, unsigned id)
 	for (size_t i = 0; i < n->n_held; i++)
 		sim_queue_again(s, n->held[i]);
 	n->n_held = 0;
+	sim_slow_wake(s, id);
 	sim_node_touched(s, id);
 }
 
@@ -133,6 +141,7 @@ void sim_pause_end(struct sim *s, unsigned id)
 {
 	struct machine_node *n = node_of(s, id);
 
+	sim_slow_forget(s, id);
 	n->paused = false;
 	for (size_t i = 0; i < n->n_held; i++) {
 		if (n->held[i]->kind == EV_PACKET)

@@ -16,6 +16,8 @@ void sim_worker_touch(struct sim_worker *w)
 	if (t.us == INT64_MAX)
 		return;
 	w->deadline = t.us - node_of(w)->epoch;
+	if (w->deadline < w->busy)
+		w->deadline = w->busy;
 	if (w->deadline < w->sim->now)
 		w->deadline = w->sim->now;
 }
@@ -138,6 +140,7 @@ static void verb_send(void *ctx, const struct hop *to, struct str bytes)
 
 	if (node_of(w)->muted)
 		return;
+	w->sends++;
 	if (to->transport == TRANSPORT_UDP)
 		send_datagram(w, to, bytes);
 	else
@@ -343,17 +346,15 @@ bool sim_node_arrive(struct sim *s, unsigned id, struct packet *p)
 	return true;
 }
 
-void sim_node_event(struct sim *s, struct ev *e)
+void sim_node_handle(struct sim *s, const struct ev *e)
 {
 	struct machine_node *n = s->node[e->node - 1];
 	struct now now = sim_node_now(s, e->node);
-	struct sim_worker *w;
+	struct sim_worker *w = n->worker[e->worker];
 
-	/* It was for a process that is gone. */
-	if (n->boots != e->boots || e->worker >= n->workers ||
-	    sim_pause_event(s, e->node, e))
-		return;
-	w = n->worker[e->worker];
+	sim_slow_begin(w);
+	if (e->came)
+		core_came(w->core, now, (tick_t){e->came + n->epoch});
 	if (e->kind == EV_POST)
 		core_post(w->core, now, e->post);
 	else if (e->kind == EV_PACKET)
@@ -363,7 +364,24 @@ void sim_node_event(struct sim *s, struct ev *e)
 			     (struct str){e->text, e->index});
 	else
 		core_flow_event(w->core, now, &e->flow);
+	sim_slow_end(w, e->kind != EV_POST); /* it was received once */
 	sim_node_touched(s, e->node);
+}
+
+void sim_node_event(struct sim *s, struct ev *e)
+{
+	const struct machine_node *n = s->node[e->node - 1];
+
+	/* It was for a process that is gone. */
+	if (n->boots != e->boots || e->worker >= n->workers ||
+	    sim_pause_event(s, e->node, e))
+		return;
+	if (sim_slow_event(s, e->node, e)) {
+		e->post = NULL; /* it has them now */
+		e->text = NULL;
+		return;
+	}
+	sim_node_handle(s, e);
 }
 
 struct sim_worker *sim_node_first(struct sim *s)
@@ -383,6 +401,8 @@ struct sim_worker *sim_node_first(struct sim *s)
 
 void sim_node_expire(struct sim *s, struct sim_worker *w)
 {
+	sim_slow_begin(w);
 	core_expire(w->core, sim_node_now(s, w->node));
+	sim_slow_end(w, false);
 	sim_node_touched(s, w->node);
 }

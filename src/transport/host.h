@@ -12,6 +12,7 @@
 #include "transport/hop.h"
 #include "util/log.h"
 #include "util/str.h"
+#include "util/tick.h"
 
 /* The types of DNS records we ask for or read. */
 enum dns_type {
@@ -64,6 +65,8 @@ struct post {
 	struct str topic; /* POST_SCRIPT */
 	struct str bytes;
 	int cause; /* POST_FLOW: enum cause */
+	/* POST_DATAGRAM: since then it waits on this machine */
+	tick_t came;
 };
 
 struct listeners; /* transport/listener.h */

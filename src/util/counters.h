@@ -76,6 +76,12 @@
 	X(CNT_REPLY_AMPLIFIES, "tandem_dropped_total",                         \
 	  "reason=reply_amplifies")                                            \
 	X(CNT_NOT_TAKEN, "tandem_requests_not_taken_total", "")                \
+	X(CNT_SHED_INVITE, "tandem_overload_shed_total", "reason=invite")      \
+	X(CNT_SHED_OTHER, "tandem_overload_shed_total", "reason=other")        \
+	X(CNT_SHED_REPEATED, "tandem_overload_shed_total", "reason=repeated")  \
+	X(CNT_SHED_MEMORY, "tandem_overload_shed_total", "reason=memory")      \
+	X(CNT_SHED_SILENT, "tandem_overload_unanswered_total", "")             \
+	X(CNT_OVERLOAD, "tandem_overload_episodes_total", "")                  \
 	X(CNT_SCRIPT_DROP, "tandem_dropped_total", "reason=script")            \
 	X(CNT_LATE_FINAL, "tandem_dropped_total", "reason=late_final")         \
 	X(CNT_NO_SOURCE, "tandem_dropped_total", "reason=no_source")           \
@@ -223,6 +229,7 @@ enum counter {
 	  "method=other")                                                      \
 	X(HIST_DELAY_INVITE, "tandem_response_delay_seconds", "method=INVITE") \
 	X(HIST_DELAY_OTHER, "tandem_response_delay_seconds", "method=other")   \
+	X(HIST_INPUT_DELAY, "tandem_input_delay_seconds", "")                  \
 	X(HIST_CHECK, "tandem_server_check_duration_seconds", "")              \
 	X(HIST_LOOP_LAG, "tandem_event_loop_lag_seconds", "")
 

@@ -68,6 +68,16 @@ function declare.setting(name)
   return declared.settings and declared.settings[name]
 end
 
+local function flat_overload(conf)
+  if not conf then
+    return conf == false and { delay = 0 } or nil
+  end
+  return {
+    delay = conf.delay, exempt = conf.exempt,
+    retry_after = conf.retry_after == false and 0 or conf.retry_after,
+  }
+end
+
 local function flat(settings)
   local timers, lua = settings.timers or {}, settings.lua or {}
   return {
@@ -86,6 +96,8 @@ local function flat(settings)
     tcp = settings.tcp,
     udp_max = settings.udp_max == false and 0 or settings.udp_max,
     why_memory = settings.why_memory == false and 0 or settings.why_memory,
+    overload = flat_overload(settings.overload),
+    max_memory = settings.max_memory == false and 0 or settings.max_memory,
     domains = settings.domains,
     trust = settings.trust,
     dns = settings.dns,

@@ -448,6 +448,20 @@ local node = schema.custom(function(value)
   return true, ("%s:%d"):format(uri.host, uri.port or 5060)
 end)
 
+-- Whom one may call in an overload too: the user part of a Request-URI.
+local number = schema.custom(function(value)
+  if type(value) == "string" and value:find "^[%w+*#._-]+$" and #value <= 32 then
+    return true, value
+  end
+  return false, ("a number expected, as \"112\", got '%s'"):format(tostring(value))
+end)
+
+options.overload = record {
+  delay = default(seconds { min = 0.005, max = 1 }, 0.05),
+  retry_after = schema.off_or(integer { min = 1, max = 3600 }),
+  exempt = schema.list(number, { max = 16 }),
+}
+
 -- A text of a HEP packet.
 local short = schema.custom(function(value)
   if type(value) == "string" and value:find "^[\32-\126]+$" and #value < 256 then
@@ -498,6 +512,8 @@ options.settings = record {
   udp_max = schema.off_or(integer { min = 512, max = 65535 }),
   trace = options.trace,
   notify = notify_or_path,
+  overload = schema.off_or(options.overload),
+  max_memory = schema.off_or(integer { min = 8388608 }),
   why_memory = schema.off_or(integer { min = 262144, max = 1073741824 }),
   lua = record {
     memory = schema.number { min = 1e6 },

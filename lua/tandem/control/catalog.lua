@@ -72,6 +72,9 @@ add("counter", {
   { "tandem_retransmissions_total", { "direction" }, "Messages repeated, by us or by others." },
   { "tandem_parse_errors_total", { "reason" }, "Messages with an error of syntax." },
   { "tandem_requests_not_taken_total", {}, "Requests refused because the proxy drains." },
+  { "tandem_overload_shed_total", { "reason" }, "Requests refused because there were too many." },
+  { "tandem_overload_unanswered_total", {}, "Those of them that got no answer." },
+  { "tandem_overload_episodes_total", {}, "Times a worker began to refuse requests." },
   { "tandem_invalid_requests_total", { "reason" }, "Requests refused by RFC 3261 16.3." },
   { "tandem_dropped_total", { "reason" }, "What was received and left without an answer." },
   { "tandem_late_2xx_total", { "action" }, "2xx of servers that had been given up." },
@@ -92,11 +95,13 @@ add("counter", {
 add("histogram", {
   { "tandem_request_duration_seconds", { "method" },
     "From a request to its final response, ringing included." },
+  { "tandem_input_delay_seconds", {}, "How long messages had waited when they were read." },
   { "tandem_response_delay_seconds", { "method" },
     "From a request to the first response that is not our own 100." },
 })
 add("gauge", {
   { "tandem_transactions", { "role" }, "Transactions that are open or absorb repetitions." },
+  { "tandem_overloaded", {}, "Workers that refuse requests, or did 5 seconds ago." },
   { "tandem_requests_open", {}, "Requests without a final response, or with open branches." },
 })
 

@@ -115,6 +115,7 @@ local alive = {
   { "clients", "tandem_transactions", 'role="client"' },
   { "requests", "tandem_requests_open", "" },
   { "flows", "tandem_connections_open", "" },
+  { "overloaded", "tandem_overloaded", "" },
   { "lua_bytes", "tandem_lua_memory_bytes" },
   { "bytes", "tandem_core_memory_bytes" },
 }

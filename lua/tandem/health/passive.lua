@@ -20,6 +20,9 @@ local innocent = {
 
 -- What takes the time of an attempt.
 local silence = { silent = true, connect_timeout = true }
+-- But when we have been late ourselves by such a part of that time, its answer may be
+-- waiting for us.
+local late_share = 4
 
 -- It answered. A trial is over with that, whatever the answer.
 ---@param server table
@@ -83,12 +86,12 @@ end
 ---@param facts? table nil for what is no server
 ---@param code? integer
 ---@param cause? string
----@param _ number seconds it took
+---@param took number seconds it took
 ---@param addr? string as places have it
 ---@param moved? boolean
-function passive.on_attempt(facts, code, cause, _, addr, moved)
+function passive.on_attempt(facts, code, cause, took, addr, moved)
   local server = registry.of(facts)
-  if not server then
+  if not server or (silence[cause] and core.lagged(took, took / late_share)) then
     return
   elseif code and is_failure(server, code) then
     cause = ("%d"):format(code)

@@ -30,6 +30,14 @@ function probe.is_good(expect, res)
   return false
 end
 
+-- Have we been late ourselves meanwhile? Then an answer may have waited for us, and
+-- silence says nothing of the server.
+local late_share = 4 -- of its time
+
+local function were_late(conf)
+  return core.lagged(conf.timeout, conf.timeout / late_share)
+end
+
 local function verdict(conf, res, err, detail)
   if res and not res.is_local then
     return probe.is_good(conf.expect, res), ("%d"):format(res.code)
@@ -39,6 +47,8 @@ local function verdict(conf, res, err, detail)
     return nil, cause
   elseif cause and cause ~= "silent" then
     return false, cause
+  elseif were_late(conf) then
+    return nil, "late"
   end
   return false, err or "timeout"
 end
@@ -169,6 +179,9 @@ local function ask_function(server, conf, on_task)
   on_task(nil)
   limit:cancel()
   if is_late then
+    if were_late(conf) then
+      return nil, "late", false
+    end
     return false, "timeout", false
   end
   return good, why ~= nil and tostring(why) or words[good] or "nothing", false

@@ -48,10 +48,17 @@ function sip.settings(opts) end
 ---@field nodes string[]? own addresses ("IP[:PORT]") of all nodes of the cluster
 ---@field tcp tandem.TcpSettings? limits of connections, over TLS too
 ---@field udp_max integer|false|nil requests of more bytes go by TCP; 1300; false: never
+---@field overload tandem.OverloadSettings|false|nil when more comes than can be done
+---@field max_memory integer|false|nil bytes for requests and calls; half of the machine's
 ---@field notify string|{ program: string, per_minute: integer?, timeout: number? }|nil
 ---@field trace tandem.TraceSettings? mirrors messages to a collector
 ---@field why_memory integer|false|nil bytes of decision traces per worker; 4194304; false: none
 ---@field lua { memory: number?, burst: number? }? limits of the script: bytes, seconds
+
+---@class tandem.OverloadSettings
+---@field delay number? seconds that messages may have waited; 0.05
+---@field retry_after integer|false|nil seconds, in the mean; 5
+---@field exempt string[]? numbers that may be called all the same
 
 ---@class tandem.TraceSettings
 ---@field hep string? "udp:192.0.2.9:9060"

@@ -149,6 +149,21 @@ function methods:pause(opts)
   self.net.world:pause(self.id, opts and opts.buffer or socket_buffer)
 end
 
+local function us(seconds)
+  return math.floor((seconds or 0) * 1e6 + 0.5)
+end
+
+-- A slow machine: what work costs each worker in seconds, a message that comes
+-- (`receive`), one that is sent (`send`) and a request that the script is given
+-- (`request`). What comes meanwhile waits in its turn, `buffer` bytes of datagrams for
+-- each worker. Nothing given: it takes no time, as before.
+---@param cost { receive: number?, send: number?, request: number?, buffer: integer? }?
+function methods:slow(cost)
+  cost = cost or {}
+  self.net.world:slow(self.id, us(cost.receive), us(cost.send), us(cost.request),
+    cost.buffer or socket_buffer)
+end
+
 -- As SIGCONT: timers that are due and all that has come meanwhile, at once.
 function methods:resume()
   self.net.world:resume(self.id)

@@ -299,6 +299,39 @@ describe("declaring", function()
       }, world:finish().settings)
     end)
 
+    it("say what to do when it is too much", function()
+      sip.settings {
+        overload = { delay = 0.1, retry_after = false, exempt = { "112", "+49110" } },
+        max_memory = false,
+      }
+      assert.same({
+        overload = { delay = 0.1, retry_after = 0, exempt = { "112", "+49110" } },
+        max_memory = 0,
+      }, world:finish().settings)
+    end)
+
+    it("may say that nothing is too much", function()
+      sip.settings { overload = false, max_memory = 8388608 }
+      assert.same({ overload = { delay = 0 }, max_memory = 8388608 }, world:finish().settings)
+    end)
+
+    for what, wrong in pairs {
+      ["overload.delay"] = { overload = { delay = 0 } },
+      ["overload.delay "] = { overload = { delay = 2 } },
+      ["overload.retry_after"] = { overload = { retry_after = 0 } },
+      ["overload.exempt%[1%]: a number expected, as \"112\", got 'a b'"]
+        = { overload = { exempt = { "a b" } } },
+      ["overload.exempt%[2%]: a number expected, as \"112\", got '911'"]
+        = { overload = { exempt = { "112", 911 } } },
+      ["overload.exempt"] = { overload = { exempt = "112" } },
+      ["unknown option 'overload.target'"] = { overload = { target = 0.1 } },
+      ["max_memory"] = { max_memory = 1000 },
+    } do
+      it(("do not take what is wrong with %s"):format(what), function()
+        assert.matches(what:gsub(" $", ""), fake.message(sip.settings, wrong))
+      end)
+    end
+
     it("are given once, and checked", function()
       sip.settings { workers = 1 }
       assert.matches("sip.settings has been declared before", fake.message(sip.settings, {}))

@@ -1,0 +1,287 @@
+-- What somebody hears who is refused because there is too much, and what stays of that;
+-- the bound of memory; and that our own slowness is nobody's failure.
+local flood = require "support.flood"
+local policy = require "support.policy"
+local sim = require "support.sim"
+
+local uri = "sip:bob@example.com"
+local slow = { receive = 0.0005, send = 0.0005, request = 0.015 }
+
+sim.for_workers("a refusal", function(workers)
+  after_each(sim.finish)
+
+  local w, net, load
+
+  -- An overload, in which nothing that is late is accepted: each request has cost a second.
+  local function open(settings)
+    w = policy.world { workers = workers, servers = 1, before = settings }
+    net, load = w.net, flood.new(w.net)
+    net:run(1)
+    net.nodes[1]:slow(slow)
+  end
+
+  local function shed(reason)
+    return net:metric("tandem_overload_shed_total", { reason = reason })
+  end
+
+  local function refusals()
+    local list = {}
+    for _, call in ipairs(load.calls) do
+      list[#list + 1] = call.code == 503 and call or nil
+    end
+    return list
+  end
+
+  it("says when to come back, not the same to all (20.33)", function()
+    open()
+    load:offer(200, 3)
+    net:run(1)
+    local seen, kinds = {}, 0
+    for _, call in ipairs(refusals()) do
+      local after = math.tointeger(tonumber(call.headers["Retry-After"]))
+      assert.is_true(after >= 1 and after <= 9)
+      kinds = kinds + (seen[after] and 0 or 1)
+      seen[after] = true
+    end
+    assert.equal(9, kinds)
+  end)
+
+  it("says so as told, or not at all", function()
+    open "sip.settings { overload = { retry_after = 1 } }"
+    load:offer(200, 2)
+    net:run(1)
+    for _, call in ipairs(refusals()) do
+      assert.equal("1", call.headers["Retry-After"])
+    end
+    net:reload { source = policy.script {
+      servers = 1, before = "sip.settings { overload = { retry_after = false } }",
+    } }
+    local before = #refusals()
+    load:offer(200, 2)
+    net:run(1)
+    assert.is_true(#refusals() > before + 50)
+    local last = refusals()[#refusals()]
+    assert.is_nil(last.headers["Retry-After"])
+  end)
+
+  it("keeps no state, and its ACK ends here (8.2.7)", function()
+    open()
+    load:offer(200, 3)
+    net:run(1)
+    assert.is_true(#refusals() > 100)
+    assert.equal(0, net:metric("tandem_dropped_total", { reason = "stray_ack" }))
+    assert.equal(0, net:metric("tandem_dropped_total", { reason = "unlocated_ack" }))
+    for _, call in ipairs(refusals()) do
+      assert.same({}, call.tried)
+    end
+  end)
+
+  -- The bytes of the INVITE of a call, as its caller has sent them.
+  local function invite_of(call)
+    for _, packet in ipairs(net:packets()) do
+      if packet.bytes:find("Call-ID: " .. call.id, 1, true)
+        and packet.bytes:find "^INVITE" and not packet.node then
+        return packet.bytes
+      end
+    end
+  end
+
+  local function caller_of(call)
+    for i, made in ipairs(load.calls) do
+      if made == call then
+        return load.callers[i % #load.callers + 1]
+      end
+    end
+  end
+
+  it("is repeated as it was to who asks again, even when all is over", function()
+    open()
+    load:offer(200, 2)
+    net:run(2)
+    local call = refusals()[5]
+    local caller = caller_of(call)
+    local n, before = #caller.received, shed "repeated"
+    caller:send(invite_of(call))
+    net:run(0.5)
+    assert.equal(before + 1, shed "repeated")
+    local again = caller.received[n + 1]
+    assert.equal(503, again.code)
+    assert.equal(call.response.to_tag, again.to_tag)
+    assert.equal(call.headers["Retry-After"], again:header "Retry-After")
+    assert.equal(0, #w.a:got "INVITE" - #w.a:got "ACK")
+  end)
+
+  it("is not for the repetition of what was accepted", function()
+    open()
+    w.a:on("INVITE", function(_, reply)
+      reply(180)
+      net:after(5, function()
+        reply(200)
+      end)
+    end)
+    local call = w.alice:invite(uri)
+    net:run(1)
+    local bytes = invite_of(call)
+    local repetitions = 0
+    for i = 1, 20 do
+      net:after(1 + i / 10, function()
+        w.alice:send(bytes)
+        repetitions = repetitions + 1
+      end)
+    end
+    w.a:on("INVITE", nil)
+    load:offer(200, 4)
+    net:run(4)
+    assert.equal(20, repetitions)
+    assert.is_true(#refusals() > 100)
+    assert.equal(200, call.code)
+    for _, message in ipairs(w.alice.received) do
+      assert.not_equal(503, message.code)
+    end
+    w.alice:bye(call)
+    net:run(2)
+  end)
+
+  it("is not sent to what has waited so long that it was repeated", function()
+    open()
+    -- nobody reads for a second, and the repetitions are there, too
+    net.nodes[1]:pause()
+    for i = 1, 100 do
+      load.callers[i % 20 + 1]:invite(uri)
+    end
+    net:run(1)
+    net.nodes[1]:resume()
+    net:run(10)
+    local unanswered = net:metric "tandem_overload_unanswered_total"
+    assert.is_true(unanswered > 10)
+    assert.is_true(shed "repeated" >= unanswered)
+    for _, caller in ipairs(load.callers) do
+      assert.equal(0, caller.unacked)
+      for _, message in ipairs(caller:got(200)) do
+        assert.equal("INVITE", message.cseq_method)
+      end
+    end
+    w.a:crash() -- and what it knows of the calls that are up
+  end)
+end)
+
+describe("memory", function()
+  after_each(sim.finish)
+
+  local limit = 8 << 20
+
+  it("has a bound, beyond which what is new is refused and the rest goes on", function()
+    local w = policy.world {
+      servers = 1, before = ("sip.settings { max_memory = %d, why_memory = false }"):format(limit),
+    }
+    local net = w.net
+    w.a:on("INVITE", function(_, reply)
+      reply(180)
+    end)
+    local calls, refused = {}, 0
+    for i = 1, 3000 do
+      calls[i] = w.alice:invite(uri)
+      if i % 100 == 0 then
+        net:run(0.1)
+      end
+    end
+    net:run(0.2)
+    for _, call in ipairs(calls) do
+      refused = refused + (call.code == 503 and 1 or 0)
+      assert.is_truthy(call.code == 503 or call.state == "ringing")
+    end
+    assert.is_true(refused > 300 and refused < 2500, refused .. " refused")
+    assert.equal(refused, net:metric("tandem_overload_shed_total", { reason = "memory" }))
+    local used = net:metric "tandem_core_memory_bytes"
+    assert.is_true(used < limit * 1.02, used .. " bytes")
+    for _, call in ipairs(calls) do
+      if call.state == "ringing" then
+        w.alice:cancel(call)
+      end
+    end
+    net:run(40)
+    for _, call in ipairs(calls) do
+      assert.is_truthy(call.code == 503 or call.code == 487)
+    end
+    w.a:on("INVITE", nil)
+    local call = w.alice:call(uri)
+    assert.equal(200, call.code)
+    w.alice:bye(call)
+    net:run(1)
+    local reasons = {}
+    for _, event in ipairs(net.events) do
+      reasons[#reasons + 1] = event.event == "overload.begin" and event.reason or nil
+    end
+    assert.same({ "memory" }, reasons)
+  end)
+end)
+
+describe("a server that we were too slow to hear", function()
+  after_each(sim.finish)
+
+  local source = [[
+local sip = require "tandem"
+sip.listen { "udp:0.0.0.0:5060" }
+local pbx = sip.pool("pbx", {
+  check = { interval = 5, timeout = 1, fall = 1, rise = 1, jitter = 0 }, passive = { fall = 1 },
+  servers = { { name = "a", uri = "sip:10.0.0.1" }, { name = "b", uri = "sip:10.0.0.2" } },
+})
+sip.route(function(req)
+  local res = req:try(pbx:server "a", { timeout = 1 })
+  if res then
+    return res:forward()
+  end
+  return req:reply(500)
+end)
+]]
+
+  local function open()
+    local w = policy.world { source = source }
+    w.net:run(4.5)
+    assert.equal("up", w.net.pools.pbx.a.status)
+    return w, w.net
+  end
+
+  it("has not failed its check", function()
+    local w, net = open()
+    w.a:answer("OPTIONS", 200, nil, 0.6)
+    net:after(1, function() -- the check is under way
+      net.nodes[1]:pause()
+    end)
+    net:run(2.5)
+    net.nodes[1]:resume()
+    net:run(1)
+    assert.equal("up", net.pools.pbx.a.status)
+    assert.equal(0, net:metric("tandem_server_checks_total", { result = "failed" }))
+  end)
+
+  it("has not failed a call", function()
+    local w, net = open()
+    w.a:answer("INVITE", 200, nil, 0.3)
+    local call = w.alice:invite(uri)
+    net:run(0.1)
+    net.nodes[1]:pause()
+    net:run(2)
+    net.nodes[1]:resume()
+    net:run(1)
+    assert.equal("up", net.pools.pbx.a.status)
+    assert.equal(500, call.code) -- too late for it, all the same
+    net:run(5)
+  end)
+
+  it("has failed one when we are quick", function()
+    local w, net = open()
+    w.a:on("INVITE", function() end)
+    w.alice:call(uri)
+    net:run(0.1)
+    assert.equal("down", net.pools.pbx.a.status)
+    net:run(40)
+  end)
+
+  it("has when it is silent and we are quick", function()
+    local w, net = open()
+    w.a:silence()
+    net:run(6)
+    assert.equal("down", net.pools.pbx.a.status)
+  end)
+end)
