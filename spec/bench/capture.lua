@@ -11,6 +11,7 @@ local _ENV = nil
 
 local capture = {}
 
+local ethernet = 38 -- bytes of a frame that are not IP: header, checksum, preamble, gap
 local snap = 4096 -- bytes of a packet, more than any message here has
 
 -- Starts to listen at the port of the proxy and at those of the servers, to which a proxy
@@ -48,8 +49,8 @@ end
 -- ---- packets ----
 
 -- An iterator over the packets of a file: seconds, source port, destination port, whether
--- it is TCP, payload.
-local function packets(file)
+-- it is TCP, payload. What passes is added to `wire`.
+local function packets(file, wire)
   local input = io.open(file, "rb")
   local magic = input and input:read(24)
   if not magic or string.sub(magic, 1, 4) ~= "\xd4\xc3\xb2\xa1" then
@@ -68,6 +69,7 @@ local function packets(file)
     local is_tcp = string.byte(bytes, ip + 9) == 6
     local above = ip + 4 * words
     local total = string.unpack(">I2", bytes, ip + 2)
+    wire.packets, wire.bytes = wire.packets + 1, wire.bytes + total + ethernet
     local from, to = string.unpack(">I2I2", bytes, above)
     local header = is_tcp and 4 * (string.byte(bytes, above + 12) >> 4) or 8
     return at + micro / 1e6, from, to, is_tcp, string.sub(bytes, above + header, ip + total - 1)
@@ -83,9 +85,9 @@ local function framed(text)
 end
 
 -- Calls seen(seconds, from, to, message) for each message.
-local function messages(file, seen)
+local function messages(file, wire, seen)
   local streams = {}
-  for at, from, to, is_tcp, text in packets(file) do
+  for at, from, to, is_tcp, text in packets(file, wire) do
     if not is_tcp then
       seen(at, from, to, text)
     elseif text ~= "" then
@@ -116,10 +118,11 @@ local function identity(text)
 end
 
 -- Microseconds, sorted: of the requests with this method, and of all messages. A message
--- that is repeated counts once, from its first arrival to its first departure.
+-- that is repeated counts once, from its first arrival to its first departure. Third, what
+-- passed in both directions: { packets =, bytes = on a wire of Ethernet }.
 function capture.delays(self, method)
-  local since, routed, all = {}, {}, {}
-  messages(self.file, function(at, from, to, text)
+  local since, routed, all, wire = {}, {}, {}, { packets = 0, bytes = 0 }
+  messages(self.file, wire, function(at, from, to, text)
     local key, request = identity(text)
     if not key then
       return
@@ -137,7 +140,7 @@ function capture.delays(self, method)
   end)
   table.sort(routed)
   table.sort(all)
-  return routed, all
+  return routed, all, wire
 end
 
 return capture

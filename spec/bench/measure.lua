@@ -2,6 +2,7 @@
 -- took is taken down.
 local capture = require "bench.capture"
 local figures = require "bench.figures"
+local metrics = require "bench.metrics"
 local peers = require "bench.peers"
 local program = require "bench.program"
 local traffic = require "bench.traffic"
@@ -40,10 +41,11 @@ function measure.with(peer, kind, o, fn)
   return result
 end
 
-local function delays(listening, kind)
+local function delays(listening, kind, calls)
   local lost = capture.stop(listening)
-  local routed, all = capture.delays(listening, kind.routed)
+  local routed, all, wire = capture.delays(listening, kind.routed)
   return {
+    packets = wire.packets / calls, bytes = wire.bytes / calls,
     seen = #all, missed = lost,
     routed_p50 = figures.quantile(routed, 0.5), routed_p99 = figures.quantile(routed, 0.99),
     p50 = figures.quantile(all, 0.5), p99 = figures.quantile(all, 0.99),
@@ -63,7 +65,8 @@ local function limit(r, processors)
 end
 
 -- Options: rate, seconds, ports, out, processors, delay (measure that instead of processor
--- time: writing down packets takes some itself). Returns the figures; processor time in
+-- time: writing down packets takes some itself), ctl (its control socket: then the figures
+-- have its metrics before and after, and its memory). Returns the figures; processor time in
 -- microseconds per call, `share` in processors.
 function measure.run(peer, kind, o)
   return measure.with(peer, kind, o, function(proxy, servers)
@@ -75,6 +78,7 @@ function measure.run(peer, kind, o)
         return { delay_error = why }
       end
     end
+    local metrics_before = o.ctl and metrics.read(o.ctl)
     local before, others, began = proxy:cpu(), used(servers), program.now()
     local caller = traffic.caller(kind, o, o.rate, calls)
     caller:wait(o.seconds + patience)
@@ -97,8 +101,12 @@ function measure.run(peer, kind, o)
       servers = (used(servers) - others) / o.seconds,
       proxy = (after.total - before.total) / o.seconds }
     r.limit = limit(r, o.processors)
+    if o.ctl then
+      r.metrics = { metrics_before, metrics.read(o.ctl) }
+      r.bytes = proxy:memory()
+    end
     if listening then
-      r.delay = delays(listening, kind)
+      r.delay = delays(listening, kind, calls)
     end
     return r
   end)

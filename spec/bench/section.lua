@@ -37,7 +37,7 @@ local function summary(rows, delays, word, top)
   for _, field in ipairs { "cpu_us", "user_us", "system_us", "reached" } do
     row[field] = median(rows, field)
   end
-  row.failed, row.repeated = figures.sum(rows, "failed"), figures.sum(rows, "again")
+  row.failed, row.again = figures.sum(rows, "failed"), figures.sum(rows, "again")
   row.share, row.runs = {}, {}
   local shares = {}
   for i, r in ipairs(rows) do
@@ -50,6 +50,7 @@ local function summary(rows, delays, word, top)
   for _, field in ipairs { "p50", "p99", "routed_p50", "routed_p99" } do
     row["delay_" .. field] = median(delays, field)
   end
+  row.wire_packets, row.wire_bytes = median(delays, "packets"), median(delays, "bytes")
   row.delay_messages = #delays > 0 and figures.sum(delays, "seen") or nil
   row.delay_missed = #delays > 0 and figures.sum(delays, "missed") or nil
   row.limit = top and top.limit or row.limit
@@ -96,7 +97,7 @@ local function at_rate(kind, word, o)
   for _, peer in ipairs(list) do
     rows[#rows + 1] = #runs[peer] > 0
       and summary(runs[peer], delays[peer], word, word == "max" and top[peer])
-      or { peer = peer, at = word, rate = 0, failed = 0, repeated = 0, limit = top[peer].limit }
+      or { peer = peer, at = word, rate = 0, failed = 0, again = 0, limit = top[peer].limit }
   end
   return rows
 end

@@ -48,7 +48,8 @@ local mb = 1 / 2 ^ 20
 local compared = { peer, rate, cpu, numbers("user", "user_us", 1),
   numbers("system", "system_us", 1), failed, again, numbers("routed p50", "delay_routed_p50"),
   numbers("p99", "delay_routed_p99"), numbers("all p50", "delay_p50"),
-  numbers("p99", "delay_p99"), shares[1], shares[2], shares[3], limit }
+  numbers("p99", "delay_p99"), numbers("bytes/call", "wire_bytes"),
+  shares[1], shares[2], shares[3], limit }
 
 local own = {
   memory = { title = "what is held, resident memory", columns = { words("what", "what"), peer,
@@ -69,7 +70,7 @@ local own = {
     numbers("workers", "workers"), rate, cpu, numbers("user", "user_us", 1),
     numbers("system", "system_us", 1), numbers("to one", "ratio", 2),
     numbers("handed over/call", "handed", 2), numbers("wakes/call", "wakes", 2),
-    failed, shares[1], shares[2], shares[3], limit } },
+    numbers("MB", "bytes", 1, mb), failed, shares[1], shares[2], shares[3], limit } },
   syscalls = { title = "system calls and allocations per call", columns = { peer, rate,
     numbers("on the way", "all", 1), numbers("epoll_wait", "by_name.epoll_wait", 1),
     numbers("receive", "receive", 1), numbers("send", "send", 1),

@@ -3,6 +3,7 @@
 -- to other workers is handed over; and from many.
 local figures = require "bench.figures"
 local measure = require "bench.measure"
+local metrics = require "bench.metrics"
 local workload = require "bench.workload"
 local ipairs, string = ipairs, string
 
@@ -17,12 +18,16 @@ local function options(o, n, callers)
     rate = o.workers.rate, workers = n, callers = callers, ctl = o.out .. "/ctl.sock" }
 end
 
+local function per_call(r, name)
+  return (metrics.sum(r.metrics[2], name) - metrics.sum(r.metrics[1], name)) / r.asked
+end
+
 -- The row of one number of workers. `wakes` and `handed` are per call.
 local function summary(runs, n, callers)
   local row = { peer = "tandem", workers = n, callers = callers or 1, rate = runs[1].rate,
     failed = figures.sum(runs, "failed"), again = figures.sum(runs, "again"), runs = {},
     share = {} }
-  for _, field in ipairs { "cpu_us", "user_us", "system_us" } do
+  for _, field in ipairs { "cpu_us", "user_us", "system_us", "handed", "wakes", "bytes" } do
     row[field] = figures.median(runs, field)
   end
   local shares = {}
@@ -45,6 +50,8 @@ function workers.run(o)
     for _ = 1, o.runs do
       for i, n in ipairs(o.workers.numbers) do
         local r = measure.run("tandem", kind, options(o, n, callers or nil))
+        r.handed = per_call(r, "tandem_handovers_total")
+        r.wakes = per_call(r, "tandem_worker_wakes_total")
         o.say(string.format("  %d workers, %d callers: %s", n, callers or 1, measure.line(r)))
         runs[i] = runs[i] or {}
         runs[i][#runs[i] + 1] = r

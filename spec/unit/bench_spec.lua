@@ -128,12 +128,13 @@ describe("delays in a proxy", function()
   end)
 
   it("count once for a message that is repeated", function()
-    local _, all = delays {
+    local _, all, wire = delays {
       { 1000000, 5099, 5060, invite },
       { 1000100, 5060, 5081, forwarded },
       { 1500000, 5099, 5060, invite },
       { 1500001, 5060, 5081, forwarded },
     }
+    assert.same({ packets = 4, bytes = 2 * (#invite + #forwarded) + 4 * (38 + 28) }, wire)
     assert.equal(1, #all)
     assert.near(100, all[1], 0.5)
   end)
@@ -195,9 +196,9 @@ describe("the report", function()
     local results = {
       order = { "udp" }, settings = { runs = 5, seconds_per_run = 10 }, machine = {},
       sections = { udp = {
-        { peer = "tandem", at = "max", rate = 3000, cpu_us = 60, failed = 0, repeated = 0 },
-        { peer = "kamailio", at = "max", rate = 2000, cpu_us = 120, failed = 1, repeated = 0 },
-        { peer = "relay", at = "max", rate = 9000, cpu_us = 20, failed = 0, repeated = 0 },
+        { peer = "tandem", at = "max", rate = 3000, cpu_us = 60, failed = 0, again = 0 },
+        { peer = "kamailio", at = "max", rate = 2000, cpu_us = 120, failed = 1, again = 0 },
+        { peer = "relay", at = "max", rate = 9000, cpu_us = 20, failed = 0, again = 0 },
       } },
     }
     results.ratios = report.ratios(results)
