@@ -469,6 +469,33 @@ TEST(a_key)
 	fixture_fini(&f);
 }
 
+/* The same as if the copy had been scanned: of every field, also of those that
+ * somebody may add. */
+TEST(a_key_of_a_copy)
+{
+	static const char *const texts[] = {
+	    START VIA1 FROM TO ID CSEQ "\r\n",
+	    "SIP/2.0 180 Ringing\r\n"
+	    "Via: SIP/2.0/UDP h;received=10.0.0.1;rport=9;maddr=10.0.0.2"
+	    ";branch=z9hG4bK2\r\n"
+	    "From: <sip:a@b>;tag=1\r\nTo: sip:c@d;tag=2\r\n" ID
+	    "CSeq: 1 INVITE\r\n\r\n"};
+	struct msg_key key, moved, scanned;
+	struct fixture f;
+	struct msg copy;
+
+	fixture_init(&f);
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		CHECK_INT(key_of(&f, str_from(texts[i]), &key), MSG_OK);
+		CHECK(msg_copy(&copy, &f.m, f.arena));
+		moved = msg_key_moved(&key, &f.m, &copy);
+		CHECK_INT(msg_key(&copy, &scanned), MSG_OK);
+		CHECK(memcmp(&moved, &scanned, sizeof(moved)) == 0);
+		CHECK(memcmp(&moved, &key, sizeof(moved)) != 0);
+	}
+	fixture_fini(&f);
+}
+
 /* RFC 3261 20.16: CSeq, among others. */
 TEST(bad_keys)
 {

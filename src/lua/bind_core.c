@@ -513,40 +513,14 @@ void bind_core(lua_State *L)
 
 /* ---- helpers of all bindings ---- */
 
-bool extended_index(lua_State *L, const struct box_type *type)
-{
-	lua_rawgetp(L, LUA_REGISTRYINDEX, (const char *)type + 1);
-	lua_pushvalue(L, 2);
-	if (lua_rawget(L, -2) != LUA_TNIL)
-		return true;
-	lua_pop(L, 2);
-	lua_rawgetp(L, LUA_REGISTRYINDEX, (const char *)type + 2);
-	lua_pushvalue(L, 2);
-	if (lua_rawget(L, -2) == LUA_TNIL) {
-		lua_pop(L, 2);
-		return false;
-	}
-	lua_pushvalue(L, 1);
-	lua_call(L, 1, 1);
-	return true;
-}
-
 void extended_register(lua_State *L, const struct box_type *type,
 		       const char *name, const luaL_Reg *methods)
 {
 	box_register(L, type);
 	lua_pop(L, 1);
-	lua_newtable(L);
+	box_push_methods(L, type);
 	luaL_setfuncs(L, methods, 0);
-	lua_pushvalue(L, -1);
-	lua_rawsetp(L, LUA_REGISTRYINDEX, (const char *)type + 1);
 	lua_setfield(L, -2, name);
-	lua_newtable(L);
-	lua_pushvalue(L, -1);
-	lua_rawsetp(L, LUA_REGISTRYINDEX, (const char *)type + 2);
-	lua_pushfstring(L, "%s_fields", name);
-	lua_insert(L, -2);
-	lua_settable(L, -3);
 }
 
 void block_push_handle(lua_State *L, void *block, struct box **slot,

@@ -400,15 +400,14 @@ static int l_loads(lua_State *L)
 	luaL_checktype(L, 2, LUA_TTABLE);
 	n = (lua_Integer)lua_rawlen(L, 1);
 	lua_settop(L, 3);
-	box_push_type(L, &facts_type);
 	for (lua_Integer i = 1; i <= n; i++) {
 		const struct facts *f;
 
 		lua_rawgeti(L, 1, i);
-		f = box_get_by(L, 5, 4, &facts_type);
+		f = box_get(L, 4, &facts_type);
 		lua_pushinteger(L, load_of(f, resource));
 		lua_rawseti(L, 2, i);
-		lua_settop(L, 4);
+		lua_settop(L, 3);
 	}
 	vm_charge(L, (uint64_t)n);
 	lua_settop(L, 2);

@@ -207,8 +207,6 @@ static int l_get(lua_State *L)
 {
 	struct str key = script_tostr(L, 2);
 
-	if (extended_index(L, &request_type))
-		return 1;
 	if (!key.p || !push_field(L, call_check(L, 1), key))
 		return vm_raise(L, "a request has no field '%s'",
 				luaL_tolstring(L, 2, NULL));

@@ -256,8 +256,6 @@ static int l_get(lua_State *L)
 {
 	struct str key = script_tostr(L, 2);
 
-	if (extended_index(L, &response_type))
-		return 1;
 	if (!key.p || !push_field(L, response_check(L, 1), key))
 		return vm_raise(L, "a response has no field '%s'",
 				luaL_tolstring(L, 2, NULL));

@@ -143,6 +143,25 @@ static void set_index(lua_State *L, const struct box_type *type)
 	lua_setfield(L, -2, "__index");
 }
 
+/* A handle is known by its metatable, of which the address suffices: it stays
+ * where it is for as long as the registry has it. */
+static void note_meta(lua_State *L, const struct box_type *type)
+{
+	struct vm *vm = vm_of(L);
+
+	assert(vm->metas < VM_BOX_TYPES);
+	vm->meta[vm->metas++] = (struct vm_meta){type, lua_topointer(L, -1)};
+}
+
+static const void *meta_of(const struct vm *vm, const struct box_type *type)
+{
+	unsigned i = 0;
+
+	while (i < vm->metas && vm->meta[i].type != type)
+		i++;
+	return i < vm->metas ? vm->meta[i].at : NULL;
+}
+
 void box_register(lua_State *L, const struct box_type *type)
 {
 	lua_newtable(L);
@@ -162,6 +181,17 @@ void box_register(lua_State *L, const struct box_type *type)
 	lua_rawsetp(L, -2, &values_key);
 	lua_pushvalue(L, -1);
 	lua_rawsetp(L, LUA_REGISTRYINDEX, type);
+	note_meta(L, type);
+}
+
+void box_push_methods(lua_State *L, const struct box_type *type)
+{
+	assert(type->get);
+	lua_rawgetp(L, LUA_REGISTRYINDEX, type);
+	lua_getfield(L, -1, "__index");
+	lua_getupvalue(L, -1, 1);
+	lua_replace(L, -3);
+	lua_pop(L, 1);
 }
 
 /* ---- handles ------------------------------------------------------------- */
@@ -208,32 +238,20 @@ void box_push(lua_State *L, void *ptr, struct box **slot,
 	*slot = b;
 }
 
-void box_push_type(lua_State *L, const struct box_type *type)
+static struct box *find(lua_State *L, int idx, const void *meta)
 {
-	lua_rawgetp(L, LUA_REGISTRYINDEX, type);
-}
-
-/* With the metatable of the type at index `meta`. */
-static struct box *find(lua_State *L, int idx, int meta)
-{
-	bool same;
+	const void *its;
 
 	if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx))
 		return NULL;
-	same = lua_rawequal(L, -1, meta) && lua_istable(L, -1);
+	its = lua_topointer(L, -1);
 	lua_pop(L, 1);
-	return same ? box_at(L, idx) : NULL;
+	return its == meta ? box_at(L, idx) : NULL;
 }
 
 static struct box *find_type(lua_State *L, int idx, const struct box_type *type)
 {
-	struct box *b;
-
-	idx = lua_absindex(L, idx);
-	box_push_type(L, type);
-	b = find(L, idx, lua_gettop(L));
-	lua_pop(L, 1);
-	return b;
+	return find(L, idx, meta_of(vm_of(L), type));
 }
 
 void *box_test(lua_State *L, int idx, const struct box_type *type)
@@ -259,14 +277,6 @@ void *box_get(lua_State *L, int idx, const struct box_type *type)
 	if (!ptr)
 		vm_raise(L, "%s", type->gone);
 	return ptr;
-}
-
-void *box_get_by(lua_State *L, int idx, int meta, const struct box_type *type)
-{
-	struct box *b = find(L, idx, meta);
-
-	/* Once more, for the error. */
-	return b && b->ptr ? b->ptr : box_get(L, idx, type);
 }
 
 void box_empty(struct box **slot)

@@ -32,6 +32,9 @@ struct box_type {
  * the stack, so that __len, __eq and the like can be added. */
 void box_register(lua_State *L, const struct box_type *type);
 
+/* Pushes the table of the type's methods, to add more: it has a `get`. */
+void box_push_methods(lua_State *L, const struct box_type *type);
+
 /* Pushes the handle of the object `ptr`: the one it has (*slot), or a new one,
  * which is then linked with *slot. ptr is not NULL; slot must not move while
  * linked. Raises on lack of memory, and then nothing changed. */
@@ -40,10 +43,6 @@ void box_push(lua_State *L, void *ptr, struct box **slot,
 /* The object of the handle at idx; raises for another type, and with
  * type->gone when it was emptied. Never NULL. */
 void *box_get(lua_State *L, int idx, const struct box_type *type);
-/* The same for many of a type: box_push_type once, `meta` is its absolute
- * index. */
-void box_push_type(lua_State *L, const struct box_type *type);
-void *box_get_by(lua_State *L, int idx, int meta, const struct box_type *type);
 /* The same without raising for an empty one: NULL. */
 void *box_peek(lua_State *L, int idx, const struct box_type *type);
 /* NULL when the value is not a full handle of the type. Never raises. */

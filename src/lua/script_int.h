@@ -344,11 +344,8 @@ void bind_sticky(lua_State *L);
 void bind_locate(lua_State *L);
 void bind_why(lua_State *L);
 
-/* The value of a method or computed field that Lua added: tables in the
- * registry by `type`; true when it pushed one. Key at 2, handle at 1. */
-bool extended_index(lua_State *L, const struct box_type *type);
-/* Makes both tables, and puts them into the table at the top as NAME and
- * NAME_fields; `methods` go into the first. */
+/* Registers the type, and puts the table of its methods into the table at the
+ * top as NAME: Lua adds some. */
 void extended_register(lua_State *L, const struct box_type *type,
 		       const char *name, const luaL_Reg *methods);
 /* A handle for a block at the top of the stack, which it replaces. */

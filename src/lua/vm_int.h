@@ -57,6 +57,14 @@ struct sched {
 	char trace[VM_ERROR_MAX];
 };
 
+enum { VM_BOX_TYPES = 16 };
+
+/* The metatable of a type of handles. */
+struct vm_meta {
+	const struct box_type *type;
+	const void *at;
+};
+
 struct vm {
 	struct vm_conf conf;
 	struct mem mem; /* Lua's; spare blocks are not in it */
@@ -74,7 +82,9 @@ struct vm {
 	const char *where, *instead; /* why nothing can yield here */
 	uint64_t serial;             /* of handles and of tostring */
 	struct list boxes;           /* box.c: all handles */
-	uint32_t entries;            /* since conf.collect_every of them */
+	struct vm_meta meta[VM_BOX_TYPES];
+	unsigned metas;
+	uint32_t entries; /* since conf.collect_every of them */
 	size_t refs;
 	int refs_table;
 	enum vm_limit err_limit;

@@ -1,5 +1,6 @@
 #include "message/scan.h"
 #include "message/cur.h"
+#include "util/list.h"
 
 bool cur_quoted(struct cur *c)
 {
@@ -394,4 +395,20 @@ enum msg_bad msg_key(struct msg *m, struct msg_key *out_r)
 	else if (!str_eq(out_r->cseq_method, m->method))
 		return MSG_CSEQ_METHOD;
 	return MSG_OK;
+}
+
+struct msg_key msg_key_moved(const struct msg_key *key, const struct msg *of,
+			     const struct msg *copy)
+{
+	struct msg_key k = *key;
+	struct str *parts[] = {&k.via.text,    &k.via.version, &k.via.transport,
+			       &k.via.host,    &k.via.branch,  &k.via.received,
+			       &k.via.maddr,   &k.via_rest,    &k.call_id,
+			       &k.cseq_method, &k.from_tag,    &k.to_tag,
+			       &k.from_uri};
+
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+		if (parts[i]->p)
+			parts[i]->p = copy->raw.p + (parts[i]->p - of->raw.p);
+	return k;
 }

@@ -100,5 +100,8 @@ struct msg_key {
  * MSG_BAD_VIA, MSG_BAD_FROM, MSG_CSEQ_METHOD, ... For a response the CSeq
  * method becomes m->method_id. CSeq is at most 2^31 - 1 (8.1.1.5, 20.16). */
 enum msg_bad msg_key(struct msg *m, struct msg_key *out_r);
+/* What msg_key found in `of`, as that of a copy of it (msg_copy). */
+struct msg_key msg_key_moved(const struct msg_key *key, const struct msg *of,
+			     const struct msg *copy);
 
 #endif

@@ -224,16 +224,17 @@ void proxy_drop_policy(struct proxy *p, const struct policy *policy)
 
 /* Copies the message into an arena of its own: the context begins. */
 static struct request *request_new(struct proxy *p, const struct msg *m,
+				   const struct msg_key *key,
 				   const struct hop *from, struct now now)
 {
 	struct arena *arena = arena_new(p->c.arenas);
 	struct request *r = arena ? arena_zalloc(arena, sizeof(*r)) : NULL;
 
-	if (!r || !msg_copy(&r->msg, m, arena) ||
-	    msg_key(&r->msg, &r->key) != MSG_OK) {
+	if (!r || !msg_copy(&r->msg, m, arena)) {
 		arena_free(&arena);
 		return NULL;
 	}
+	r->key = msg_key_moved(key, m, &r->msg);
 	r->proxy = p;
 	r->arena = arena;
 	r->from = *from;
@@ -408,7 +409,7 @@ static void new_request(struct proxy *p, struct msg *m,
 		stateless_reply(p, m, key, from, code, reason, headers, now);
 		return;
 	}
-	r = request_new(p, m, from, now);
+	r = request_new(p, m, key, from, now);
 	if (!r) {
 		count(p->c.counters, CNT_NOMEM);
 		return;
