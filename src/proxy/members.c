@@ -88,7 +88,8 @@ struct member *members_ref(struct members *ms, struct str name)
 		m->id = member_id(name);
 	}
 	atomic_fetch_add(&m->refs, 1);
-	m->is_spare = false; /* the name is in a script: it stays */
+	if (m->is_spare)
+		m->is_spare = false; /* in a script: the name stays */
 	m->declared = true;
 	return m;
 }

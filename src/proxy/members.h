@@ -114,7 +114,7 @@ struct member {
 	uint32_t index;         /* in the list, for good */
 	_Atomic unsigned refs;  /* scripts that declare it */
 	_Atomic bool declared;  /* by the present generation */
-	bool is_spare;          /* made by members_reserve: its name changes */
+	_Atomic bool is_spare;  /* made by members_reserve: its name changes */
 	tick_t left;            /* when it was declared no more (worker 0) */
 	/* Addresses that are in the script; none for a name. What counts is
 	 * what a worker knows: proxy_places(). */
