@@ -100,7 +100,7 @@ TEST(growing_may_fail)
 
 TEST(doubles)
 {
-	enum { N = 5000 };
+	enum { N = 6000 };
 	struct item *item = calloc(N, sizeof(*item));
 	struct mem mem;
 	struct map m;
@@ -122,6 +122,81 @@ TEST(doubles)
 		map_remove(&m, got);
 		CHECK(!map_find(&m, hash_of(i, N), item_eq, &i));
 	}
+	map_fini(&m);
+	CHECK_INT(mem.bytes, 0);
+	free(item);
+}
+
+/* Nobody waits for all nodes to be moved. */
+TEST(doubles_a_few_buckets_at_a_time)
+{
+	enum { FULL = 4096, FEW = 8 };
+	struct item *item = calloc(2 * FULL, sizeof(*item));
+	size_t adds = 0, n = 0;
+	struct mem mem;
+	struct map m;
+
+	mem_init(&mem);
+	CHECK_INT(map_init(&m, &mem), 0);
+	for (; n < FULL; n++) {
+		item[n].key = n;
+		map_add(&m, &item[n].node, hash_of(n, FULL * 2));
+	}
+	CHECK(!m.old);
+	CHECK_INT(map_bytes(&m), FULL * sizeof(void *));
+	for (size_t moved = 0; n == FULL || m.old; n++) {
+		uint64_t gone = adds++, last = n;
+
+		item[n].key = n;
+		map_add(&m, &item[n].node, hash_of(n, FULL * 2));
+		CHECK(!m.old || m.moved - moved <= FEW);
+		CHECK_INT(map_bytes(&m),
+			  (m.old ? 3u : 2u) * FULL * sizeof(void *));
+		moved = m.moved;
+		/* What was moved, what was not, what came meanwhile. */
+		for (uint64_t key = gone; key <= last; key += 97)
+			CHECK(map_find(&m, hash_of(key, FULL * 2), item_eq,
+				       &key) == &item[key].node);
+		map_remove(&m, &item[gone].node);
+		CHECK(!map_find(&m, hash_of(gone, FULL * 2), item_eq, &gone));
+	}
+	CHECK(adds > FULL / FEW);
+	CHECK(adds < FULL);
+	CHECK_INT(mem.blocks, 1);
+	for (size_t i = adds; i < n; i++)
+		map_remove(&m, &item[i].node);
+	map_fini(&m);
+	CHECK_INT(mem.bytes, 0);
+	free(item);
+}
+
+TEST(is_whole_for_who_walks_over_it)
+{
+	enum { N = 1024 + 1 };
+	struct item *item = calloc(N, sizeof(*item));
+	size_t n = 0;
+	struct mem mem;
+	struct map m;
+
+	mem_init(&mem);
+	CHECK_INT(map_init(&m, &mem), 0);
+	for (uint64_t i = 0; i < N; i++)
+		map_add(&m, &item[i].node, hash_of(i, N));
+	CHECK(m.old);
+	map_settle(&m);
+	CHECK(!m.old);
+	for (size_t i = 0; i < m.buckets; i++)
+		for (; m.bucket[i]; n++)
+			map_remove(&m, m.bucket[i]);
+	CHECK_INT(n, N);
+	map_fini(&m);
+	/* One that is no longer needed in the midst of it. */
+	CHECK_INT(map_init(&m, &mem), 0);
+	for (uint64_t i = 0; i < N; i++)
+		map_add(&m, &item[i].node, hash_of(i, N));
+	for (size_t i = 0; i < N; i++)
+		map_remove(&m, &item[i].node);
+	CHECK(m.old);
 	map_fini(&m);
 	CHECK_INT(mem.bytes, 0);
 	free(item);

@@ -474,8 +474,7 @@ void core_stats(const struct core *c, struct core_stats *out_r)
 	size_t spare =
 	    arena_cache_bytes(c->arenas) + proxy_spare_bytes(c->proxy) +
 	    resolver_spare_bytes(c->resolver) + flows_spare_bytes(c->flows) +
-	    (c->txns.servers.buckets + c->txns.clients.buckets) *
-		sizeof(struct map_node *);
+	    map_bytes(&c->txns.servers) + map_bytes(&c->txns.clients);
 
 	out_r->bytes = c->mem.bytes - spare;
 	out_r->servers = c->txns.n_servers;

@@ -97,6 +97,7 @@ bool answered_on_ack(struct proxy *p, const struct msg_key *key)
 
 void answered_fini(struct proxy *p)
 {
+	map_settle(&p->answers);
 	for (size_t i = 0; i < p->answers.buckets; i++)
 		while (p->answers.bucket[i])
 			forget(container_of(p->answers.bucket[i],

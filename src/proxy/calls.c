@@ -258,5 +258,5 @@ void calls_fini(struct calls *cs)
 
 size_t calls_spare_bytes(const struct calls *cs)
 {
-	return cs->map.buckets * sizeof(*cs->map.bucket);
+	return map_bytes(&cs->map);
 }

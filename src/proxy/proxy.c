@@ -526,8 +526,7 @@ struct calls *proxy_calls(struct proxy *p)
 
 size_t proxy_spare_bytes(const struct proxy *p)
 {
-	return (p->answers.buckets + p->moved.buckets) *
-		   sizeof(*p->answers.bucket) +
+	return map_bytes(&p->answers) + map_bytes(&p->moved) +
 	       calls_spare_bytes(&p->calls) + places_bytes(p) +
 	       why_bytes(&p->why);
 }

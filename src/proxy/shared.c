@@ -267,6 +267,7 @@ int shared_move_ack(struct proxy *p, const struct msg_key *key,
 
 void shared_fini(struct proxy *p)
 {
+	map_settle(&p->moved);
 	for (size_t i = 0; i < p->moved.buckets; i++)
 		while (p->moved.bucket[i])
 			forget(container_of(p->moved.bucket[i], struct moved,

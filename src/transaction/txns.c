@@ -69,6 +69,8 @@ void txns_fini(struct txns *t)
 {
 	struct map_node *node;
 
+	map_settle(&t->clients);
+	map_settle(&t->servers);
 	/* Clients first: they may hold the last servers outside the map. */
 	for (size_t i = 0; i < t->clients.buckets; i++) {
 		while ((node = t->clients.bucket[i])) {

@@ -396,7 +396,6 @@ size_t flows_count(const struct flows *fs)
 
 size_t flows_spare_bytes(const struct flows *fs)
 {
-	return (fs->by_conn.buckets + fs->by_peer.buckets +
-		fs->sources.buckets) *
-	       sizeof(struct map_node *);
+	return map_bytes(&fs->by_conn) + map_bytes(&fs->by_peer) +
+	       map_bytes(&fs->sources);
 }

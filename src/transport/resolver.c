@@ -289,6 +289,7 @@ static void each_name(struct resolver *rs,
 			      struct now now),
 		      struct now now)
 {
+	map_settle(&rs->names);
 	for (size_t i = 0; i < rs->names.buckets; i++) {
 		struct map_node *node = rs->names.bucket[i], *next;
 
@@ -495,7 +496,7 @@ void resolver_expire(struct resolver *rs, struct now now)
 
 size_t resolver_spare_bytes(const struct resolver *rs)
 {
-	return rs->idle_bytes + rs->names.buckets * sizeof(struct map_node *);
+	return rs->idle_bytes + map_bytes(&rs->names);
 }
 
 const struct resolver_conf *resolver_conf_of(const struct resolver *rs)

@@ -4,7 +4,12 @@
 
 #include "util/err.h"
 
-enum { BUCKETS_MIN = 16 };
+enum {
+	BUCKETS_MIN = 16,
+	/* Buckets that are moved when a node is added: enough to be done long
+	 * before there are as many nodes as buckets again. */
+	MOVED_AT_ONCE = 4,
+};
 
 int map_init(struct map *m, struct mem *mem)
 {
@@ -19,12 +24,17 @@ int map_init(struct map *m, struct mem *mem)
 void map_fini(struct map *m)
 {
 	assert(m->n == 0);
+	mem_free(m->mem, m->old);
 	mem_free(m->mem, m->bucket);
 	*m = (struct map){0};
 }
 
 static struct map_node **bucket_of(const struct map *m, uint64_t hash)
 {
+	size_t i = hash & (m->buckets / 2 - 1);
+
+	if (m->old && i >= m->moved)
+		return &m->old[i];
 	return &m->bucket[hash & (m->buckets - 1)];
 }
 
@@ -47,32 +57,53 @@ static void push(struct map *m, struct map_node *node)
 	*head = node;
 }
 
+static void move_bucket(struct map *m)
+{
+	struct map_node *node = m->old[m->moved++], *next;
+
+	for (; node; node = next) {
+		next = node->next;
+		push(m, node);
+	}
+	if (m->moved == m->buckets / 2) {
+		mem_free(m->mem, m->old);
+		m->old = NULL;
+	}
+}
+
 /* Without the memory for it the chains just get longer. */
 static void grow(struct map *m)
 {
-	struct map_node **old = m->bucket, **bucket;
-	size_t buckets = m->buckets;
+	struct map_node **bucket =
+	    mem_zalloc(m->mem, 2 * m->buckets * sizeof(*bucket));
 
-	bucket = mem_zalloc(m->mem, 2 * buckets * sizeof(struct map_node *));
 	if (!bucket)
 		return;
+	m->old = m->bucket;
+	m->moved = 0;
 	m->bucket = bucket;
-	m->buckets = 2 * buckets;
-	for (size_t i = 0; i < buckets; i++) {
-		struct map_node *next;
+	m->buckets *= 2;
+}
 
-		for (struct map_node *node = old[i]; node; node = next) {
-			next = node->next;
-			push(m, node);
-		}
-	}
-	mem_free(m->mem, old);
+void map_settle(struct map *m)
+{
+	while (m->old)
+		move_bucket(m);
+}
+
+size_t map_bytes(const struct map *m)
+{
+	size_t n = m->buckets + (m->old ? m->buckets / 2 : 0);
+
+	return n * sizeof(*m->bucket);
 }
 
 void map_add(struct map *m, struct map_node *node, uint64_t hash)
 {
-	if (m->n >= m->buckets)
+	if (!m->old && m->n >= m->buckets)
 		grow(m);
+	for (int i = 0; i < MOVED_AT_ONCE && m->old; i++)
+		move_bucket(m);
 	node->hash = hash;
 	push(m, node);
 	m->n++;
