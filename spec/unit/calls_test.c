@@ -86,6 +86,7 @@ static void ok(struct world *w, struct member *m, load_units units,
 	       const char *from, const char *to, const char *headers)
 {
 	char text[600];
+	struct msg_key key;
 	struct msg msg;
 	int n = snprintf(text, sizeof(text),
 			 "SIP/2.0 200 OK\r\n"
@@ -99,7 +100,8 @@ static void ok(struct world *w, struct member *m, load_units units,
 	arena_reset(w->arena);
 	CHECK_INT(msg_index(&msg, w->arena, (struct str){text, (size_t)n}),
 		  MSG_OK);
-	calls_on_2xx(&w->calls, m, units, &msg, w->now);
+	CHECK_INT(msg_key(&msg, &key), MSG_OK);
+	calls_on_2xx(&w->calls, m, units, &msg, &key, w->now);
 }
 
 static void final(struct world *w, enum method method, int code,

@@ -191,7 +191,7 @@ static void on_provisional(struct attempt *a, struct msg *m, struct now now)
 }
 
 void attempt_on_response(struct attempt *a, struct client *c, struct msg *m,
-			 struct now now)
+			 const struct msg_key *key, struct now now)
 {
 	struct request *r = a->req;
 
@@ -202,7 +202,7 @@ void attempt_on_response(struct attempt *a, struct client *c, struct msg *m,
 		return;
 	}
 	if (m->status < 300) {
-		response_on_2xx(r, a, c, m, now);
+		response_on_2xx(r, a, c, m, key, now);
 		group_check(r, now);
 		return;
 	}

@@ -170,16 +170,11 @@ static void refresh(struct call_record *r, const struct msg *m, struct now now)
 }
 
 void calls_on_2xx(struct calls *cs, struct member *m, load_units units,
-		  struct msg *res, struct now now)
+		  struct msg *res, const struct msg_key *key, struct now now)
 {
-	struct msg_key key;
-	struct call_name name;
-	struct call_record *r;
+	struct call_name name = name_of(cs, key);
+	struct call_record *r = find(cs, &name);
 
-	if (msg_key(res, &key) != MSG_OK)
-		return;
-	name = name_of(cs, &key);
-	r = find(cs, &name);
 	if (!r && m) {
 		r = calls_add(cs, &name, m, units);
 		if (!r) {
@@ -187,7 +182,7 @@ void calls_on_2xx(struct calls *cs, struct member *m, load_units units,
 			return;
 		}
 		r->began = now.mono;
-		r->h8 = (uint8_t)branch_h8(key.call_id);
+		r->h8 = (uint8_t)branch_h8(key->call_id);
 		count(cs->c.counters, CNT_CALL_BEGUN);
 	}
 	if (r && !r->ended)

@@ -78,7 +78,7 @@ size_t calls_spare_bytes(const struct calls *cs);
 /* A 2xx to INVITE or UPDATE has gone up. With a member it may begin a call,
  * which takes `units` there; it refreshes one that it belongs to. */
 void calls_on_2xx(struct calls *cs, struct member *m, load_units units,
-		  struct msg *res, struct now now);
+		  struct msg *res, const struct msg_key *key, struct now now);
 /* A request has got its final answer, or with code 0 will never have one. */
 void calls_on_final(struct calls *cs, const struct msg_key *request,
 		    enum method method, int code, struct now now);

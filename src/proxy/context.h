@@ -313,9 +313,10 @@ struct str forward_with_host(struct arena *a, struct str uri_text,
 const struct member *shared_server(struct proxy *p, const struct route *route);
 /* Makes the changes of a sibling's target; `uri` is the Request-URI so far. */
 int shared_edit(struct edits *e, struct str uri, const struct target *t);
-/* A 2xx of `m` to an INVITE goes up: the ACK has to go there. */
+/* A 2xx of `m` to an INVITE goes up: the ACK has to go there. `key` is that of
+ * the 2xx. */
 void shared_on_2xx(struct proxy *p, const struct member *m, bool by_sibling,
-		   struct msg *res, struct now now);
+		   const struct msg_key *key, struct now now);
 /* Where the ACK for a 2xx goes instead: to the sibling that gave it, or to who
  * stands in for the server when that has gone since. 0, ERR_NOTFOUND: nowhere
  * else, ERR_NOMEM. */
@@ -344,7 +345,7 @@ void attempt_arm(struct attempt *a, enum limit kind, int64_t us,
 void attempt_on_limit(struct timer *t, struct now now);
 void attempt_on_timer_c(struct timer *t, struct now now);
 void attempt_on_response(struct attempt *a, struct client *c, struct msg *m,
-			 struct now now);
+			 const struct msg_key *key, struct now now);
 void attempt_on_failure(struct attempt *a, const struct client *c,
 			enum cause cause, struct now now);
 /* It is no longer open; nobody is told. */
@@ -389,7 +390,7 @@ void response_cede(struct request *r);
 /* Sends a final of our own; without memory it is tried again until it goes. */
 void response_owe(struct request *r, int code, struct now now);
 void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
-		     struct msg *m, struct now now);
+		     struct msg *m, const struct msg_key *key, struct now now);
 struct response *response_best(struct request *r);
 
 /* answered.c: calls the script answers itself (RFC 3261 13.3.1.4) */
@@ -472,7 +473,7 @@ void undelivered_fini(struct proxy *p);
 
 /* late.c: answers nobody waits for any more */
 void late_on_response(struct proxy *p, struct client *c, struct msg *m,
-		      struct now now);
+		      const struct msg_key *key, struct now now);
 
 /* dialog.c: requests inside a dialog that we end ourselves */
 struct dialog {

@@ -6,7 +6,7 @@
 
 /* Up as it is, without our Via: the caller may still be there. */
 static void forward_up(struct proxy *p, struct client *c, struct msg *m,
-		       struct now now)
+		       const struct msg_key *key, struct now now)
 {
 	struct edits e;
 	struct buf b;
@@ -19,8 +19,8 @@ static void forward_up(struct proxy *p, struct client *c, struct msg *m,
 		return; /* the server repeats it */
 	}
 	server_respond(c->up, buf_str(&b), m->status, now);
-	calls_on_2xx(&p->calls, c->peer, c->cost, m, now);
-	shared_on_2xx(p, c->peer, false, m, now);
+	calls_on_2xx(&p->calls, c->peer, c->cost, m, key, now);
+	shared_on_2xx(p, c->peer, false, key, now);
 }
 
 /* ACKs it and ends the call, as its caller would. */
@@ -40,20 +40,21 @@ static void ack_and_bye(struct proxy *p, struct client *c, struct msg *m,
 }
 
 void late_on_response(struct proxy *p, struct client *c, struct msg *m,
-		      struct now now)
+		      const struct msg_key *key, struct now now)
 {
 	struct server *up = c->up;
 	bool call_is_up = up && up->code >= 200 && up->code < 300;
 
 	if (call_is_up) {
-		forward_up(p, c, m, now); /* the same again, or a fork below */
+		forward_up(p, c, m, key,
+			   now); /* the same again, or a fork below */
 		return;
 	}
 	if (up && up->code >= 300 &&
 	    p->c.settings->late_answer == LATE_FORWARD) {
 		count(p->c.counters, CNT_LATE_2XX_FORWARD);
 		note_late_alone(p, c, m, false, now);
-		forward_up(p, c, m, now);
+		forward_up(p, c, m, key, now);
 		return;
 	}
 	/* No final of ours went out, because the address was elsewhere. With it
@@ -62,7 +63,7 @@ void late_on_response(struct proxy *p, struct client *c, struct msg *m,
 		if (!forward_has_source(p, &up->from))
 			count(p->c.counters, CNT_NO_SOURCE);
 		else if (!orphan_overtake(p, c, m, now))
-			forward_up(p, c, m, now);
+			forward_up(p, c, m, key, now);
 		return;
 	}
 	/* Our final went out, the request was dropped, or it was a request of

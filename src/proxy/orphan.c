@@ -156,8 +156,8 @@ static void pass_answer(const struct orphan *o, struct now now)
 	if (!pass_on(o, CNT_ORPHAN_ANSWER))
 		return; /* it comes again */
 	note_takeover(p, o->key->call_id, o->m->status, m, now);
-	shared_on_2xx(p, m, false, o->m, now);
-	calls_on_2xx(&p->calls, m, 0, o->m, now);
+	shared_on_2xx(p, m, false, o->key, now);
+	calls_on_2xx(&p->calls, m, 0, o->m, o->key, now);
 }
 
 static void pass_other(const struct orphan *o, struct now now)
@@ -169,7 +169,7 @@ static void pass_other(const struct orphan *o, struct now now)
 	note_takeover(p, o->key->call_id, o->m->status, NULL, now);
 	calls_on_final(&p->calls, o->key, o->m->method_id, o->m->status, now);
 	if (o->m->method_id == METHOD_UPDATE && o->m->status / 100 == 2)
-		calls_on_2xx(&p->calls, NULL, 0, o->m, now);
+		calls_on_2xx(&p->calls, NULL, 0, o->m, o->key, now);
 }
 
 /* ---- the failure of an INVITE ---- */
@@ -287,7 +287,7 @@ static void overtake(const struct orphan *o, struct server *s, struct now now)
 	struct attempt *a;
 
 	if (!r) {
-		late_on_response(p, &past, o->m, now);
+		late_on_response(p, &past, o->m, o->key, now);
 		return;
 	}
 	a = attempt_by_branch(r, branch.p);
@@ -297,7 +297,7 @@ static void overtake(const struct orphan *o, struct server *s, struct now now)
 		count(p->c.counters, CNT_NOMEM);
 		return;
 	}
-	response_on_2xx(r, a, &past, o->m, now);
+	response_on_2xx(r, a, &past, o->m, o->key, now);
 	group_check(r, now);
 }
 

@@ -33,7 +33,6 @@ static void user_response(void *ctx, struct client *c, struct msg *m,
 	struct request *r = c->up ? request_of(c->up) : NULL;
 	struct attempt *a;
 
-	(void)key;
 	if (o && o->kind == OWNER_OWN) {
 		own_on_response(o, m, now);
 		return;
@@ -44,15 +43,15 @@ static void user_response(void *ctx, struct client *c, struct msg *m,
 	}
 	if (o) {
 		attempt_on_response(container_of(o, struct attempt, owner), c,
-				    m, now);
+				    m, key, now);
 		return;
 	}
 	/* A stub or a record: 2xx to INVITE only. Its context may live yet. */
 	a = r ? attempt_by_branch(r, c->branch) : NULL;
 	if (a)
-		attempt_on_response(a, c, m, now);
+		attempt_on_response(a, c, m, key, now);
 	else
-		late_on_response(p, c, m, now);
+		late_on_response(p, c, m, key, now);
 }
 
 static void user_failure(void *ctx, struct client *c, enum cause cause,

@@ -192,15 +192,15 @@ static bool was_edited(const struct response *res)
 
 /* It went up: a call begins, or is refreshed. */
 static void track(struct request *r, struct attempt *a, struct msg *m,
-		  struct now now)
+		  const struct msg_key *key, struct now now)
 {
 	if (r->msg.method_id == METHOD_INVITE)
 		shared_on_2xx(r->proxy, a->target.member, a->target.for_sibling,
-			      m, now);
+			      key, now);
 	if (r->msg.method_id == METHOD_INVITE ||
 	    r->msg.method_id == METHOD_UPDATE)
 		calls_on_2xx(&r->proxy->calls, attempt_call_member(a),
-			     a->target.units, m, now);
+			     a->target.units, m, key, now);
 }
 
 static bool has_2xx(const struct attempt *a)
@@ -223,7 +223,7 @@ static bool is_unwanted(const struct request *r)
  * methods only the first final counts.
  */
 void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
-		     struct msg *m, struct now now)
+		     struct msg *m, const struct msg_key *key, struct now now)
 {
 	struct proxy *p = r->proxy;
 	bool late = !a->open && !has_2xx(a);
@@ -232,7 +232,7 @@ void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
 	if (is_unwanted(r)) {
 		attempt_end(a, false, STR_NONE, now);
 		if (r->msg.method_id == METHOD_INVITE)
-			late_on_response(p, c, m, now);
+			late_on_response(p, c, m, key, now);
 		else
 			count(p->c.counters, CNT_LATE_FINAL);
 		return;
@@ -241,7 +241,7 @@ void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
 		/* the same again: as the policy saw it the first time */
 		response_send(r, &a->res->msg, &a->res->edits, a->res->code,
 			      now);
-		track(r, a, m, now);
+		track(r, a, m, key, now);
 		return;
 	}
 	res = response_keep(r, a, m);
@@ -265,7 +265,7 @@ void response_on_2xx(struct request *r, struct attempt *a, struct client *c,
 	res->sent_up = true;
 	a->res = res;
 	/* Before the attempt ends: it is counted as one or the other. */
-	track(r, a, m, now);
+	track(r, a, m, key, now);
 	attempt_end(a, false, STR_NONE, now);
 	if (r->decided && !r->cancelled)
 		return; /* a second 2xx */

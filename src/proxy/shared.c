@@ -224,15 +224,13 @@ static struct moved *find_or_make(struct proxy *p, uint64_t hash)
 }
 
 void shared_on_2xx(struct proxy *p, const struct member *m, bool by_sibling,
-		   struct msg *res, struct now now)
+		   const struct msg_key *key, struct now now)
 {
-	struct msg_key key;
 	struct moved *mv;
 
-	if (!m || !(by_sibling || is_stood_in(m)) ||
-	    msg_key(res, &key) != MSG_OK)
+	if (!m || !(by_sibling || is_stood_in(m)))
 		return;
-	mv = find_or_make(p, answer_hash(p, &key));
+	mv = find_or_make(p, answer_hash(p, key));
 	if (!mv)
 		return;
 	mv->member = m->id;
