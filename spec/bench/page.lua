@@ -2,9 +2,10 @@
 local instructions = require "bench.counted"
 local json = require "cjson"
 local marked = require "bench.marked"
+local plan = require "bench.plan"
 local program = require "bench.program"
 local report = require "bench.report"
-local io, ipairs, os, table = io, ipairs, os, table
+local io, ipairs, table = io, ipairs, table
 
 local _ENV = nil
 
@@ -13,16 +14,17 @@ local text = program.read(page)
 
 for _, part in ipairs {
   { "figures", "build/bench/results.json", report.markdown },
+  { "plan", "build/bench/results.json", plan.markdown },
   { "instructions", "build/bench/instructions.json", instructions.markdown },
 } do
   local name, file, lines_of = table.unpack(part)
   local results = program.read(file)
-  if results then
-    text = marked.replace(text, name, lines_of(json.decode(results)))
+  local lines = results and lines_of(json.decode(results))
+  if lines then
+    text = marked.replace(text, name, lines)
     io.write(page, ": ", name, " of ", file, "\n")
   else
-    io.stderr:write(file, ": not there, those of before stay\n")
+    io.stderr:write(file, ": not there, or not all of it; the ", name, " of before stay\n")
   end
 end
 program.write(page, text)
-os.exit(true, true)

@@ -39,6 +39,14 @@ function program.read(name)
   return text
 end
 
+-- Bytes in a file.
+function program.size(name)
+  local file = assert(io.open(name, "rb"))
+  local n = file:seek "end"
+  file:close()
+  return n
+end
+
 function program.write(name, text)
   local file = assert(io.open(name, "wb"))
   assert(file:write(text))

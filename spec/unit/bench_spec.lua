@@ -8,6 +8,7 @@ local counted = require "bench.counted"
 local marked = require "bench.marked"
 local metrics = require "bench.metrics"
 local peers = require "bench.peers"
+local plan = require "bench.plan"
 local report = require "bench.report"
 local ringing = require "bench.ringing"
 local search = require "bench.search"
@@ -244,6 +245,39 @@ describe("a page", function()
       "| layer | instructions per call | |", "|---|---:|---:|", "| `message` | 693 | 69 % |",
       "| `util` | 300 | 30 % |", "| the rest | 7 | 1 % |", "",
       "| operation | instructions |", "|---|---:|", "| an edit | 7 |" }, lines)
+  end)
+end)
+
+describe("the plan", function()
+  local results = { sections = {
+    udp = { { peer = "tandem", rate = 2000, cpu_us = 64, wire_bytes = 5000, wire_packets = 13 },
+      { peer = "relay", rate = 2000, cpu_us = 24 } },
+    workers = { { workers = 1, callers = 1, cpu_us = 64, handed = 0, bytes = 10 * 2 ^ 20 },
+      { workers = 2, callers = 1, cpu_us = 70, handed = 3, bytes = 12 * 2 ^ 20 },
+      { workers = 4, callers = 1, cpu_us = 75, handed = 4.5, bytes = 16 * 2 ^ 20 } },
+    memory = { { peer = "tandem", what = "held call", each = 700 },
+      { peer = "tandem", what = "absorbing transaction", each = 1000 } },
+    sustained = { { log_bytes = 200 } },
+  } }
+
+  it("is arithmetic from what was measured", function()
+    local p = plan.parts(results)
+    local f = plan.follows(p)
+    assert.equal(500000, f.wire)
+    assert.equal(1000000, f.cores)
+    assert.equal(500000 * 13, f.packets)
+    assert.equal(2, p.hand_over)
+    assert.near(1e6 / 24, f.one_peer, 1e-6) -- 6 messages of 2 us and 2 us
+    assert.near(63e9, f.held, 1)
+    assert.near(32e9, f.records, 1)
+    assert.equal(64 * 2 * 2 ^ 20, f.workers)
+    assert.equal(100e6, f.log)
+    assert.equal(10, #plan.markdown(results))
+  end)
+
+  it("is none without all of it", function()
+    results.sections.memory = nil
+    assert.is_nil(plan.markdown(results))
   end)
 end)
 
