@@ -3,8 +3,8 @@
 -- Times of their own do not.
 --
 -- A figure is { value =, spread = }: so far the runs that it is the median of are from each
--- other, half of the way between the least and the most; 0 of what is counted once. All
--- figures are better when they are less.
+-- other, half of the way between the least and the most; 0 of what is counted once, where
+-- `least` says which share of it is no change. All figures are better when they are less.
 local figures = require "bench.figures"
 local ipairs, math, pairs, string, table = ipairs, math, pairs, string, table
 
@@ -13,41 +13,26 @@ local _ENV = nil
 local compare = {}
 
 local least = 0.02 -- of a value: less than that is no change
+local of_one_run = 0.05 -- the same of memory and counts, which are taken once
+local slow = 100 -- calls per second; above, it is the machine how many share a system call
 
-local function figure(value, values)
-  local low, high = math.huge, -math.huge
-  for _, v in ipairs(values or {}) do
-    low, high = math.min(low, v), math.max(high, v)
-  end
-  return { value = value, spread = high > low and (high - low) / 2 or 0 }
-end
-
--- a[i] / b[i], of runs that were made one after the other.
-local function quotients(a, b)
-  local list = {}
-  for i = 1, math.min(#a, #b) do
-    list[i] = b[i] > 0 and a[i] / b[i] or nil
-  end
-  return list
-end
-
--- The ratio of two rows' processor times: the median of that of each pair of runs, because
--- what the machine did otherwise hit both.
+-- The ratio of two rows' processor times: the median of that of each pair of runs, which
+-- were made one after the other: what the machine did otherwise hit both.
 local function ratio(own, other)
-  local rows = {}
-  for i, q in ipairs(quotients(own.runs or {}, other.runs or {})) do
-    rows[i] = { q = q }
+  local a, b, pairs_of_runs, low, high = own.runs or {}, other.runs or {}, {}, math.huge, 0
+  for i = 1, math.min(#a, #b) do
+    local q = b[i] > 0 and a[i] / b[i] or nil
+    pairs_of_runs[#pairs_of_runs + 1] = q and { q = q }
+    low, high = math.min(low, q or low), math.max(high, q or high)
   end
-  local list = {}
-  for i, row in ipairs(rows) do
-    list[i] = row.q
-  end
-  return #list > 0 and figure(figures.median(rows, "q"), list) or nil
+  return #pairs_of_runs > 0
+    and { value = figures.median(pairs_of_runs, "q"), spread = (high - low) / 2 } or nil
 end
 
-local function add(list, name, value, values)
+-- Adds what was taken once.
+local function add(list, name, value)
   if value then
-    list[name] = figure(value, values)
+    list[name] = { value = value, spread = 0, least = of_one_run }
   end
 end
 
@@ -97,7 +82,7 @@ end
 
 function of.syscalls(list, _, rows)
   for _, r in ipairs(rows) do
-    if r.peer == "tandem" then
+    if r.peer == "tandem" and r.rate <= slow then
       add(list, string.format("system calls per call at %d/s", r.rate), r.all)
       add(list, string.format("allocations per call at %d/s", r.rate), r.allocations)
     end
@@ -116,9 +101,9 @@ function compare.figures(results)
 end
 
 -- By how much a figure may be more than another before it is worse: as much as the runs of
--- both are from each other, and 2 % of it at least.
+-- both are from each other, and at least 2 % of it, or what it says.
 function compare.noise(now, before)
-  return math.max(now.spread + before.spread, least * math.abs(before.value))
+  return math.max(now.spread + before.spread, (now.least or least) * math.abs(before.value))
 end
 
 -- "worse", "better", or "" when the difference says nothing.

@@ -334,6 +334,8 @@ describe("the comparison with a baseline", function()
     assert.equal("", compare.verdict({ value = 1019, spread = 0 }, before))
     assert.equal("worse", compare.verdict({ value = 1021, spread = 0 }, before))
     assert.equal("worse", compare.verdict({ value = 1, spread = 0 }, { value = 0, spread = 0 }))
+    assert.equal("", compare.verdict({ value = 1049, spread = 0, least = 0.05 }, before))
+    assert.equal("worse", compare.verdict({ value = 1051, spread = 0, least = 0.05 }, before))
   end)
 
   it("ends with one line that says so, and names it", function()
@@ -358,6 +360,7 @@ describe("the comparison with a baseline", function()
       workers = { { workers = 1, callers = 1, runs = { 10, 10 } },
         { workers = 2, callers = 1, runs = { 12, 12 } } },
       syscalls = { { peer = "tandem", rate = 50, all = 26, allocations = 33 },
+        { peer = "tandem", rate = 2000, all = 4, allocations = 33 },
         { peer = "relay", rate = 50, all = 12 } },
       ringing = { { p99 = 3 } },
     } }
