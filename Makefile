@@ -272,6 +272,8 @@ bench-policy: build/lua/tandem/simcore.so | build/.deps-bench ## processor time 
 	@spec/bench/policy
 bench-instructions: build/tandem build/bench/micro build/lua/tandem/simcore.so | build/.deps-bench ## instructions per call by layer, and per operation, counted by valgrind
 	@spec/bench/instructions
+bench-overload: build/tandem | build/.deps-bench ## what three times too many calls leave, with and without shedding: root
+	@spec/bench/overload
 bench-reload: build/tandem | build/.deps-bench ## 100 reloads under 200 calls per second, 20 of them of a broken script
 	@spec/bench/reload
 ha: all | build/.deps-test ## a pair of machines loses a proxy, a link, VRRP under load; 15 minutes, a table
@@ -342,4 +344,4 @@ help: ## this list (V=1 shows every command, WERROR=1 stops at warnings)
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 FORCE:
-.PHONY: all run demo test san unit sim e2e style lint format rfc-conformance attack fuzz sweep test-gc coverage bench bench-policy bench-instructions bench-reload ha install install-lua uninstall deps clean help FORCE
+.PHONY: all run demo test san unit sim e2e style lint format rfc-conformance attack fuzz sweep test-gc coverage bench bench-policy bench-instructions bench-overload bench-reload ha install install-lua uninstall deps clean help FORCE

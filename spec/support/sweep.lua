@@ -385,6 +385,23 @@ end)
     end,
   },
   {
+    name = "an overload", may = { [503] = true },
+    open = function()
+      return world { settings = "overload = { delay = 0.005 }" }
+    end,
+    act = function(w)
+      local asked = {}
+      w.node:slow { request = 0.06 }
+      for i = 1, 6 do
+        asked[i] = w.alice:request("MESSAGE", uri)
+      end
+      w.net:run(1)
+      w.node:slow()
+      w.net:run(6) -- its end is logged
+      return table.unpack(asked)
+    end,
+  },
+  {
     name = "a drain", open = world, may = { [503] = true },
     act = function(w)
       w.a:ring(1)

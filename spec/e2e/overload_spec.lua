@@ -1,0 +1,121 @@
+-- More than can be done, over real sockets: what the kernel has kept while nobody read it is
+-- seen to be late.
+local http = require "support.http"
+local process = require "support.process"
+local proxy = require "support.proxy"
+local sockets = require "support.sockets"
+
+-- Each call takes a millisecond of a script at least, and is over at once.
+local source = [[
+local sip = require "tandem"
+sip.listen { "udp:127.0.0.1:%{port}", "tcp:127.0.0.1:%{port}" }
+sip.settings { overload = %{overload} }
+sip.route("INVITE", function(req)
+  local n = 0
+  for i = 1, 60000 do n = n + i % 7 end
+  return req:reply(486, n > 0 and "Busy" or "Never")
+end)
+]]
+
+local calls = 400
+
+local function invite(transport, port, i)
+  return table.concat({
+    "INVITE sip:bob@example.com SIP/2.0",
+    ("Via: SIP/2.0/%s 127.0.0.1:%d;branch=z9hG4bKc%d"):format(transport, port, i),
+    "From: <sip:alice@example.com>;tag=" .. i, "To: <sip:bob@example.com>",
+    "Call-ID: crowd" .. i, "CSeq: 1 INVITE", "Max-Forwards: 70",
+    ("Contact: <sip:alice@127.0.0.1:%d>"):format(port), "Content-Length: 0", "", "",
+  }, "\r\n")
+end
+
+for _, workers in ipairs { 1, 2 } do
+  describe(("an overload, %d worker%s"):format(workers, workers > 1 and "s" or ""), function()
+    local port, ctl, tandem
+
+    before_each(function()
+      port = process.ports(1)
+      ctl = process.path "ctl.sock"
+    end)
+    after_each(function()
+      sockets.close()
+      process.clean()
+    end)
+
+    local function start(overload)
+      tandem = proxy.start { source = source, workers = workers, level = "info",
+        values = { port = port, overload = overload }, args = { "--ctl", ctl } }
+    end
+
+    local function metric(name)
+      local _, page = http.ask(ctl, "/metrics")
+      local total = 0
+      for value in page:gmatch("\n" .. name .. "[^ \n]* (%d+)") do
+        total = total + tonumber(value)
+      end
+      return total
+    end
+
+    -- All calls at once, while it is stopped. What comes back, until `enough(codes)`: how
+    -- many calls got which code.
+    local function crowd(transport, enough)
+      local socket = transport == "UDP" and sockets.udp() or sockets.tcp(port)
+      local codes, seen = { [486] = 0, [503] = 0 }, {}
+      local function is_enough(text)
+        for code, id in text:gmatch "SIP/2.0 ([4-6]%d%d).-\r\nCall%-ID: (%w+)\r" do
+          code = tonumber(code)
+          codes[code] = (codes[code] or 0) + (seen[id] and 0 or 1)
+          seen[id] = true -- over UDP 486 is repeated until its ACK
+        end
+        return enough(codes)
+      end
+      tandem:signal "STOP"
+      for i = 1, calls do
+        local text = invite(transport, socket.port or 9, i)
+        if transport == "UDP" then
+          socket:send(port, text)
+        else
+          socket:send(text)
+        end
+      end
+      process.sleep(0.2) -- longer than they may wait, and less than T1
+      tandem:signal "CONT"
+      if transport == "UDP" then
+        socket:wait(is_enough, 30)
+      else
+        socket:read(is_enough, 30)
+      end
+      return codes
+    end
+
+    local function are_all(codes)
+      return codes[486] + codes[503] == calls
+    end
+
+    for _, transport in ipairs { "UDP", "TCP" } do
+      it("is refused over " .. transport .. " when its queue does not go away", function()
+        start "{ retry_after = 1 }"
+        local codes = crowd(transport, transport == "TCP" and are_all or function(codes)
+          return codes[486] > 0 and codes[503] > 0
+        end)
+        assert.is_true(codes[486] > 0)
+        assert.is_true(codes[503] > 0)
+        if transport == "TCP" then
+          assert.is_true(are_all(codes))
+        end
+        assert.is_true(metric "tandem_overload_shed_total" > 0)
+        assert.is_true(#tandem:logged "overload.begin" >= 1)
+        assert.equal("delay", tandem:logged("overload.begin")[1].reason)
+        assert.is_true(tandem:logged("overload.begin")[1].delay + 0 > 0.05)
+      end)
+    end
+
+    it("is not there when the script says so", function()
+      start "false"
+      local codes = crowd("TCP", are_all)
+      assert.equal(calls, codes[486])
+      assert.equal(0, codes[503])
+      assert.equal(0, metric "tandem_overload_shed_total")
+    end)
+  end)
+end
