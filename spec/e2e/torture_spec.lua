@@ -87,8 +87,9 @@ describe("RFC 4475 through sockets", function()
       { "host", "s.services.example.com", "127.0.0.1" },
     } }
     ctl = process.path("ctl" .. (again or "") .. ".sock")
+    -- One worker: what was answered before the fence came before it.
     proxy.start { name = "proxy" .. (again or ""), source = source, args = { "--ctl", ctl },
-      values = { port = port, dns = dns_port, server = server_port } }
+      workers = 1, values = { port = port, dns = dns_port, server = server_port } }
     server, client, fences = sockets.udp(server_port), sockets.udp(), 0
     mark = (";received=127.0.0.1;rport=%d"):format(client.port)
   end
