@@ -222,11 +222,13 @@ demo: build/tandem | build/.deps-run ## see a call survive the death of its serv
 # ---- test it
 SAN_ALL := $(addprefix build/san/,tandem unit slow_clients cable lua/tandem/simcore.so) build/hang.so build/clock.so
 
-test: $(SAN_ALL) all | build/.deps-test ## every spec, sanitised; the last line is the count
+test: $(SAN_ALL) build/tsan/tandem all | build/.deps-test ## every spec, sanitised; the last line is the count
 	@spec/run
 san: $(SAN_ALL) | build/.deps-test ## the sanitised build, for spec/run FILE...
 unit: build/san/unit build/san/lua/tandem/simcore.so | build/.deps-test ## C unit tests and spec/unit
 	@spec/run c unit
+races: build/tsan/tandem all | build/.deps-test ## where workers meet, with four of them, under the race detector
+	@spec/run races
 sim: build/san/lua/tandem/simcore.so | build/.deps-test ## specs under virtual time
 	@spec/run sim
 e2e: $(SAN_ALL) all | build/.deps-test ## the binary against real peers
@@ -344,4 +346,4 @@ help: ## this list (V=1 shows every command, WERROR=1 stops at warnings)
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 FORCE:
-.PHONY: all run demo test san unit sim e2e style lint format rfc-conformance attack fuzz sweep test-gc coverage bench bench-policy bench-instructions bench-overload bench-reload ha install install-lua uninstall deps clean help FORCE
+.PHONY: all run demo test san unit races sim e2e style lint format rfc-conformance attack fuzz sweep test-gc coverage bench bench-policy bench-instructions bench-overload bench-reload ha install install-lua uninstall deps clean help FORCE

@@ -368,6 +368,12 @@ void control_stop_workers(struct control *c, unsigned n)
 			watchdog_abort(c, i, 0);
 }
 
+static void let_go(struct control *c, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		worker_go(c->worker[i]);
+}
+
 int startup_run_workers(struct control *c)
 {
 	control_set_notify(c); /* what a script does at once is told, too */
@@ -378,9 +384,11 @@ int startup_run_workers(struct control *c)
 			continue;
 		snprintf(c->why, CONTROL_WHY, "cannot start: %s",
 			 err_text(err));
+		let_go(c, i);
 		control_stop_workers(c, i);
 		return EXIT_FAILED;
 	}
+	let_go(c, c->workers);
 	return EXIT_FINE;
 }
 

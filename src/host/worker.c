@@ -374,6 +374,7 @@ struct worker *worker_new(const struct worker_conf *conf)
 	pthread_mutex_init(&w->asks_lock, NULL);
 	list_init(&w->asks);
 	latch_init(&w->started);
+	latch_init(&w->go);
 	latch_init(&w->resting);
 	latch_init(&w->resume);
 	latch_init(&w->answered);
@@ -460,6 +461,7 @@ static void run(void *arg)
 	w->error = err;
 	latch_post(&w->started);
 	if (!err) {
+		latch_wait(&w->go);
 		worker_settle(w);
 		ev_run(w->loop, 0);
 		stop(w);
@@ -469,6 +471,11 @@ static void run(void *arg)
 	succession_free(&w->scripts);
 	core_free(&w->core);
 	cputick_stop(&w->cputick);
+}
+
+void worker_go(struct worker *w)
+{
+	latch_post(&w->go);
 }
 
 int worker_start(struct worker *w)
@@ -527,6 +534,7 @@ void worker_free(struct worker **w)
 	if (worker->loop)
 		ev_loop_destroy(worker->loop);
 	latch_fini(&worker->started);
+	latch_fini(&worker->go);
 	latch_fini(&worker->resting);
 	latch_fini(&worker->resume);
 	latch_fini(&worker->answered);

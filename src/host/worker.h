@@ -36,6 +36,9 @@ int worker_listen(struct worker *w, char *why, size_t n);
 /* Starts the thread and waits until the script is bound to its core. 0 or
  * ERR_*. Signals must be blocked by the caller. */
 int worker_start(struct worker *w);
+/* Once all have started, or one could not: it begins to work. Until then none
+ * changes what the others bind to. */
+void worker_go(struct worker *w);
 /* Asks it to stop; from any thread: open requests are answered. */
 void worker_stop(struct worker *w);
 /* Waits until it has. False when that takes longer than anything it may still

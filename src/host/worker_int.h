@@ -69,7 +69,7 @@ struct worker {
 	_Atomic(char *) summary; /* malloc'd, or NULL */
 	atomic_bool stop, report, rest, summarise;
 	struct thread thread;
-	struct latch started, resting, resume, answered, leave;
+	struct latch started, go, resting, resume, answered, leave;
 	int error; /* of starting */
 };
 
