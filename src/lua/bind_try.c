@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* req:_try(targets, opts): one or more branches, and the wait for them. */
+/* req:_try(target or targets, opts): the branches, and the wait for them. */
 
 /* A task that waits for an outcome; a userdata on its stack. */
 struct try_wait {
@@ -111,19 +111,25 @@ static bool read_target(lua_State *L, const struct call *c, struct target *t)
 	return t->route.p ? hop_of_path(L, c, t) : true;
 }
 
+/* A list of targets, or one. */
 static size_t read_targets(lua_State *L, int idx, const struct call *c,
 			   struct target *t)
 {
-	lua_Integer n;
-	size_t used = 0;
+	size_t n, used = 0;
 
 	luaL_checktype(L, idx, LUA_TTABLE);
-	n = luaL_len(L, idx);
-	if (n < 1 || n > PROXY_MAX_FORK)
-		vm_raise(L, "req:try: 1 to %d targets expected, got %d",
+	n = lua_rawlen(L, idx);
+	if (n == 0) {
+		lua_pushvalue(L, idx);
+		used = read_target(L, c, t);
+		lua_pop(L, 1);
+		return used;
+	}
+	if (n > PROXY_MAX_FORK)
+		vm_raise(L, "req:try: at most %d targets expected, got %d",
 			 PROXY_MAX_FORK, (int)n);
-	for (lua_Integer i = 1; i <= n; i++) {
-		lua_geti(L, idx, i);
+	for (size_t i = 1; i <= n; i++) {
+		lua_rawgeti(L, idx, (lua_Integer)i);
 		if (read_target(L, c, &t[used]))
 			used++;
 		lua_pop(L, 1);

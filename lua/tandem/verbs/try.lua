@@ -120,11 +120,11 @@ end
 local function at_server(req, server, raw, limits)
   local facts = server.facts
   if facts:get "trial" == 0 then
-    return req:_try({ raw }, limits)
+    return req:_try(raw, limits)
   end
   facts:add("trial", 1)
   local _ <close> = server.on_trial
-  return req:_try({ raw }, limits)
+  return req:_try(raw, limits)
 end
 
 -- One attempt, with limits that were checked before.
@@ -140,7 +140,7 @@ function try.run(req, raw, server, limits, key)
     end
     res, err, detail = at_server(req, server, raw, limits)
   else
-    res, err, detail = req:_try({ raw }, limits)
+    res, err, detail = req:_try(raw, limits)
   end
   if not res then
     try.failed(req, server, err, detail)
