@@ -188,10 +188,10 @@ answers.on("summary", function(_, now)
   return ("%s, %d/%s up"):format(plural(#registry.pools, "pool"), up, plural(servers, "server"))
 end)
 
--- How much there is to wait for when it should end.
+-- How much there is to wait for when it should end, and whether it is too much.
 answers.on("load", function()
-  local requests, calls = core.load()
-  return { requests = requests, calls = calls }
+  local requests, calls, overloaded = core.load()
+  return { requests = requests, calls = calls, overloaded = overloaded }
 end)
 
 -- What operators ask, for specs: `question` has what and args. Gives { value } or

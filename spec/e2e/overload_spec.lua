@@ -1,5 +1,6 @@
 -- More than can be done, over real sockets: what the kernel has kept while nobody read it is
 -- seen to be late.
+local ctl_of = require "support.ctl"
 local http = require "support.http"
 local process = require "support.process"
 local proxy = require "support.proxy"
@@ -104,6 +105,10 @@ for _, workers in ipairs { 1, 2 } do
           assert.is_true(are_all(codes))
         end
         assert.is_true(metric "tandem_overload_shed_total" > 0)
+        local _, status = http.ask(ctl, "/v1/status")
+        assert.is_true(status.overloaded >= 1)
+        assert.matches("too much comes: new requests are answered 503 by %d of %d worker",
+          select(2, ctl_of.new(ctl) "status"))
         assert.is_true(#tandem:logged "overload.begin" >= 1)
         assert.equal("delay", tandem:logged("overload.begin")[1].reason)
         assert.is_true(tandem:logged("overload.begin")[1].delay + 0 > 0.05)

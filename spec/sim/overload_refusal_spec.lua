@@ -146,8 +146,9 @@ sim.for_workers("a refusal", function(workers)
     open()
     -- nobody reads for a second, and the repetitions are there, too
     net.nodes[1]:pause()
+    local calls = {}
     for i = 1, 100 do
-      load.callers[i % 20 + 1]:invite(uri)
+      calls[i] = load.callers[i % 20 + 1]:invite(uri)
     end
     net:run(1)
     net.nodes[1]:resume()
@@ -155,6 +156,10 @@ sim.for_workers("a refusal", function(workers)
     local unanswered = net:metric "tandem_overload_unanswered_total"
     assert.is_true(unanswered > 10)
     assert.is_true(shed "repeated" >= unanswered)
+    for _, call in ipairs(calls) do
+      assert.is_truthy(call.code == 200 or call.code == 503)
+      assert.equal(call.code == 200 and 1 or 0, #call.tried) -- no phone rings for who was refused
+    end
     for _, caller in ipairs(load.callers) do
       assert.equal(0, caller.unacked)
       for _, message in ipairs(caller:got(200)) do
@@ -213,6 +218,49 @@ describe("memory", function()
       reasons[#reasons + 1] = event.event == "overload.begin" and event.reason or nil
     end
     assert.same({ "memory" }, reasons)
+  end)
+end)
+
+describe("memory for requests inside of dialogs", function()
+  after_each(sim.finish)
+
+  it("is a quarter more, and then they are refused, too", function()
+    local w = policy.world {
+      servers = 1, before = "sip.settings { max_memory = 8388608, why_memory = false }",
+    }
+    local net = w.net
+    local call = w.alice:call(uri)
+    w.a:on("INVITE", function(_, reply)
+      reply(180)
+    end)
+    w.a:on("INFO", function() end)
+    local invites, infos, refused = {}, {}, 0
+    for i = 1, 3000 do
+      invites[i] = w.alice:invite(uri)
+      if i % 100 == 0 then
+        net:run(0.1)
+      end
+    end
+    for i = 1, 1500 do
+      infos[i] = w.alice:in_dialog(call, "INFO")
+      if i % 100 == 0 then
+        net:run(0.1)
+      end
+    end
+    for _, info in ipairs(infos) do
+      refused = refused + (info.code == 503 and 1 or 0)
+    end
+    assert.is_true(refused > 100 and refused < 1400, refused .. " refused")
+    assert.is_true(net:metric "tandem_core_memory_bytes" < 8388608 * 1.27)
+    for _, invite in ipairs(invites) do
+      if invite.state == "ringing" then
+        w.alice:cancel(invite)
+      end
+    end
+    net:run(40)
+    w.alice:bye(call)
+    net:run(1)
+    assert.equal("ended", call.state)
   end)
 end)
 

@@ -219,6 +219,7 @@ tandem 1.2.3, up for 2 h, since 10:34:56, process 4711
            generation 13 rejected 30 s ago: route.lua:14: unexpected symbol
   calls    12 up, 1 request open
   warning  draining: new requests are answered 503 (tandem ctl drain --off)
+           too much comes: new requests are answered 503 by 1 of 1 worker
            calls do not survive a restart: set state_dir or key_file
            pool pbx: 1 server without checks
 
@@ -228,7 +229,7 @@ pbx   backup     2     1/2     12
 NOT UP  STATE    FOR  WHY
 pbx/a   down   4 min  timeout (check)
 ]], status.text(value {
-      draining = true, key_is_temporary = true, reload = {
+      draining = true, key_is_temporary = true, overloaded = 1, reload = {
         ok = false, when = now - 600, cause = "ctl", generation = 12,
         rejected = { generation = 13, when = now - 30, reason = "route.lua:14: unexpected symbol" },
       },

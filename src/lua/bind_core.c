@@ -106,7 +106,8 @@ static int l_workers(lua_State *L)
 	return 1;
 }
 
-/* core.load() -> open requests, calls that are up: of this worker */
+/* core.load() -> open requests, calls that are up, is it too much: of this
+ * worker */
 static int l_load(lua_State *L)
 {
 	struct core_stats stats;
@@ -114,7 +115,8 @@ static int l_load(lua_State *L)
 	core_stats(script_core(L), &stats);
 	lua_pushinteger(L, (lua_Integer)stats.requests);
 	lua_pushinteger(L, (lua_Integer)stats.calls);
-	return 2;
+	lua_pushboolean(L, stats.overloaded > 0);
+	return 3;
 }
 
 /* core.lagged(window, lag) -> were we late by so many seconds, within the last

@@ -37,6 +37,10 @@ local function warnings(value, pools)
   if value.draining then
     list[#list + 1] = "draining: new requests are answered 503 (tandem ctl drain --off)"
   end
+  if (value.overloaded or 0) > 0 then
+    list[#list + 1] = ("too much comes: new requests are answered 503 by %d of %s")
+      :format(value.overloaded, text.count(value.workers, "worker"))
+  end
   if value.key_is_temporary then
     list[#list + 1] = "calls do not survive a restart: set state_dir or key_file"
   end

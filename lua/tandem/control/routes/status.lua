@@ -40,6 +40,15 @@ local function key(info)
   return found
 end
 
+-- Workers that refuse what is new.
+local function overloaded(loads)
+  local n = 0
+  for _, one in ipairs(loads) do
+    n = n + (one.overloaded and 1 or 0)
+  end
+  return n
+end
+
 local function status()
   local pools, why = host.ask "pools.heads"
   local loads
@@ -52,6 +61,7 @@ local function status()
   local info = host.info()
   info.uptime = info.now - info.started
   info.count = count(pools, loads)
+  info.overloaded = overloaded(loads)
   info.reload = last_reload()
   info.key = key(info)
   return info
