@@ -106,7 +106,7 @@ static int l_workers(lua_State *L)
 	return 1;
 }
 
-/* core.load() -> open requests, calls that are up, is it too much: of this
+/* core.load() -> open requests, calls that are up, 1 if it is too much: of this
  * worker */
 static int l_load(lua_State *L)
 {
@@ -115,7 +115,7 @@ static int l_load(lua_State *L)
 	core_stats(script_core(L), &stats);
 	lua_pushinteger(L, (lua_Integer)stats.requests);
 	lua_pushinteger(L, (lua_Integer)stats.calls);
-	lua_pushboolean(L, stats.overloaded > 0);
+	lua_pushinteger(L, (lua_Integer)stats.overloaded);
 	return 3;
 }
 

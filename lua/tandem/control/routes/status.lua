@@ -44,7 +44,7 @@ end
 local function overloaded(loads)
   local n = 0
   for _, one in ipairs(loads) do
-    n = n + (one.overloaded and 1 or 0)
+    n = n + one.overloaded
   end
   return n
 end
