@@ -35,6 +35,8 @@ function measure.with(peer, kind, o, fn)
     error(peer .. " has died:\n" .. proxy:output(), 0)
   end
   proxy:stop()
+  -- Its children may live a moment longer, with its socket.
+  program.eventually(5, function() return not program.bound(o.ports.proxy, kind.transport) end)
   for _, p in ipairs(servers) do
     p:stop()
   end
