@@ -43,7 +43,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test
 		   proxy_places_test proxy_addresses_test proxy_names_test \
 		   proxy_life_test proxy_nomem_test proxy_path_test proxy_undelivered_test cookie_test token_test why_test \
 		   dns_answer_test dns_world locate_test resolver_test \
-		   flows_test frame_test listener_test load_test members_test via_test branch_test server_match_test \
+		   directory_test flows_test frame_test listener_test load_test members_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test client_stream_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
 		   host_test heps_test notifier_test service_test statefile_test transitions_test udp_test stream_test dns_test certs tls_test \

@@ -246,11 +246,11 @@ sim.for_workers("a connection", function(workers)
   end)
 end)
 
-describe("an accepted connection", function()
+sim.for_workers("an accepted connection", function(workers)
   after_each(sim.finish)
 
   it("is taken to whoever has it: TCP has proved the address", function()
-    open(1, 'trust = { "0.0.0.0/0" }', [[
+    open(workers, 'trust = { "0.0.0.0/0" }', [[
       sip.route(function(req)
         return req:relay "sip:phone@192.0.2.8:32768;transport=tcp"
       end)
@@ -258,8 +258,10 @@ describe("an accepted connection", function()
     local phone = net:uac("tcp:192.0.2.8", { name = "phone", listen = false })
     phone:connect()
     net:run(1)
-    assert.equal(200, alice:call("sip:phone@example.com").code)
-    assert.equal(1, #phone:got "INVITE")
+    for _ = 1, 8 do -- of any worker
+      assert.equal(200, alice:call("sip:phone@example.com").code)
+    end
+    assert.equal(8, #phone:got "INVITE")
     assert.equal(0, net:count("flow.up", { direction = "out" }))
   end)
 end)

@@ -11,6 +11,19 @@ local source = [[
   end)
 ]]
 
+local identity = [[
+  local sip = require "tandem"
+  sip.listen {
+    "udp:10.0.0.100:5060",
+    { "tls:10.0.0.100:5061", cert = "c.pem", key = "k.pem", ca = "ca.pem", verify = true },
+  }
+  local bob = sip.pool("bob", { check = false, servers = {
+    { name = "b", uri = "sips:192.0.2.66:32768", tls = { name = "bob.example.com" } } } })
+  sip.route(function(req)
+    return req:relay(bob)
+  end)
+]]
+
 for _, workers in ipairs { 1, 2, 4 } do
   describe(("with %d workers"):format(workers), function()
     after_each(sim.finish)
@@ -38,5 +51,23 @@ for _, workers in ipairs { 1, 2, 4 } do
         assert.is_truthy(call.ended)
       end
     end)
+
+    -- RFC 5922 7.3. Who calls himself what he has not proved is at the address of another.
+    for _, name in ipairs { "bob.example.com", "mallory.example.com" } do
+      it("a connection is used for the name that was proved on it: " .. name, function()
+        local bob = sim.new { source = identity, seed = 4, workers = workers }
+        local phone = bob:uac("tls:192.0.2.66", { name = "phone", listen = false,
+          proxy = "10.0.0.100:5061", tls = { names = { name } } })
+        local caller = bob:uac("udp:192.0.2.7", "caller")
+        phone:connect()
+        bob:run(1)
+        assert.equal(1, bob:count("flow.up", { identity = name, direction = "in" }))
+        local reached = name == "bob.example.com"
+        for _ = 1, 12 do
+          assert.equal(reached and 200 or 500, caller:call("sip:bob@example.com").code)
+        end
+        assert.equal(reached and 12 or 0, #phone:got "INVITE")
+      end)
+    end
   end)
 end
