@@ -10,12 +10,13 @@ local cost = { receive = 0.0005, send = 0.0005, request = 0.015 }
 
 local function open(opts, transport)
   opts.servers = opts.servers or 1
+  opts.workers = opts.workers or 1 -- whatever WORKERS says: with more it is no crowd
   local w = policy.world(opts)
   w.net:run(1)
   -- As many calls for any number of workers: a spec has to end.
   local each = {}
   for name, seconds in pairs(cost) do
-    each[name] = seconds * (opts.workers or 1)
+    each[name] = seconds * opts.workers
   end
   w.net.nodes[1]:slow(each)
   return w, w.net, flood.new(w.net, { transport = transport })
