@@ -2,7 +2,6 @@
 local tables = require "bench.tables"
 local workload = require "bench.workload"
 local ipairs, math, string, table = ipairs, math, string, table
-local tostring = tostring
 
 local _ENV = nil
 
@@ -88,7 +87,8 @@ end
 local function ratio_cells(results)
   local rows = { { "section", "per second", "cpu/kamailio", "cpu/relay", "rate/kamailio" } }
   for _, r in ipairs(results.ratios) do
-    rows[#rows + 1] = { r.section, tostring(r.at), number(r.kamailio), number(r.relay),
+    local at = r.at == "max" and r.at or string.format("%.0f", r.at)
+    rows[#rows + 1] = { r.section, at, number(r.kamailio), number(r.relay),
       number(r.kamailio_rate) }
   end
   return rows

@@ -33,7 +33,7 @@ local function words(head, path)
 end
 
 local function per_second(row)
-  return row.at == "max" and string.format("max %d", row.rate) or tostring(row.rate)
+  return string.format(row.at == "max" and "max %.0f" or "%.0f", row.rate)
 end
 
 local peer = words("peer", "peer")
