@@ -2,8 +2,9 @@
  * Blocks cut from slabs: one slab has blocks of one size, and the block that
  * came back last goes out first, while it is still in the processor's cache. A
  * slab of which all blocks are back is returned unless it is the only one with
- * room, so what a flood took does not stay. Whoever holds a block keeps its
- * slab beside it. Larger blocks are the C library's. For one thread.
+ * room, so what a flood of one size took is there for others. Whoever holds a
+ * block keeps its slab beside it. Larger blocks are the C library's. For one
+ * thread.
  */
 #ifndef UTIL_SLAB_H
 #define UTIL_SLAB_H
