@@ -183,6 +183,11 @@ bool overload_refuses(struct proxy *p, const struct msg *m,
 		      const struct msg_key *key, const struct hop *from,
 		      struct now now);
 
+/* The ACK of such a refusal (17.1.1.3: it has the branch of its INVITE).
+ * Cheaper than to look for its transaction, of which there is none. */
+bool overload_absorbs(const struct proxy *p, const struct msg *m,
+		      const struct msg_key *key);
+
 /* note.c: the decision trace (steps.h). None of it can fail. */
 /* It has been entered. */
 void note_received(struct request *r);

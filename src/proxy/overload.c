@@ -273,6 +273,13 @@ static bool was_refused(const struct overload *o, uint64_t hash)
 	return o->refused && o->refused[hash % REFUSED] == hash;
 }
 
+bool overload_absorbs(const struct proxy *p, const struct msg *m,
+		      const struct msg_key *key)
+{
+	return p->overload.refused && m->method_id == METHOD_ACK &&
+	       was_refused(&p->overload, hash_of(p, key));
+}
+
 bool overload_refuses(struct proxy *p, const struct msg *m,
 		      const struct msg_key *key, const struct hop *from,
 		      struct now now)

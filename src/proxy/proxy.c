@@ -440,6 +440,10 @@ void proxy_on_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 					msg_bad_text(bad), STR_NONE, now);
 		return;
 	}
+	if (overload_absorbs(p, m, key)) {
+		count_request(p->c.counters, m->method_id);
+		return;
+	}
 	s = server_find(p->c.txns, m, key, from);
 	if (!s || (m->method_id == METHOD_ACK && s->state != SERVER_CONFIRMED))
 		count_request(p->c.counters, m->method_id);
