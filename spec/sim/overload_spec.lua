@@ -8,7 +8,7 @@ local uri = "sip:bob@example.com"
 local enough = 60 -- calls per second that are more than can be done, whatever the workers
 local cost = { receive = 0.0005, send = 0.0005, request = 0.015 }
 
-local function open(opts, transport)
+local function open(opts, transport, callers)
   opts.servers = opts.servers or 1
   opts.workers = opts.workers or 1 -- whatever WORKERS says: with more it is no crowd
   local w = policy.world(opts)
@@ -19,7 +19,7 @@ local function open(opts, transport)
     each[name] = seconds * opts.workers
   end
   w.net.nodes[1]:slow(each)
-  return w, w.net, flood.new(w.net, { transport = transport })
+  return w, w.net, flood.new(w.net, { transport = transport, callers = callers })
 end
 
 for _, workers in ipairs { 1, 2, 4 } do
@@ -37,6 +37,22 @@ for _, workers in ipairs { 1, 2, 4 } do
         ("%.1f of %.1f calls a second"):format(crowd.ok, saturation.ok))
       assert.is_true(crowd.longest < 1, "a call waited " .. crowd.longest)
       assert.equal(0, crowd.other)
+    end)
+
+    -- What one peer sends comes to one worker, which is behind long before the others: on
+    -- its account they must not refuse what they have time for.
+    it("of one large peer leaves nearly what it leaves of many", function()
+      local ok = {}
+      for _, callers in ipairs { 1, 20 } do
+        local _, _, load = open({ workers = workers }, nil, callers)
+        load:offer(100, 3)
+        local crowd = load:offer(100, 6)
+        assert.is_true(crowd.longest < 1, "a call waited " .. crowd.longest)
+        ok[callers] = crowd.ok
+        sim.finish()
+      end
+      assert.is_true(ok[1] >= 2 / 3 * ok[20],
+        ("%.1f of %.1f calls a second"):format(ok[1], ok[20]))
     end)
 
     it("helps nobody without (overload = false)", function()

@@ -7,18 +7,17 @@ local flood = {}
 local Flood = {}
 Flood.__index = Flood
 
-local callers = 20 -- the kernel spreads them over the sockets of the workers
-
--- opts.hold: seconds until a call that is up ends with BYE (1). opts.uri, opts.transport.
+-- opts.hold: seconds until a call that is up ends with BYE (1). opts.callers (20): the kernel
+-- spreads them over the sockets of the workers. opts.uri, opts.transport.
 ---@param net tandem.sim.Net
----@param opts { hold: number?, uri: string?, transport: string? }?
+---@param opts { hold: number?, callers: integer?, uri: string?, transport: string? }?
 function flood.new(net, opts)
   opts = opts or {}
   local self = setmetatable({
     net = net, hold = opts.hold or 1, uri = opts.uri or "sip:bob@example.com",
     callers = {}, calls = {}, byes = {}, offered = 0,
   }, Flood)
-  for i = 1, callers do
+  for i = 1, opts.callers or 20 do
     self.callers[i] = net:uac((opts.transport or "udp") .. ":198.51.100." .. i, "caller" .. i)
   end
   return self
@@ -26,7 +25,7 @@ end
 
 local function call(self)
   self.offered = self.offered + 1
-  local caller = self.callers[self.offered % callers + 1]
+  local caller = self.callers[self.offered % #self.callers + 1]
   local made = caller:invite(self.uri)
   made.began = self.net.now
   self.calls[#self.calls + 1] = made

@@ -309,6 +309,7 @@ void core_post(struct core *c, struct now now, const struct post *msg)
 	switch (msg->kind) {
 	case POST_DATAGRAM:
 		c->is_post = true;
+		c->handed = msg->handed;
 		receive_message(c, &msg->from, msg->bytes);
 		break;
 	case POST_FLOW:

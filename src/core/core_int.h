@@ -34,6 +34,7 @@ struct core {
 	bool has_come, is_post; /* its input: `came` is known; another worker
 				 * has received it */
 	tick_t came;
+	tick_t handed; /* is_post: to us, then */
 };
 
 void wire_init(struct core *c);

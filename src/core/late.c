@@ -29,9 +29,11 @@ void late_note_input(struct core *c, const struct hop *from)
 {
 	bool own = from->transport == TRANSPORT_UDP && !c->is_post;
 	unsigned queue = own ? from->listener : QUEUE_OTHER;
+	struct delay d = {.all = tick_diff(c->now.mono, late_came(c))};
 
-	proxy_on_delay(c->proxy, queue, tick_diff(c->now.mono, late_came(c)),
-		       c->now);
+	d.elsewhere =
+	    c->is_post ? d.all - tick_diff(c->now.mono, c->handed) : 0;
+	proxy_on_delay(c->proxy, queue, &d, c->now);
 }
 
 void late_note_timers(struct core *c, struct now now)

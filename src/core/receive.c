@@ -24,7 +24,8 @@ static bool hand_over(struct core *c, const struct hop *from, struct str bytes,
 	struct post post = {.kind = POST_DATAGRAM,
 			    .from = *from,
 			    .bytes = bytes,
-			    .came = late_came(c)};
+			    .came = late_came(c),
+			    .handed = c->now.mono};
 
 	if (worker == c->worker)
 		return false;

@@ -61,16 +61,27 @@ static void note_queue(struct queue *q, bool many, bool late, struct now now)
 	}
 }
 
-void proxy_on_delay(struct proxy *p, unsigned queue, int64_t delay,
+/* A worker that receives for all of them is the first to have too much, and
+ * refuses calls of its own. Others can hardly help it by that, and have time;
+ * but when its own were not enough, what waits is as old for them as for it. */
+static int64_t due(const struct delay *d, int64_t target)
+{
+	int64_t spared = d->elsewhere < target ? d->elsewhere : target;
+
+	return d->all - spared;
+}
+
+void proxy_on_delay(struct proxy *p, unsigned queue, const struct delay *d,
 		    struct now now)
 {
 	struct overload *o = &p->overload;
 	struct queue *q = &o->queue[queue];
 	int64_t target = p->c.settings->overload.delay;
-	bool late = target && delay > target;
+	bool late = target && due(d, target) > target;
 
-	histogram_add(&p->c.counters->hist[HIST_INPUT_DELAY], delay);
-	o->delay = delay;
+	histogram_add(&p->c.counters->hist[HIST_INPUT_DELAY], d->all);
+	o->delay = d->all;
+	o->due = due(d, target);
 	if (!late && !q->above) {
 		o->standing = false;
 		return;
@@ -205,7 +216,7 @@ static bool is_late(const struct proxy *p, const struct msg *m, uint64_t hash)
 	int64_t from = m->method_id == METHOD_INVITE ? target : OTHERS * target;
 
 	return p->overload.standing && hash % ACCEPTED &&
-	       falls(hash, p->overload.delay, from, from + target) &&
+	       falls(hash, p->overload.due, from, from + target) &&
 	       !looks_at_us(p, m) && !is_exempt(p, m);
 }
 

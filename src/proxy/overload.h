@@ -19,6 +19,12 @@
 #include "util/siphash.h"
 #include "util/timer.h"
 
+/* How long a message had waited, microseconds. */
+struct delay {
+	int64_t all;
+	int64_t elsewhere; /* of it: for another worker, that received it */
+};
+
 /* One place where messages wait. */
 struct queue {
 	bool above;   /* those that were read last had waited too long */
@@ -39,7 +45,8 @@ struct overload {
 	struct queue queue[QUEUES];
 	/* The input that is being handled. */
 	bool standing;
-	int64_t delay;
+	int64_t delay; /* that it had, */
+	int64_t due;   /* and what counts of that against the target */
 	/* When something was late by so much, the last time. */
 	tick_t lag[LAG_LEVELS];
 	/* An episode: from the first that is refused until none has been for a

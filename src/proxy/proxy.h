@@ -185,9 +185,9 @@ void proxy_on_response(struct proxy *p, struct msg *m,
 		       struct now now);
 void proxy_on_flow_event(struct proxy *p, const struct flow_event *e,
 			 struct now now);
-/* The message that comes next had waited so long, microseconds, in a queue
- * (overload.h). */
-void proxy_on_delay(struct proxy *p, unsigned queue, int64_t delay,
+struct delay; /* overload.h */
+/* The message that comes next had waited so long in a queue. */
+void proxy_on_delay(struct proxy *p, unsigned queue, const struct delay *d,
 		    struct now now);
 /* We are late, whatever it is for: a message waited, or a timer. */
 void proxy_on_lag(struct proxy *p, int64_t lag, struct now now);

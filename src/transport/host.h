@@ -65,8 +65,9 @@ struct post {
 	struct str topic; /* POST_SCRIPT */
 	struct str bytes;
 	int cause; /* POST_FLOW: enum cause */
-	/* POST_DATAGRAM: since then it waits on this machine */
-	tick_t came;
+	/* POST_DATAGRAM: since then it waits on this machine, and since then
+	 * for its worker */
+	tick_t came, handed;
 };
 
 struct listeners; /* transport/listener.h */
