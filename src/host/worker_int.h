@@ -61,6 +61,7 @@ struct worker {
 	struct source *source;
 	struct heps heps;
 	struct mailbox mailbox;
+	struct parcel *mail; /* taken out of the box, oldest first */
 	struct outbox outbox;
 	uint64_t lost, lost_told; /* of what was for other workers */
 	pthread_mutex_t asks_lock;
@@ -86,7 +87,7 @@ void worker_settle(struct worker *w);
 void worker_post(struct worker *w, unsigned to, const struct post *msg);
 /* Hands over what it has for others. */
 void worker_send_mail(struct worker *w);
-/* To the core: what others have for it. */
+/* To the core: what others have for it, or as much as is fair in one turn. */
 void worker_deliver_mail(struct worker *w);
 /* The same when the core has stopped: only what is to go out. */
 void worker_deliver_answers(struct worker *w);

@@ -5,6 +5,12 @@
  * end, delivered like what comes from the network.
  */
 
+enum {
+	/* Before sockets, timers and whoever asks get their turn: as much as a
+	 * socket gives in one. */
+	PARCELS = 4,
+};
+
 void worker_post(struct worker *w, unsigned to, const struct post *msg)
 {
 	if (!outbox_put(&w->outbox, to, &w->conf.peers[to]->mailbox, msg))
@@ -39,23 +45,31 @@ static void deliver(struct worker *w, const struct parcel *p, bool sends_only)
 	}
 }
 
-static void deliver_all(struct worker *w, bool sends_only)
+/* False: there was nothing. */
+static bool deliver_one(struct worker *w, bool sends_only)
 {
-	struct parcel *p = mailbox_take(&w->mailbox);
-
-	while (p) {
-		deliver(w, p, sends_only);
-		p = mailbox_return(&w->mailbox, p);
-	}
-	worker_settle(w);
+	if (!w->mail)
+		w->mail = mailbox_take(&w->mailbox);
+	if (!w->mail)
+		return false;
+	deliver(w, w->mail, sends_only);
+	w->mail = mailbox_return(&w->mailbox, w->mail);
+	return true;
 }
 
 void worker_deliver_mail(struct worker *w)
 {
-	deliver_all(w, false);
+	for (int i = 0; i < PARCELS && deliver_one(w, false); i++)
+		;
+	worker_settle(w);
+	/* For what is put into the empty box its sender wakes us. */
+	if (w->mail)
+		ev_async_send(w->loop, &w->async);
 }
 
 void worker_deliver_answers(struct worker *w)
 {
-	deliver_all(w, true);
+	while (deliver_one(w, true))
+		;
+	worker_settle(w);
 }
