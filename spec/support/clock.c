@@ -1,12 +1,15 @@
 /*
  * For specs about the clock on the wall: preloaded into the proxy, it makes
  * that clock go wrong by as many seconds as the file of $CLOCK_FILE says (eight
- * bytes, a double), from the moment on they are written. The monotonic clock
- * is the kernel's, as when an administrator sets the time.
+ * bytes, a double), from the moment on they are written; what the kernel stamps
+ * by that clock is as wrong. The monotonic clock is the kernel's, as when an
+ * administrator sets the time.
  */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
@@ -55,4 +58,28 @@ time_t time(time_t *t)
 	if (t)
 		*t = ts.tv_sec;
 	return ts.tv_sec;
+}
+
+static void shift_stamp(struct msghdr *m)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		struct timespec ts;
+
+		if (c->cmsg_level != SOL_SOCKET ||
+		    c->cmsg_type != SCM_TIMESTAMPNS)
+			continue;
+		memcpy(&ts, CMSG_DATA(c), sizeof(ts));
+		ts.tv_sec += (time_t)*wrong;
+		memcpy(CMSG_DATA(c), &ts, sizeof(ts));
+	}
+}
+
+int recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags,
+	     struct timespec *timeout)
+{
+	long got = syscall(SYS_recvmmsg, fd, m, n, flags, timeout);
+
+	for (long i = 0; i < got; i++)
+		shift_stamp(&m[i].msg_hdr);
+	return (int)got;
 }

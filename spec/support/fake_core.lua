@@ -347,6 +347,7 @@ local function request_methods(world)
     assert(not self.trying, "one try at a time")
     assert(not self.verb, "a try after a verb")
     self.trying = true
+    targets = targets[1] and targets or { targets } -- one needs no list
     table.insert(self.attempts, { at = world.node.now, targets = targets, opts = opts })
     local took, res, err, detail = math.huge, nil, "cancelled", nil
     local ends = {}
