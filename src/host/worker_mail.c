@@ -59,11 +59,14 @@ static bool deliver_one(struct worker *w, bool sends_only)
 
 void worker_deliver_mail(struct worker *w)
 {
-	for (int i = 0; i < PARCELS && deliver_one(w, false); i++)
-		;
+	int n = 0;
+
+	while (n < PARCELS && deliver_one(w, false))
+		n++;
 	worker_settle(w);
-	/* For what is put into the empty box its sender wakes us. */
-	if (w->mail)
+	/* There may be more, also in the box: whoever filled that has woken us
+	 * for this turn. */
+	if (n == PARCELS)
 		ev_async_send(w->loop, &w->async);
 }
 
