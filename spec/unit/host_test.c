@@ -629,6 +629,42 @@ TEST(mail_that_is_repeated_is_lost_first)
 	mail_fini(&m);
 }
 
+static void count_letters(void *ctx, const struct parcel *p)
+{
+	for (size_t at = 0; parcel_next(p, &at);)
+		++*(int *)ctx;
+}
+
+static bool send_one(struct mail *m)
+{
+	CHECK(mail_put(m));
+	return outbox_send(&m->out, 1, &m->box);
+}
+
+/* What has come while there was some left woke its owner for that very turn. */
+TEST(mail_that_is_left_hides_none_that_has_come)
+{
+	struct parcel *left = NULL;
+	struct mail m;
+	int n = 0;
+
+	mail_setup(&m);
+	for (int i = 0; i < 6; i++)
+		CHECK_INT(send_one(&m), i == 0);
+	CHECK(mailbox_some(&m.box, &left, 3, count_letters, &n));
+	CHECK_INT(n, 3);
+	CHECK(send_one(&m)); /* the box is empty, three are left */
+	CHECK(mailbox_some(&m.box, &left, 3, count_letters, &n));
+	CHECK_INT(n, 6);
+	CHECK(left == NULL);
+	CHECK(!mailbox_some(&m.box, &left, 3, count_letters, &n));
+	CHECK_INT(n, 7);
+	CHECK(send_one(&m)); /* who was told that there is no more is woken */
+	CHECK(!mailbox_some(&m.box, &left, 3, count_letters, &n));
+	CHECK_INT(n, 8);
+	mail_fini(&m);
+}
+
 struct sender {
 	struct outbox out;
 	struct mailbox *box;

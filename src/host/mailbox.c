@@ -255,3 +255,17 @@ struct parcel *mailbox_return(struct mailbox *m, struct parcel *p)
 		free(p);
 	return next;
 }
+
+bool mailbox_some(struct mailbox *m, struct parcel **left, int most,
+		  void (*fn)(void *ctx, const struct parcel *p), void *ctx)
+{
+	for (int n = 0; n < most; n++) {
+		if (!*left)
+			*left = mailbox_take(m);
+		if (!*left)
+			return false;
+		fn(ctx, *left);
+		*left = mailbox_return(m, *left);
+	}
+	return true;
+}

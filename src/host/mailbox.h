@@ -66,5 +66,11 @@ struct parcel *mailbox_take(struct mailbox *m);
 const struct post *parcel_next(const struct parcel *p, size_t *at);
 /* Gives it back to its sender; the one after it. */
 struct parcel *mailbox_return(struct mailbox *m, struct parcel *p);
+/* Hands `fn` at most so many parcels and returns them: first those in *left,
+ * which were taken before, then what is in the box. True: there may be more, in
+ * either, for which nobody wakes the owner again. False: whoever puts something
+ * in wakes him. */
+bool mailbox_some(struct mailbox *m, struct parcel **left, int most,
+		  void (*fn)(void *ctx, const struct parcel *p), void *ctx);
 
 #endif

@@ -45,34 +45,29 @@ static void deliver(struct worker *w, const struct parcel *p, bool sends_only)
 	}
 }
 
-/* False: there was nothing. */
-static bool deliver_one(struct worker *w, bool sends_only)
+static void deliver_all_kinds(void *ctx, const struct parcel *p)
 {
-	if (!w->mail)
-		w->mail = mailbox_take(&w->mailbox);
-	if (!w->mail)
-		return false;
-	deliver(w, w->mail, sends_only);
-	w->mail = mailbox_return(&w->mailbox, w->mail);
-	return true;
+	deliver(ctx, p, false);
+}
+
+static void deliver_sends(void *ctx, const struct parcel *p)
+{
+	deliver(ctx, p, true);
 }
 
 void worker_deliver_mail(struct worker *w)
 {
-	int n = 0;
+	bool more =
+	    mailbox_some(&w->mailbox, &w->mail, PARCELS, deliver_all_kinds, w);
 
-	while (n < PARCELS && deliver_one(w, false))
-		n++;
 	worker_settle(w);
-	/* There may be more, also in the box: whoever filled that has woken us
-	 * for this turn. */
-	if (n == PARCELS)
+	if (more)
 		ev_async_send(w->loop, &w->async);
 }
 
 void worker_deliver_answers(struct worker *w)
 {
-	while (deliver_one(w, true))
+	while (mailbox_some(&w->mailbox, &w->mail, PARCELS, deliver_sends, w))
 		;
 	worker_settle(w);
 }
