@@ -1,7 +1,7 @@
 -- Programs that a measurement starts, and what the kernel says of them. Each leads a
 -- session of its own and dies with us.
 local sh = require "support.sh"
-local socket = require "socket"
+local wait = require "support.wait"
 local assert, ipairs, io, pairs = assert, ipairs, io, pairs
 local setmetatable, string, table = setmetatable, string, table
 local tonumber, tostring = tonumber, tostring
@@ -14,21 +14,7 @@ Program.__index = Program
 
 local running = {}
 
-program.now = socket.gettime
-program.sleep = socket.sleep
-
--- Asks until fn returns something true, which it returns; nil after `seconds`.
-function program.eventually(seconds, fn)
-  local deadline = program.now() + seconds
-  repeat
-    local value = fn()
-    if value then
-      return value
-    end
-    program.sleep(0.02)
-  until program.now() > deadline
-  return nil
-end
+program.now, program.sleep, program.eventually = wait.now, wait.sleep, wait.eventually
 
 function program.read(name)
   local file = io.open(name, "rb")

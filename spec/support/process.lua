@@ -6,6 +6,7 @@
 --   after_each(process.clean)      -- every spec that starts something
 local sh = require "support.sh"
 local busted = require "busted"
+local wait = require "support.wait"
 local assert, error, io, ipairs, math, os = assert, error, io, ipairs, math, os
 local setmetatable, string, table = setmetatable, string, table
 local tonumber, tostring = tonumber, tostring
@@ -75,18 +76,7 @@ end
 process.sleep = busted.sleep
 process.now = busted.monotime
 
--- Asks until fn returns something true, which it returns; nil after `seconds`.
-function process.eventually(seconds, fn)
-  local deadline = process.now() + seconds
-  repeat
-    local value = fn()
-    if value then
-      return value
-    end
-    process.sleep(0.01)
-  until process.now() > deadline
-  return fn()
-end
+process.eventually = wait.eventually
 
 -- ---- ports ----
 
