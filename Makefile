@@ -97,7 +97,7 @@ LIBS = $(eval LIBS := -losipparser2 -lev $(call pkg,--libs lua5.4 libcares \
 CPPFLAGS_ALL = -D_GNU_SOURCE -Isrc $(PKG_CFLAGS) $(CPPFLAGS)
 CFLAGS_ALL   = -std=c11 -fPIC $(WARN)
 
-RELEASE  := -O2 -g -flto=auto -fstack-protector-strong
+RELEASE  := -O3 -g -flto=auto -fstack-protector-strong
 HARDEN   := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 SAN      := -O1 -g -fno-omit-frame-pointer $(SANITIZE)

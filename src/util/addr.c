@@ -27,23 +27,24 @@ static bool is_digit(char c)
  * take such a number as octal, and two readings of one address are a hole. */
 static bool parse_v4(struct str s, uint8_t ip[4])
 {
-	size_t at = 0, from;
+	const char *p = s.p, *end = s.p + s.n;
 
 	for (int i = 0; i < 4; i++) {
-		unsigned v = 0;
+		unsigned v;
 
-		if (i && (at == s.n || s.p[at++] != '.'))
+		if (i && (p == end || *p++ != '.'))
 			return false;
-		for (from = at; at < s.n && is_digit(s.p[at]); at++) {
-			v = v * 10 + (unsigned)(s.p[at] - '0');
-			if (v > 255)
+		if (p == end || !is_digit(*p))
+			return false;
+		v = (unsigned)(*p++ - '0');
+		for (bool zero = !v; p < end && is_digit(*p); p++) {
+			v = v * 10 + (unsigned)(*p - '0');
+			if (zero || v > 255)
 				return false;
 		}
-		if (at == from || (at - from > 1 && s.p[from] == '0'))
-			return false;
 		ip[i] = (uint8_t)v;
 	}
-	return at == s.n;
+	return p == end;
 }
 
 /* One to four hex digits. */
