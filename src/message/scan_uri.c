@@ -88,14 +88,13 @@ uint16_t cur_port(struct cur *c)
 /* *( ";" pname [ "=" pvalue ] ): none may be without a name. */
 static bool params_ok(struct str params)
 {
-	bool start = true;
+	do {
+		struct str param = str_cut(&params, ';');
 
-	for (size_t i = 0; i < params.n; i++) {
-		if (start && (params.p[i] == ';' || params.p[i] == '='))
+		if (!param.n || param.p[0] == '=')
 			return false;
-		start = params.p[i] == ';';
-	}
-	return !start;
+	} while (params.p);
+	return true;
 }
 
 /* What follows the userinfo: hostport uri-parameters [ headers ] */

@@ -95,7 +95,8 @@ static size_t undo_strict(struct proxy *p, struct msg *m, struct route *r,
 	struct route_value uri;
 	struct nameaddr last;
 
-	if (n == 0)
+	/* Ours always has a cookie, and a Request-URI seldom parameters. */
+	if (n == 0 || str_find(m->uri, ';') == m->uri.n)
 		return n;
 	uri = look(p, m->uri);
 	if (!uri.ok || !uri.ours || !uri.has_t || !uri.lr)

@@ -26,19 +26,28 @@ int log_level_parse(struct str s)
 	return -1;
 }
 
+static bool is_key_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+}
+
 /* Keys come from the program, or from a script: what could end a key early is
  * replaced. */
 static void write_key(struct buf *b, const char *key)
 {
 	if (!*key)
 		buf_char(b, '_');
-	for (; *key; key++) {
-		bool ok = (*key >= 'a' && *key <= 'z') ||
-			  (*key >= 'A' && *key <= 'Z') ||
-			  (*key >= '0' && *key <= '9') || *key == '.' ||
-			  *key == '-';
+	while (*key) {
+		const char *from = key;
 
-		buf_char(b, ok ? *key : '_');
+		while (is_key_char(*key))
+			key++;
+		buf_put(b, (struct str){from, (size_t)(key - from)});
+		if (!*key)
+			break;
+		buf_char(b, '_');
+		key++;
 	}
 }
 
@@ -103,14 +112,31 @@ static void write_int(struct buf *b, int64_t v)
 	buf_u64(b, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
 }
 
+/* Written as it is between quotes. */
+static bool is_literal(char c)
+{
+	return c >= ' ' && c <= '~' && c != '"' && c != '\\';
+}
+
+/* What s begins with, and no longer does, that is written as it is: mostly all
+ * of it, which is cheaper in one piece. */
+static struct str cut_literal(struct str *s)
+{
+	struct str whole = *s;
+	size_t n = 0;
+
+	while (n < s->n && is_literal(s->p[n]))
+		n++;
+	*s = str_sub(whole, n, whole.n);
+	return str_sub(whole, 0, n);
+}
+
+/* Needs no quotes. */
 static bool is_plain(struct str s)
 {
-	for (size_t i = 0; i < s.n; i++) {
-		char c = s.p[i];
-
-		if (c <= ' ' || c > '~' || c == '"' || c == '=' || c == '\\')
+	for (size_t i = 0; i < s.n; i++)
+		if (!is_literal(s.p[i]) || s.p[i] == ' ' || s.p[i] == '=')
 			return false;
-	}
 	return s.n > 0;
 }
 
@@ -160,19 +186,22 @@ static bool is_own_word(const struct log_event *e)
 	       strcmp(e->key, "script.print") == 0;
 }
 
+static void write_escape(struct buf *b, char c)
+{
+	if (write_short_escape(b, c))
+		return;
+	BUF_LIT(b, "\\x");
+	buf_hex(b, 2, (uint8_t)c);
+}
+
 static void write_escaped(struct buf *b, struct str s)
 {
-	for (size_t i = 0; i < s.n; i++) {
-		char c = s.p[i];
-
-		if (write_short_escape(b, c))
-			continue;
-		if (c >= ' ' && c <= '~') {
-			buf_char(b, c);
-		} else {
-			BUF_LIT(b, "\\x");
-			buf_hex(b, 2, (uint8_t)c);
-		}
+	for (;;) {
+		buf_put(b, cut_literal(&s));
+		if (!s.n)
+			return;
+		write_escape(b, s.p[0]);
+		s = str_sub(s, 1, s.n);
 	}
 }
 
@@ -261,9 +290,14 @@ static bool is_control(uint32_t code)
  * U+FFFD, one each. */
 static void write_json_escaped(struct buf *b, struct str s)
 {
-	while (s.n) {
+	for (;;) {
 		uint32_t code = 0xfffd;
-		size_t n = str_utf8(s, &code);
+		size_t n;
+
+		buf_put(b, cut_literal(&s));
+		if (!s.n)
+			return;
+		n = str_utf8(s, &code);
 
 		if (!write_short_escape(b, s.p[0])) {
 			if (!n || is_control(code)) {
