@@ -7,7 +7,7 @@ VERSION := 0.1.0-dev
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
 SRC_util        := addr arena buf counters digest err hep histogram log map mem rand redact siphash slab str timer tokens
 SRC_message     := chars hdr msg msg_start peek scan scan_uri plain field edit reply
-SRC_transport   := directory dns_answer flows flows_accept flows_log flows_read \
+SRC_transport   := admission directory dns_answer flows flows_accept flows_log flows_read \
 		   flows_send frame hop limits listener locate locate_order resolver \
 		   resolver_note tls_conf via
 SRC_transaction := branch key txns server client record
@@ -43,7 +43,7 @@ UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test
 		   proxy_places_test proxy_addresses_test proxy_names_test \
 		   proxy_life_test proxy_nomem_test proxy_path_test proxy_undelivered_test cookie_test token_test why_test \
 		   dns_answer_test dns_world locate_test resolver_test \
-		   directory_test flows_test frame_test listener_test load_test members_test via_test branch_test server_match_test \
+		   directory_test admission_test flows_test frame_test listener_test load_test members_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test client_stream_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
 		   host_test heps_test notifier_test service_test statefile_test transitions_test udp_test stream_test dns_test certs tls_test \

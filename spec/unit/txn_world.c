@@ -144,6 +144,8 @@ static void open_flows(struct world *w)
 				  .workers = 1,
 				  .user = {.ctx = w, .on_unsent = on_unsent}};
 
+	w->admission = conf.admission = admission_new((struct sipkey){3, 4});
+	CHECK(w->admission != NULL);
 	w->host = (struct host){.ctx = w,
 				.send = on_send,
 				.open = on_open,
@@ -193,6 +195,7 @@ void world_fini(struct world *w)
 	CHECK_INT(world_bytes(w), 0);
 	txns_fini(&w->t);
 	flows_free(&w->flows);
+	admission_free(&w->admission);
 	timers_free(&w->timers);
 	arena_free(&w->scratch);
 	arena_cache_free(&w->cache);

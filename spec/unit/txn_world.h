@@ -34,6 +34,7 @@ struct world {
 	struct host host;
 	struct stream_limits limits;
 	struct rand rand;
+	struct admission *admission;
 	struct flows *flows;
 	struct hop opened[8]; /* the connections that were asked for */
 	size_t opens, ups;    /* and those that are up by now: world_run */

@@ -44,6 +44,7 @@ static struct flows *make_flows(struct core *c)
 	    .host = &c->net,
 	    .listeners = listeners_of(c),
 	    .directory = c->node->directory,
+	    .admission = c->node->admission,
 	    .limits = &c->node->settings.streams,
 	    .counters = &c->counters,
 	    .rand = &c->rand,

@@ -49,7 +49,8 @@ struct node *node_new(unsigned workers, const struct sipkeys *keys)
 	n->shared = shared_new();
 	if (workers > 1)
 		n->directory = directory_new(derived(keys->now, STR("peers")));
-	if (!n->shared || (workers > 1 && !n->directory))
+	n->admission = admission_new(derived(keys->now, STR("sources")));
+	if (!n->shared || !n->admission || (workers > 1 && !n->directory))
 		node_free(&n);
 	return n;
 }
@@ -66,6 +67,7 @@ void node_free(struct node **np)
 	settings_fini(&n->settings, &n->mem);
 	shared_free(&n->shared);
 	directory_free(&n->directory);
+	admission_free(&n->admission);
 	capture_fini(&n->capture);
 	explicit_bzero(&n->keys, sizeof(n->keys));
 	explicit_bzero(&n->table_key, sizeof(n->table_key));

@@ -10,6 +10,7 @@
 #include "core/capture.h"
 #include "proxy/members.h"
 #include "proxy/settings.h"
+#include "transport/admission.h"
 #include "transport/directory.h"
 #include "transport/listener.h"
 #include "util/mem.h"
@@ -32,6 +33,7 @@ struct node {
 	struct sipkey table_key;
 	struct shared *shared;
 	struct directory *directory; /* NULL with one worker */
+	struct admission *admission;
 	unsigned generation;
 	/* What the process before knew of the servers
 	 * (lua/tandem/health/warm.lua); borrowed. */

@@ -152,7 +152,7 @@ static void leave(struct flow *f)
 	map_remove(&fs->by_peer, &f->by_peer);
 	directory_leave(fs->c.directory, f->entry);
 	timer_stop(fs->c.timers, &f->limit);
-	flow_leave_source(f);
+	admission_leave(fs->c.admission, f->source);
 	flow_drop_backlog(f);
 	frame_fini(&f->frame);
 }
@@ -327,11 +327,6 @@ static int init_maps(struct flows *fs)
 	if (err)
 		return err;
 	err = map_init(&fs->by_peer, fs->c.mem);
-	if (!err) {
-		err = map_init(&fs->sources, fs->c.mem);
-		if (err)
-			map_fini(&fs->by_peer);
-	}
 	if (err)
 		map_fini(&fs->by_conn);
 	return err;
@@ -375,7 +370,6 @@ void flows_free(struct flows **fsp)
 	timer_stop(fs->c.timers, &fs->give_back);
 	map_fini(&fs->by_conn);
 	map_fini(&fs->by_peer);
-	map_fini(&fs->sources);
 	mem_free(fs->c.mem, fs);
 	*fsp = NULL;
 }
@@ -396,6 +390,5 @@ size_t flows_count(const struct flows *fs)
 
 size_t flows_spare_bytes(const struct flows *fs)
 {
-	return map_bytes(&fs->by_conn) + map_bytes(&fs->by_peer) +
-	       map_bytes(&fs->sources);
+	return map_bytes(&fs->by_conn) + map_bytes(&fs->by_peer);
 }

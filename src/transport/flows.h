@@ -24,6 +24,7 @@
 #ifndef TRANSPORT_FLOWS_H
 #define TRANSPORT_FLOWS_H
 
+#include "transport/admission.h"
 #include "transport/directory.h"
 #include "transport/host.h"
 #include "transport/limits.h"
@@ -58,6 +59,7 @@ struct flows_conf {
 	const struct host *host;
 	const struct listeners *listeners;
 	struct directory *directory; /* NULL: there are no other workers */
+	struct admission *admission; /* of all workers */
 	const struct stream_limits *limits; /* may change */
 	struct counters *counters;
 	struct rand *rand;     /* of the connections' numbers */

@@ -38,7 +38,7 @@ struct flow {
 	struct map_node by_conn, by_peer;
 	struct flows *fs;
 	struct hop hop;                /* its TLS name is in the block */
-	struct source *source;         /* of an accepted one */
+	struct source *source;         /* of an accepted one, to leave */
 	struct directory_entry *entry; /* for other workers; or NULL */
 	enum flow_state state;
 	bool accepted;
@@ -52,13 +52,6 @@ struct flow {
 	unsigned unanswered; /* of them */
 	struct frame frame;
 	struct backlog late;
-};
-
-/* One IP, or a /64 of IPv6, that connects to us. */
-struct source {
-	struct map_node node;
-	struct addr addr;
-	uint32_t n;
 };
 
 /* A message that could not be sent, until its sender is told. */
@@ -88,7 +81,7 @@ struct flow_told {
 
 struct flows {
 	struct flows_conf c;
-	struct map by_conn, by_peer, sources;
+	struct map by_conn, by_peer;
 	struct list all;
 	size_t n; /* in it */
 	struct list late;
@@ -118,7 +111,6 @@ void flow_end(struct flow *f, enum flow_why why, enum cause cause,
 
 /* ---- flows_accept.c ---- */
 void flow_accept(struct flows *fs, const struct hop *peer, struct now now);
-void flow_leave_source(struct flow *f);
 
 /* ---- flows_read.c ---- */
 void flow_on_more(struct timer *t, struct now now);

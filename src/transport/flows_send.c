@@ -69,13 +69,14 @@ static struct flow *open_flow(struct flows *fs, const struct hop *to,
 	struct flow *f;
 
 	*cause_r = CAUSE_NO_SOURCE;
-	if (fs->n >= fs->c.limits->connections) {
+	if (!admission_open(fs->c.admission, fs->c.limits)) {
 		count(fs->c.counters, CNT_FLOW_REFUSED_ALL);
 		return NULL;
 	}
 	hop.conn = conn_make(fs->c.worker, false, rand_u64(fs->c.rand));
 	f = flow_new(fs, &hop, false);
 	if (!f) {
+		admission_leave(fs->c.admission, NULL);
 		count(fs->c.counters, CNT_NOMEM);
 		return NULL;
 	}

@@ -16,7 +16,7 @@ struct stream_limits {
 			 * and from being accepted to the first message */
 	int64_t idle;   /* without a message or keep-alive: 120 s */
 	uint32_t per_source;  /* accepted ones of one IP, or /64: 64 */
-	uint32_t connections; /* in all, per worker: 20000 */
+	uint32_t connections; /* in all: 20000 */
 	size_t message;       /* bytes of one: 65535 */
 	size_t queue;         /* bytes that wait to be written: 262144 */
 };

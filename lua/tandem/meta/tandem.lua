@@ -73,8 +73,8 @@ function sip.settings(opts) end
 ---@field handshake_timeout number? seconds for the TLS handshake of who connects to us; 5
 ---@field header_timeout number? seconds for a first message, and for one that has begun; 10
 ---@field idle_timeout number? seconds without message, keep-alive or transaction; 120
----@field per_source integer? connections from one IPv4 address or IPv6 /64, per worker; 64
----@field connections integer? in all, per worker; 20000
+---@field per_source integer? connections from one IPv4 address or IPv6 /64; 64
+---@field connections integer? in all; 20000
 ---@field max_message integer? bytes of one message; 65535
 ---@field max_queue integer? bytes that may wait to be written or read; 262144
 
