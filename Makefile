@@ -105,7 +105,7 @@ RACES    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 COV      := -O0 -g --coverage
 FUZZING  := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
 # spec/support/malloc_fail.c
-WRAP_MALLOC := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
+WRAP_MALLOC := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign,--wrap=strdup
 LDRELEASE := -Wl,-z,relro,-z,now
 LDMODULE := -shared -Wl,-Bsymbolic -Wl,-z,nodelete
 

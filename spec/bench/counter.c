@@ -107,6 +107,8 @@ void *realloc(void *p, size_t n)
 		return ((type(*) parameters)fn)arguments;                      \
 	}
 
+COUNT(ALLOCATION, int, posix_memalign, (void **p_r, size_t alignment, size_t n),
+      (p_r, alignment, n))
 COUNT(RECV, ssize_t, recv, (int fd, void *p, size_t n, int flags),
       (fd, p, n, flags))
 COUNT(RECVFROM, ssize_t, recvfrom,

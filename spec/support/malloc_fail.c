@@ -1,5 +1,6 @@
 #include "support/malloc_fail.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,9 +8,11 @@
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t n);
+int __real_posix_memalign(void **p_r, size_t alignment, size_t n);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t n);
+int __wrap_posix_memalign(void **p_r, size_t alignment, size_t n);
 char *__wrap_strdup(const char *s);
 
 /* Of the thread that asks: others go on. */
@@ -44,6 +47,11 @@ void *__wrap_calloc(size_t n, size_t size)
 void *__wrap_realloc(void *p, size_t n)
 {
 	return fails() ? NULL : __real_realloc(p, n);
+}
+
+int __wrap_posix_memalign(void **p_r, size_t alignment, size_t n)
+{
+	return fails() ? ENOMEM : __real_posix_memalign(p_r, alignment, n);
 }
 
 char *__wrap_strdup(const char *s)

@@ -1,7 +1,7 @@
 /*
  * Lack of memory where there is no struct mem to inject it: the unit tests are
- * linked with malloc, calloc, realloc and strdup of our own (ld --wrap), which
- * fail when told to. What libraries allocate is not touched.
+ * linked with malloc, calloc, realloc, posix_memalign and strdup of our own (ld
+ * --wrap), which fail when told to. What libraries allocate is not touched.
  */
 #ifndef SUPPORT_MALLOC_FAIL_H
 #define SUPPORT_MALLOC_FAIL_H

@@ -154,10 +154,8 @@ void *limit_alloc(void *ud, void *p, size_t osize, size_t nsize)
 		return NULL;
 	}
 	q = small_realloc(&vm->small, p, old, nsize);
-	if (!q && more)
-		return NULL;
 	if (!q)
-		q = p; /* Lua counts on that shrinking cannot fail */
+		return NULL;
 	m->bytes = m->bytes - old + nsize;
 	m->blocks += p ? 0 : 1;
 	granted(vm, p, nsize);

@@ -1,67 +1,157 @@
 #include "lua/small.h"
 
 #include <assert.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* SMALL_KINDS: too large for a list. */
+/* Begins a page, so that the piece of a block is found by its address. */
+struct small_piece {
+	_Alignas(SMALL_STEP) struct small_piece *next;
+	struct small_piece *prev; /* NULL: the first */
+	void *free;               /* came back; each begins with the next one */
+	char *fresh;              /* never handed out, up to the end */
+	unsigned used, most;      /* blocks: out; there are */
+	size_t kind;
+};
+
+enum {
+	/* The C library's, before each: so one page follows the other. */
+	LIBRARY_HEAD = 16,
+	PIECE_BYTES = SMALL_PIECE - LIBRARY_HEAD,
+	PIECE_ROOM = PIECE_BYTES - sizeof(struct small_piece),
+};
+
+/* SMALL_KINDS: too large for a piece. */
 static size_t kind_of(const struct small *s, size_t n)
 {
 	assert(n > 0);
 	return !s->off && n <= SMALL_MAX ? (n - 1) / SMALL_STEP : SMALL_KINDS;
 }
 
-struct small_piece {
-	_Alignas(SMALL_STEP) struct small_piece *next;
-};
-
-static void give(struct small *s, size_t kind, void *p)
+static size_t size_of(size_t kind)
 {
-	memcpy(p, &s->free[kind], sizeof(p));
-	s->free[kind] = p;
+	return (kind + 1) * SMALL_STEP;
 }
 
-/* Cuts a new piece into blocks; the lowest is the next one to go. */
-static void add_piece(struct small *s, size_t kind)
+static struct small_piece *piece_of(void *p)
 {
-	size_t size = (kind + 1) * SMALL_STEP;
-	struct small_piece *piece = malloc(SMALL_PIECE);
-	char *first = (char *)(piece + 1), *p;
+	return (struct small_piece *)((uintptr_t)p &
+				      ~(uintptr_t)(SMALL_PIECE - 1));
+}
 
-	if (!piece)
+/* ---- pieces ---- */
+
+static void put_first(struct small *s, struct small_piece *piece)
+{
+	struct small_piece **head = &s->partial[piece->kind];
+
+	piece->prev = NULL;
+	piece->next = *head;
+	if (*head)
+		(*head)->prev = piece;
+	*head = piece;
+}
+
+static void take_out(struct small *s, struct small_piece *piece)
+{
+	if (piece->prev)
+		piece->prev->next = piece->next;
+	else
+		s->partial[piece->kind] = piece->next;
+	if (piece->next)
+		piece->next->prev = piece->prev;
+}
+
+static struct small_piece *take_idle(struct small *s)
+{
+	struct small_piece *piece = s->idle;
+
+	s->idle = piece->next;
+	s->kept--;
+	return piece;
+}
+
+static struct small_piece *add(struct small *s, size_t kind)
+{
+	struct small_piece *piece;
+	void *page;
+
+	if (s->idle)
+		page = take_idle(s);
+	else if (posix_memalign(&page, SMALL_PIECE, PIECE_BYTES) != 0)
+		return NULL;
+	piece = page;
+	*piece = (struct small_piece){
+	    .fresh = (char *)(piece + 1),
+	    .most = (unsigned)(PIECE_ROOM / size_of(kind)),
+	    .kind = kind,
+	};
+	put_first(s, piece);
+	s->used++;
+	return piece;
+}
+
+/* All of its blocks are back. One is kept for each size, or every block that
+ * comes and goes alone would make a piece. */
+static void retire(struct small *s, struct small_piece *piece)
+{
+	if (!piece->next && !piece->prev)
 		return;
-	piece->next = s->pieces;
-	s->pieces = piece;
-	p = first + (SMALL_PIECE - sizeof(*piece)) / size * size;
-	while (p != first) {
-		p -= size;
-		give(s, kind, p);
-	}
+	take_out(s, piece);
+	s->used--;
+	piece->next = s->idle;
+	s->idle = piece;
+	s->kept++;
+	/* Two, so that there are fewer when fewer are in use. */
+	for (int i = 0; i < 2 && s->kept > SMALL_KEPT && s->kept > s->used; i++)
+		free(take_idle(s));
 }
+
+/* ---- blocks ---- */
 
 static void *take(struct small *s, size_t n)
 {
 	size_t kind = kind_of(s, n);
+	struct small_piece *piece;
 	void *p;
 
 	if (kind == SMALL_KINDS)
 		return malloc(n);
-	if (!s->free[kind])
-		add_piece(s, kind);
-	p = s->free[kind];
-	if (p)
-		memcpy(&s->free[kind], p, sizeof(p)); /* the next one */
+	piece = s->partial[kind] ? s->partial[kind] : add(s, kind);
+	if (!piece)
+		return NULL;
+	p = piece->free;
+	if (p) {
+		memcpy(&piece->free, p, sizeof(p));
+	} else {
+		p = piece->fresh;
+		piece->fresh += size_of(kind);
+	}
+	if (++piece->used == piece->most)
+		take_out(s, piece);
 	return p;
+}
+
+static void give(struct small *s, void *p)
+{
+	struct small_piece *piece = piece_of(p);
+
+	assert(piece->used > 0);
+	memcpy(p, &piece->free, sizeof(p));
+	piece->free = p;
+	if (piece->used-- == piece->most)
+		put_first(s, piece);
+	if (!piece->used)
+		retire(s, piece);
 }
 
 void small_free(struct small *s, void *p, size_t n)
 {
-	size_t kind = p ? kind_of(s, n) : SMALL_KINDS;
-
-	if (kind == SMALL_KINDS)
+	if (!p || kind_of(s, n) == SMALL_KINDS)
 		free(p);
 	else
-		give(s, kind, p);
+		give(s, p);
 }
 
 void *small_realloc(struct small *s, void *p, size_t old, size_t n)
@@ -82,11 +172,13 @@ void *small_realloc(struct small *s, void *p, size_t old, size_t n)
 
 void small_fini(struct small *s)
 {
-	while (s->pieces) {
-		struct small_piece *piece = s->pieces;
+	for (size_t kind = 0; kind < SMALL_KINDS; kind++) {
+		struct small_piece *piece = s->partial[kind];
 
-		s->pieces = piece->next;
+		assert(!piece || (!piece->used && !piece->next));
 		free(piece);
 	}
+	while (s->idle)
+		free(take_idle(s));
 	*s = (struct small){.off = s->off};
 }
