@@ -184,6 +184,7 @@ function server.traits(pool)
     path = pool.path or nil,
     shared_dialogs = pool.shared_dialogs or nil,
     max_duration = pool.max_duration,
+    judged = pool.passive and pool.passive.codes ~= nil or nil,
     tls = pool.tls,
   }
 end

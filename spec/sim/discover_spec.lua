@@ -87,6 +87,19 @@ sim.for_workers("a pool with discover", function(workers)
     assert.equal(3, #call.tried)
   end)
 
+  it("counts the codes that the pool names against who was found", function()
+    start {
+      list = { srv("gw1", 1, 0), srv("gw2", 2, 0) },
+      pool = "check = false, passive = { fall = 2, codes = { 500 } }",
+    }
+    for _, expected in ipairs { "up", "held" } do
+      gw1:once("INVITE", 500)
+      assert.equal(500, alice:call(number).code)
+      net:run(0.01)
+      assert.equal(expected, status "gw1")
+    end
+  end)
+
   it("uses a new target after the TTL, and the new weights", function()
     start()
     change { srv("gw2", 1, 1), srv("gw3", 1, 1) }

@@ -287,6 +287,18 @@ sim.for_workers("servers and calls", function(workers)
       end
     end)
 
+    it("answers count where the pool names their codes, and no others do", function()
+      open "check = false, passive = { fall = 2, hold = 10, codes = { 500 } }"
+      for _, code in ipairs { 500, 404, 500 } do
+        w.a:once("INVITE", code)
+        assert.equal(code, w.alice:call(uri).code)
+        assert.equal("up", status "a")
+      end
+      w.a:once("INVITE", 500)
+      w.alice:call(uri)
+      assert.equal("held", status "a")
+    end)
+
     it("of a request in a call is against the pool that the call came through", function()
       for _, shared in ipairs { "true", "false" } do
         w = policy.world { source = [[

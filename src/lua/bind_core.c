@@ -284,6 +284,8 @@ static int l_on_ask(lua_State *L)
 	return set_hook(L, HOOK_ASK, "core.on_ask");
 }
 
+/* core.on_attempt(fn): what fn makes of an answer script_policy.c has to know,
+ * which does not call it for nothing. */
 static int l_on_attempt(lua_State *L)
 {
 	return set_hook(L, HOOK_ATTEMPT, "core.on_attempt");

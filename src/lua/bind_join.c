@@ -162,6 +162,7 @@ static int l_join(lua_State *L)
 		vm_unref(s->vm, f->anchor);
 		return 0;
 	}
+	f->judged = r->like.judged;
 	list_append(&s->facts, &f->link);
 	if (!was[0])
 		return 1;

@@ -88,22 +88,29 @@ void facts_release(struct script *s)
 
 /* ---- handles ---- */
 
+struct facts *facts_find(struct script *s, const struct member *m)
+{
+	if (!m)
+		return NULL;
+	list_each (it, &s->facts) {
+		struct facts *f = container_of(it, struct facts, link);
+
+		if (f->m == m)
+			return f;
+	}
+	return NULL;
+}
+
 void facts_push(lua_State *L, const struct member *m)
 {
-	struct script *s = script_of(L);
+	struct facts *f = facts_find(script_of(L), m);
 
-	if (m) {
-		list_each (it, &s->facts) {
-			struct facts *f = container_of(it, struct facts, link);
-
-			if (f->m != m)
-				continue;
-			vm_push_ref(L, f->anchor);
-			block_push_handle(L, f, &f->box, &facts_type);
-			return;
-		}
+	if (!f) {
+		lua_pushnil(L);
+		return;
 	}
-	lua_pushnil(L);
+	vm_push_ref(L, f->anchor);
+	block_push_handle(L, f, &f->box, &facts_type);
 }
 
 void server_push(lua_State *L, const struct member *m)
@@ -511,11 +518,13 @@ void facts_read(lua_State *L, int idx, struct facts *f)
 		read_resources(L, f);
 	lua_getfield(L, idx, "shared_dialogs");
 	f->shared_dialogs = lua_toboolean(L, -1);
+	lua_getfield(L, idx, "judged");
+	f->judged = lua_toboolean(L, -1);
 	lua_getfield(L, idx, "path");
 	f->path = read_path(L);
 	lua_getfield(L, idx, "tls");
 	read_tls(L, f);
-	lua_pop(L, 8);
+	lua_pop(L, 9);
 }
 
 static int l_member(lua_State *L)

@@ -249,6 +249,7 @@ struct facts {
 	unsigned n_resources;
 	/* options of the pool */
 	bool record_route, shared_dialogs;
+	bool judged;  /* some answers count as failures */
 	uint8_t path; /* enum member_path */
 	/* How connections to it are opened; NULL: not told, or no TLS. */
 	const struct tls_conf *tls; /* in script.arena */
@@ -269,6 +270,8 @@ bool tls_conf_read(lua_State *L, int idx, bool is_server,
 		   struct tls_conf *out_r);
 /* bind_tls.c: the path of the program that is named at idx; raises. */
 void program_find(lua_State *L, int idx, char out[SCRIPT_PATH]);
+/* NULL for none, and for who is no server of the script. */
+struct facts *facts_find(struct script *s, const struct member *m);
 /* The facts of a server, or nil. */
 void facts_push(lua_State *L, const struct member *m);
 /* What the Lua half makes of it: a Server, or nil. */

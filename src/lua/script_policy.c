@@ -302,14 +302,35 @@ struct attempt_told {
 	int64_t took;
 };
 
-/* "10.0.0.1:5060;transport=udp" for one of several addresses of a server; nil
- * where the server says all. */
+/* Was it at one of several addresses of a server? */
+static bool is_at_address(const struct attempt_told *t)
+{
+	const struct outcome *o = t->o;
+
+	return o->member && o->addr.family != ADDR_NONE &&
+	       proxy_places(core_proxy(t->s->core), o->member)->n > 1;
+}
+
+/* An answer changes nothing where nobody counts failures, and so the Lua half
+ * (health/passive.lua) need not hear of it; nor of what is no server. */
+static bool is_news(const struct attempt_told *t)
+{
+	const struct outcome *o = t->o;
+	const struct facts *f = facts_find(t->s, o->member);
+
+	if (!f)
+		return false;
+	return o->kind != OUTCOME_RESPONSE || o->res->local || f->judged ||
+	       atomic_load(&f->m->fact[FACT_FAILURES]) != 0 ||
+	       atomic_load(&f->m->fact[FACT_TRIAL]) > 1 || is_at_address(t);
+}
+
+/* "10.0.0.1:5060;transport=udp", or nil where the server says all. */
 static void push_where(lua_State *L, const struct attempt_told *t)
 {
 	const struct outcome *o = t->o;
 
-	if (!o->member || o->addr.family == ADDR_NONE ||
-	    proxy_places(core_proxy(t->s->core), o->member)->n < 2) {
+	if (!is_at_address(t)) {
 		lua_pushnil(L);
 		return;
 	}
@@ -345,7 +366,7 @@ static void on_attempt(void *ctx, struct request *r, const struct outcome *o,
 	struct attempt_told t = {s, o, took};
 
 	(void)r;
-	if (s->hook[HOOK_ATTEMPT] == LUA_NOREF)
+	if (s->hook[HOOK_ATTEMPT] == LUA_NOREF || !is_news(&t))
 		return;
 	s->now = now;
 	if (vm_do(s->vm, call_attempt, &t, "an attempt function",

@@ -82,7 +82,8 @@ end
 
 -- An attempt has ended: `code` of the answer, or the cause why there is none. At which
 -- address; and whether the same try goes on at another one of the server, whose turn
--- is not over then.
+-- is not over then. The core does not tell of answers that would change nothing here:
+-- of a server with one address, no failures and no trial, in a pool without codes.
 ---@param facts? table nil for what is no server
 ---@param code? integer
 ---@param cause? string
