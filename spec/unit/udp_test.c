@@ -352,6 +352,32 @@ TEST(an_error_that_was_told_elsewhere_is_read)
 	close_all(&w);
 }
 
+/* The kernel says of a batch that it was sent in part, and forgets why. What
+ * comes in meanwhile is no reason not to look: under load there is always
+ * something. */
+TEST(an_error_in_the_middle_of_a_batch_is_read)
+{
+	struct world w;
+	struct addr client;
+	struct hop dead, alive;
+	int fd = peer("127.0.0.1", &client);
+
+	open_on(&w, "127.0.0.1", "127.0.0.1");
+	alive = dead = dead_hop(&w);
+	alive.addr = client;
+	udp_send(&w.udp, &dead, STR("INVITE"));
+	udp_send(&w.udp, &alive, STR("200"));
+	CHECK(udp_flush(&w.udp));
+	for (int i = 0; i < 2; i++) {
+		say(fd, &w.at, STR("hello"));
+		CHECK_INT(udp_receive(&w.udp, w.batch), 1);
+	}
+	CHECK_INT(w.faults.n, 1);
+	CHECK_INT(w.udp.stats.out, 2);
+	close(fd);
+	close_all(&w);
+}
+
 static enum cause send_and_fail(struct world *w, const struct hop *hop,
 				struct str bytes)
 {

@@ -373,13 +373,18 @@ bool udp_flush(struct udp *u)
 	while (u->is_away && !list_empty(&u->queue.list))
 		fail_head(u, CAUSE_NO_SOURCE);
 	while (!list_empty(&u->queue.list)) {
-		int n = sendmmsg(u->fd, o.m, fill(u, &o),
-				 MSG_DONTWAIT | MSG_NOSIGNAL);
+		unsigned all = fill(u, &o);
+		int n = sendmmsg(u->fd, o.m, all, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n < 0 && !on_send_error(u, errno))
 			return false;
 		if (n > 0)
 			u->retries = 0;
+		/* What stopped it the kernel has forgotten. It may have been an
+		 * error of a datagram that is gone, of which udp_receive would
+		 * not hear while there are others to read. */
+		if (n > 0 && (unsigned)n < all)
+			icmp_drain(u->fd, &u->hop, u->faults);
 		for (; n > 0; n--) {
 			dgram_queue_done(&u->queue);
 			u->stats.out++;
