@@ -7,6 +7,9 @@ local _ENV = nil
 
 local peers = {}
 
+-- Bytes: what Tandem and the relay ask for.
+local receive_buffer = 4 * 1024 * 1024
+
 -- `text` with literal replacements, { { old, new }, ... }; each must occur.
 local function replaced(text, list)
   for _, pair in ipairs(list) do
@@ -72,7 +75,7 @@ local function kamailio(kind, o)
   local cfg = program.write(out .. "/kamailio.cfg",
     (string.gsub(program.read "spec/bench/kamailio.cfg", "%%{([%w_]+)}", values)))
   return { "kamailio", "-DD", "-E", "-m", "4096", "-M", "16", "-x", "fm", "-X", "fm",
-    "-Y", out, "-P", out .. "/kamailio.pid", "-f", cfg }
+    "-b", receive_buffer, "-Y", out, "-P", out .. "/kamailio.pid", "-f", cfg }
 end
 
 local function relay(kind, o)
