@@ -146,7 +146,8 @@ size_t vm_bytes(const struct vm *vm); /* held by Lua now */
 struct mem *vm_mem(struct vm *vm);
 /* Instructions (to about 1000) and charges of the running or last entry. */
 uint64_t vm_spent(const struct vm *vm);
-/* Runs garbage collection for a little; from the host's idle time. */
+/* A step of the garbage collection, as an allocation makes: for specs, which
+ * look at what one does. */
 void vm_idle(struct vm *vm);
 /* All of it at once, so that what nobody holds any more is gone. */
 void vm_collect(struct vm *vm);
