@@ -1,5 +1,7 @@
+#include "support/malloc_fail.h"
 #include "support/unit.h"
 #include "util/mem.h"
+#include "util/rand.h"
 
 #include <string.h>
 
@@ -169,4 +171,73 @@ TEST(fail_for_ever)
 	m.fail_at = 0;
 	mem_free(&m, mem_alloc(&m, 1));
 	CHECK_INT(m.blocks, 0);
+}
+
+struct held {
+	unsigned char *p;
+	size_t n;
+	unsigned char fill;
+};
+
+/* Its bytes are what they were, so far as they are still there. */
+static void check_held(const struct held *h, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		CHECK_INT(h->p[i], h->fill);
+}
+
+static void change(struct mem *m, struct held *h, size_t n, bool fails)
+{
+	size_t old = h->p ? h->n : 0;
+	void *p = mem_realloc(m, h->p, n);
+
+	CHECK(p || fails);
+	if (!p) {
+		CHECK(!h->p || n > old); /* to less it never fails */
+		return;
+	}
+	h->p = p;
+	check_held(h, n < old ? n : old);
+	h->n = n;
+	h->fill++;
+	memset(h->p, h->fill, n);
+}
+
+/* As in a build without a sanitizer: blocks of slabs, and of the C library. */
+TEST(slabs_against_a_model)
+{
+	enum { N = 300, STEPS = 60000 };
+	static struct held held[N];
+	size_t bytes, blocks;
+	struct rand r;
+	struct mem m;
+
+	mem_init(&m);
+	m.slabs.off = false;
+	rand_seed(&r, 5);
+	for (int step = 0; step < STEPS; step++) {
+		struct held *h = &held[rand_below(&r, N)];
+		size_t most = rand_below(&r, 8) ? 600 : 6000;
+		bool fails = rand_below(&r, 10) == 0;
+
+		if (h->p && rand_below(&r, 3) == 0) {
+			check_held(h, h->n);
+			mem_free(&m, h->p);
+			*h = (struct held){.fill = h->fill};
+			continue;
+		}
+		malloc_fail(fails, 1);
+		change(&m, h, rand_below(&r, most), fails);
+		malloc_fail(0, 0);
+	}
+	bytes = blocks = 0;
+	for (size_t i = 0; i < N; i++) {
+		bytes += held[i].n;
+		blocks += held[i].p != NULL;
+	}
+	CHECK_INT(m.bytes, bytes);
+	CHECK_INT(m.blocks, blocks);
+	for (size_t i = 0; i < N; i++)
+		mem_free(&m, held[i].p);
+	CHECK_INT(m.bytes, 0);
 }
