@@ -39,7 +39,8 @@ local function cursor(self, verb, req, opts)
     opts = declare.check(verb, options.each, opts)
     key, resources = opts.key, opts.resources
   end
-  if req and (key or req._state.keys) then
+  local kept = req and core.state(req)
+  if req and (key or (kept and kept.keys)) then
     local keys = req._state.keys or {}
     keys[self.name], req._state.keys = key, keys
   end

@@ -808,6 +808,26 @@ local function add_rest(world, core)
     table.insert(world.counters, counter)
     return counter
   end
+  function core.answered(res)
+    return not res.is_local and res.server_facts or nil, res.code
+  end
+
+  function core.state(req)
+    return req._state
+  end
+
+  function core.lone(t, key)
+    if type(t) ~= "table" or getmetatable(t) then
+      return nil
+    end
+    for other in pairs(t) do
+      if other ~= key then
+        return nil
+      end
+    end
+    return t[key]
+  end
+
   function core.better(a, b)
     return (b.code >= 600 and a.code < 600 or b.code // 100 < a.code // 100) and b or a
   end

@@ -360,6 +360,8 @@ TEST(try_forwards_the_answer)
 			       " { timeout = 2 })\n"
 			       "assert(res.server_facts == pbx)\n"
 			       "assert(res.code == 486 and not res.is_local)\n"
+			       "local facts, code = core.answered(res)\n"
+			       "assert(facts == pbx and code == 486)\n"
 			       "assert(res:header 'X-Back' == 'yes')\n"
 			       "res:set_header('X-Back', 'no')\n"
 			       "res:_forward()"));
@@ -393,6 +395,28 @@ TEST(changes_are_counted_when_a_state_becomes_another)
 			   "assert(pbx:add('trial', -1) == 1)\n"
 			   "assert(core.changes() == n + 1)\n"
 			   "req:_reply(200)") "assert(core.changes() == 0)\n");
+	send_request(&w, "OPTIONS", 1);
+	CHECK(is_last(&w, "SIP/2.0 200 OK\r\n"));
+	CHECK_INT(w.errors, 0);
+	close_world(&w);
+}
+
+TEST(lone_fields_and_states_are_found)
+{
+	static struct world w;
+
+	open_world(&w,
+		   HANDLER("assert(core.state(req) == nil)\n"
+			   "req._state.keys = 7\n"
+			   "assert(core.state(req) == req._state)\n"
+			   "assert(core.lone({ a = 1 }, 'a') == 1)\n"
+			   "assert(core.lone({ a = false }, 'a') == false)\n"
+			   "for _, t in ipairs { {}, { b = 1 }, { 'a' },\n"
+			   "  { a = 1, b = 2 }, { a = 1, 2 }, 'a',\n"
+			   "  setmetatable({ a = 1 }, {}) } do\n"
+			   "  assert(core.lone(t, 'a') == nil)\n"
+			   "end\n"
+			   "req:_reply(200)") "");
 	send_request(&w, "OPTIONS", 1);
 	CHECK(is_last(&w, "SIP/2.0 200 OK\r\n"));
 	CHECK_INT(w.errors, 0);

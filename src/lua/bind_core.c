@@ -78,6 +78,20 @@ static int l_phase(lua_State *L)
 	return 1;
 }
 
+/* core.lone(t, key): the value of the key, if t is a plain table that has no
+ * other; else nothing. */
+static int l_lone(lua_State *L)
+{
+	lua_settop(L, 2);
+	if (!lua_istable(L, 1) || lua_getmetatable(L, 1))
+		return 0;
+	lua_pushnil(L);
+	if (!lua_next(L, 1) || !lua_rawequal(L, 2, 3))
+		return 0;
+	lua_pushvalue(L, 2);
+	return lua_next(L, 1) ? 0 : 1;
+}
+
 static int l_now(lua_State *L)
 {
 	const struct script *s = script_of(L);
@@ -482,6 +496,7 @@ void bind_core(lua_State *L)
 					     {"framed", l_framed},
 					     {"steady", l_steady},
 					     {"phase", l_phase},
+					     {"lone", l_lone},
 					     {"now", l_now},
 					     {"wall", l_wall},
 					     {"worker", l_worker},

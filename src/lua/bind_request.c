@@ -370,6 +370,17 @@ static int l_is_early(lua_State *L)
 	return 1;
 }
 
+/* core.state(req): req._state, or nil when nobody has asked for that yet */
+static int l_state(lua_State *L)
+{
+	const struct call *c = call_check(L, 1);
+
+	if (c->state == LUA_NOREF)
+		return 0;
+	vm_push_ref(L, c->state);
+	return 1;
+}
+
 /* req:_goes_on(facts): it is about to go there after another server of that
  * pool has failed; true once */
 static int l_goes_on(lua_State *L)
@@ -431,4 +442,6 @@ void bind_request(lua_State *L)
 					   {NULL, NULL}};
 
 	extended_register(L, &request_type, "Request", methods);
+	lua_pushcfunction(L, l_state);
+	lua_setfield(L, -2, "state");
 }

@@ -350,6 +350,17 @@ static int l_forward(lua_State *L)
 	return 0;
 }
 
+/* core.answered(res) -> facts, code: of the server that gave this answer; nil
+ * when none of the script's did */
+static int l_answered(lua_State *L)
+{
+	const struct lres *l = response_check(L, 1);
+
+	facts_push(L, l->res->local ? NULL : l->member);
+	lua_pushinteger(L, l->res->code);
+	return 2;
+}
+
 /* core.better(a, b): either may be nil */
 static int l_better(lua_State *L)
 {
@@ -378,6 +389,8 @@ void bind_response(lua_State *L)
 	extended_register(L, &response_type, "Response", methods);
 	lua_pushcfunction(L, l_better);
 	lua_setfield(L, -2, "better");
+	lua_pushcfunction(L, l_answered);
+	lua_setfield(L, -2, "answered");
 	lua_createtable(L, 0, 1);
 	lua_pushcfunction(L, on_collect);
 	lua_setfield(L, -2, "__gc");

@@ -5,6 +5,8 @@ local options = require "tandem.config.options"
 local try = require "tandem.verbs.try"
 local math, type = math, type
 
+local forward = require("tandem.core").Response._forward
+
 local _ENV = nil
 
 local verbs = {}
@@ -32,7 +34,7 @@ end
 ---@param opts? tandem.ForwardOptions
 function verbs.forward(res, opts)
   local checked = opts ~= nil and try.options("res:forward", options.forward, opts)
-  return res:_forward(checked and checked.keep_503)
+  return forward(res, checked and checked.keep_503)
 end
 
 return verbs

@@ -12,6 +12,8 @@ local tally = require "tandem.tally"
 local server_class = require("tandem.server").class
 local getmetatable, type = getmetatable, type
 
+local answered, goes_on = core.answered, core.Request._goes_on
+
 local _ENV = nil
 
 local try = {}
@@ -46,6 +48,39 @@ function try.limits(opts, pool)
     ring_timeout = opts.ring_timeout or theirs.ring_timeout or defaults.ring_timeout,
     on_response = opts.on_response, resources = opts.resources, key = opts.key,
   }
+end
+
+-- Most scripts give a timeout and nothing else, or nothing. The limits that follow from
+-- it in a pool are kept, so that they are not checked and made for each request; nobody
+-- changes them.
+local no_options, no_pool = {}, {} -- keys for what is not there
+local kept, n_kept = {}, 0 -- by pool, by timeout
+local kept_most = 256 -- of a script that reckons its timeouts
+
+local function keep(pool, timeout, limits)
+  if n_kept == kept_most then
+    kept, n_kept = {}, 0
+  end
+  kept[pool] = kept[pool] or {}
+  kept[pool][timeout], n_kept = limits, n_kept + 1
+end
+
+---@param opts? table as the script gave them
+---@param pool? table
+---@return table limits
+---@return string? key
+local function limits_of(opts, pool)
+  local of_pool = kept[pool or no_pool]
+  local timeout = opts == nil and no_options or core.lone(opts, "timeout")
+  if of_pool and of_pool[timeout] then
+    return of_pool[timeout]
+  end
+  opts = try.options("req:try", options.try, opts)
+  local limits = try.limits(opts, pool)
+  if timeout then
+    keep(pool or no_pool, timeout, limits)
+  end
+  return limits, opts.key
 end
 
 -- A table of the script or of sip.data, not one of our objects.
@@ -83,14 +118,14 @@ end
 ---@param tried? table server
 ---@return boolean from_tried
 function try.answered(req, res, key, tried)
-  local server = registry.of(res.server_facts)
-  if not server or res.is_local then
+  local facts, code = answered(res)
+  local server = registry.of(facts)
+  if not server then
     return false
   end
   if server ~= tried then
     passive.answered(server)
   end
-  local code = res.code
   if code == 401 or code == 407 then
     local pool, keys = server.pool.name, req._state.keys
     core.sticky_set(pool, key or (keys and keys[pool]) or req.call_id, server.name, sticky_ttl)
@@ -135,7 +170,7 @@ function try.run(req, raw, server, limits, key)
   local began = core.now()
   local res, err, detail
   if server then
-    if req:_goes_on(server.facts) then
+    if goes_on(req, server.facts) then
       tally.add(server.pool, "retries")
     end
     res, err, detail = at_server(req, server, raw, limits)
@@ -160,8 +195,8 @@ end
 ---@return tandem.Detail?
 function try.method(req, target, opts)
   local raw, server = try.target("req:try", target)
-  opts = try.options("req:try", options.try, opts)
-  return try.run(req, raw, server, try.limits(opts, server and server.pool), opts.key)
+  local limits, key = limits_of(opts, server and server.pool)
+  return try.run(req, raw, server, limits, key)
 end
 
 return try

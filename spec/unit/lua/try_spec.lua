@@ -65,6 +65,46 @@ describe("req:try", function()
     assert.same({ 1, "-", 5, 185 }, limits())
   end)
 
+  it("tells a mistake each time, also beside what was right before", function()
+    local wrong = {
+      { { timeout = 2, tiemout = 1 }, "unknown option 'tiemout'; did you mean 'timeout'?" },
+      { { timeout = "2" }, "timeout: a number of seconds expected, got string" },
+      { { timeout = 0 }, "timeout: more than 0 expected, got 0" },
+      { { timeout = false }, "timeout: a number of seconds expected, got boolean" },
+      { { timeout = math.huge }, "timeout: a number of seconds expected, got inf" },
+      { { [2] = "timeout" }, "unknown option '[2]'" },
+      { 2, "a table of options expected, got number" },
+    }
+    for _ = 1, 2 do
+      try(a)
+      try(a, { timeout = 2 })
+      for _, item in ipairs(wrong) do
+        assert.equal("route.lua:14: req:try: " .. item[2], fake.message(try, a, item[1]))
+      end
+    end
+  end)
+
+  it("has limits of each pool, and of what is in none", function()
+    setup { check = false, attempt = { progress_timeout = 5 } }
+    for _ = 1, 2 do
+      try(a, { timeout = 1 })
+      assert.same({ 1, "-", 5, 185 }, limits())
+      try("sip:bob@10.0.0.9", { timeout = 1 })
+      assert.same({ 1, "-", 12, 185 }, limits())
+      try(a)
+      assert.same({ 4, "-", 5, 185 }, limits())
+    end
+  end)
+
+  it("has limits of as many timeouts as a script thinks of", function()
+    for _ = 1, 2 do
+      for i = 1, 300 do
+        try(a, { timeout = i / 2 })
+        assert.same({ i / 2, "-", 12, 185 }, limits())
+      end
+    end
+  end)
+
   it("passes on what the core found out", function()
     world:server("pbx/a", "INVITE", "refuse")
     local res, err, detail = try(a)
