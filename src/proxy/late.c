@@ -46,8 +46,8 @@ void late_on_response(struct proxy *p, struct client *c, struct msg *m,
 	bool call_is_up = up && up->code >= 200 && up->code < 300;
 
 	if (call_is_up) {
-		forward_up(p, c, m, key,
-			   now); /* the same again, or a fork below */
+		/* the same again, or a fork below */
+		forward_up(p, c, m, key, now);
 		return;
 	}
 	if (up && up->code >= 300 &&
