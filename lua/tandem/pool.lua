@@ -51,7 +51,7 @@ end
 function methods.each(self, req, opts)
   local walk = cursor(self, "pool:each", req, opts)
   return function()
-    local found = walk:next(core.now())
+    local found = select.next(walk, core.now())
     return found and found.handle
   end
 end
@@ -59,9 +59,9 @@ end
 -- The best server, or nil, "full"|"down"|"empty".
 function methods.pick(self, req, opts)
   local walk = cursor(self, "pool:pick", req, opts)
-  local found = walk:next(core.now())
+  local found = select.next(walk, core.now())
   if not found then
-    return nil, walk:why()
+    return nil, select.why(walk)
   end
   return found.handle
 end

@@ -26,7 +26,7 @@ local pool, req = registry.pool "gw", { method = "INVITE" }
 local n = 0
 local function once(now)
   n = n + 1
-  return select.cursor(pool, "call-" .. n %% 256 .. "@192.0.2.7", req):next(now)
+  return select.next(select.cursor(pool, "call-" .. n %% 256 .. "@192.0.2.7", req), now)
 end
 sip.every(0.01, function()
   local now = core.now()

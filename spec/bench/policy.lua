@@ -55,7 +55,7 @@ local function run(policy, servers, is_empty)
     source = frame:format(servers, limits[more] or "nil", name, more == "bound" and "1.25" or "nil",
       more == "resource" and "{ pstn = 1 }" or "nil",
       is_empty and "return key, now, select, pool, resources, req"
-        or "return select.cursor(pool, key, req, resources):next(now)", per_tick),
+        or "return select.next(select.cursor(pool, key, req, resources), now)", per_tick),
   }
   net:run(0.1) -- the views are there
   local began = os.clock()

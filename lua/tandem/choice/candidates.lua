@@ -13,12 +13,12 @@ in_pool.__index, in_list.__index = in_pool, in_list
 
 -- Is there another?
 function in_pool:peek(now)
-  return self.cursor:peek(now) ~= nil
+  return select.peek(self.cursor, now) ~= nil
 end
 
 -- The next one: what it means to the core, and the server if it is one.
 function in_pool:take(now)
-  local server = self.cursor:next(now)
+  local server = select.next(self.cursor, now)
   if server then
     return server.target, server
   end
@@ -31,7 +31,7 @@ end
 
 -- Why is there none?
 function in_pool:give_up(now)
-  return self.cursor:give_up(now)
+  return select.give_up(self.cursor, now)
 end
 
 function in_list:peek()

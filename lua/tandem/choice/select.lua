@@ -13,7 +13,7 @@ local slow_start = require "tandem.choice.slow_start"
 local tally = require "tandem.tally"
 local told = require "tandem.choice.told"
 local view = require "tandem.choice.view"
-local ipairs, setmetatable, table = ipairs, setmetatable, table
+local ipairs, table = ipairs, table
 
 local note = core.note
 
@@ -21,17 +21,16 @@ local _ENV = nil
 
 local select = {}
 
-local cursor = {}
-cursor.__index = cursor
-
--- The cursor is also the `call` that policies see: key, req, now, step, resources.
+-- A cursor, which the functions below move. It is also the `call` that policies see:
+-- key, req, now, step, resources. There is one for each request, and so it is as plain as
+-- can be.
 ---@param pool table
 ---@param key string decides between equals
 ---@param req? tandem.Request
 ---@param resources? table<string, integer> what a call takes of its server
 function select.cursor(pool, key, req, resources)
   local limited = limits.of(pool, req, resources)
-  return setmetatable({
+  return {
     pool = pool, key = key, req = req, step = 0, now = 0,
     limited = limited, resources = limited and limited[1] and limited or nil,
     tried = nil, -- a set, once there are any
@@ -43,7 +42,7 @@ function select.cursor(pool, key, req, resources)
     n_refused = 0, -- of `refused`: those it would have come to, for the trace
     -- Not named here, or the table would be twice as large: `refused`; `told`, what
     -- the trace knows already; `is_over`, it knows that there is nobody.
-  }, cursor)
+  }
 end
 
 local function may_take(server, now)
@@ -185,8 +184,8 @@ local function from_the_bad(self)
 end
 
 local function from_stages(self, stages)
-  for _, stage in ipairs(stages) do
-    if from_stage(self, stage) then
+  for i = 1, #stages do
+    if from_stage(self, stages[i]) then
       return self.head
     end
   end
@@ -203,9 +202,10 @@ local function find(self)
 end
 
 -- The server whose turn it is, nil when there is no other. It stays untried.
+---@param self table a cursor
 ---@param now number
 ---@return table? server
-local function peek(self, now)
+function select.peek(self, now)
   local seen = view.of(self.pool, now)
   local head = self.head
   self.now = now
@@ -216,42 +216,54 @@ local function peek(self, now)
   self.head, self.seen, self.was_full, self.n_refused = nil, seen, false, 0
   return find(self)
 end
-cursor.peek = peek
 
-local function take(self, now)
-  local server = peek(self, now)
+-- Takes the server whose turn it is, and the trace hears nothing of it.
+---@param self table a cursor
+---@param now number
+---@return table? server
+function select.skip(self, now)
+  local server = select.peek(self, now)
   if server then
     if self.kind == "resort" and self.step == 0 then
       tally.add(self.pool, "last_resort")
     end
-    self.tried = self.tried or {}
-    self.tried[server] = true
+    if self.tried then
+      self.tried[server] = true
+    else
+      self.tried = { [server] = true }
+    end
     self.step = self.step + 1
     self.head = nil
   end
   return server
 end
 
--- Takes the server whose turn it is, and the trace hears nothing of it.
----@param now number
----@return table? server
-cursor.skip = take
+-- Why there was no server at all.
+---@param self table a cursor
+---@return "empty"|"full"|"down"
+function select.why(self)
+  if #self.pool.servers == 0 then
+    return "empty"
+  end
+  return self.was_full and "full" or "down"
+end
 
 -- The trace of the request hears that there is nobody, once.
 local function note_none(self, now)
   if not self.is_over then
     self.is_over = true
-    note(self.req, "choice", self.pool.name, "", self:why(), self.pool.policy_name,
+    note(self.req, "choice", self.pool.name, "", select.why(self), self.pool.policy_name,
       told.of(self, now), told.refused(self))
   end
 end
 
 -- The server whose turn it is; it does not come again. The trace of the request hears
 -- of it.
+---@param self table a cursor
 ---@param now number
 ---@return table? server
-function cursor:next(now)
-  local server, req = take(self, now), self.req
+function select.next(self, now)
+  local server, req = select.skip(self, now), self.req
   if not req then
     return server
   elseif server then
@@ -265,20 +277,12 @@ function cursor:next(now)
 end
 
 -- For who has only looked, and goes without: the trace hears why there is none.
+---@param self table a cursor
 ---@param now number
 ---@return "empty"|"full"|"down"
-function cursor:give_up(now)
-  self:next(now)
-  return self:why()
-end
-
--- Why there was no server at all.
----@return "empty"|"full"|"down"
-function cursor:why()
-  if #self.pool.servers == 0 then
-    return "empty"
-  end
-  return self.was_full and "full" or "down"
+function select.give_up(self, now)
+  select.next(self, now)
+  return select.why(self)
 end
 
 return select

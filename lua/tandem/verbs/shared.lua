@@ -41,10 +41,10 @@ local function sibling(self, now)
   if self.req:_is_early() then
     return nil -- only calls that are up are shared
   end
-  local found = self.cursor:peek(now)
+  local found = select.peek(self.cursor, now)
   while found == self.server do
-    self.cursor:skip(now)
-    found = self.cursor:peek(now)
+    select.skip(self.cursor, now)
+    found = select.peek(self.cursor, now)
   end
   return found
 end
@@ -63,7 +63,7 @@ function walk:take(now)
     self.asked_own = true
     return by_route, found
   elseif found then
-    self.cursor:next(now)
+    select.next(self.cursor, now)
     return { facts = found.facts, sibling = true }, found
   end
 end
