@@ -192,6 +192,11 @@ function Facts:add(name, n)
   return self:get(name)
 end
 
+function Facts:took(us)
+  local before = self:get "latency"
+  self:set("latency", before == 0 and us or before + (us - before) // 8)
+end
+
 -- What is counted of it for metrics.
 local stat_names = {}
 for name in ([[ok rejected 503 timeout transport cancelled to_unknown to_up to_falling to_down
@@ -384,14 +389,14 @@ local function request_methods(world)
   end
 
   function Request:_goes_on(facts)
-    local pool = facts.full:match "^[^/]+/"
+    local pool, trial = facts.full:match "^[^/]+/", facts:get "trial"
     for _, full in ipairs(self.went_on and {} or self.tried) do
       if full ~= facts.full and full:sub(1, #pool) == pool then
         self.went_on = true
-        return true
+        return true, trial
       end
     end
-    return false
+    return false, trial
   end
 
   function Request._may_reach(_, uri)
@@ -809,7 +814,8 @@ local function add_rest(world, core)
     return counter
   end
   function core.answered(res)
-    return not res.is_local and res.server_facts or nil, res.code
+    local facts = not res.is_local and res.server_facts or nil
+    return facts, res.code, res.req ~= nil and res.req.method == "INVITE"
   end
 
   function core.state(req)

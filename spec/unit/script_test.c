@@ -362,6 +362,7 @@ TEST(try_forwards_the_answer)
 			       "assert(res.code == 486 and not res.is_local)\n"
 			       "local facts, code = core.answered(res)\n"
 			       "assert(facts == pbx and code == 486)\n"
+			       "assert(select(3, core.answered(res)))\n"
 			       "assert(res:header 'X-Back' == 'yes')\n"
 			       "res:set_header('X-Back', 'no')\n"
 			       "res:_forward()"));
@@ -392,6 +393,13 @@ TEST(changes_are_counted_when_a_state_becomes_another)
 			   "  n = n + 1\n"
 			   "  assert(core.changes() == n, fact)\n"
 			   "end\n"
+			   "pbx:took(8)\n"
+			   "assert(pbx:get 'latency' == 12)\n"
+			   "pbx:set('latency', 0)\n"
+			   "pbx:took(8000)\n"
+			   "pbx:took(0)\n"
+			   "assert(pbx:get 'latency' == 7000)\n"
+			   "assert(core.changes() == n)\n"
 			   "assert(pbx:add('trial', -1) == 1)\n"
 			   "assert(core.changes() == n + 1)\n"
 			   "req:_reply(200)") "assert(core.changes() == 0)\n");

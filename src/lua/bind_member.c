@@ -222,6 +222,18 @@ static int l_add(lua_State *L)
 	return 1;
 }
 
+/* facts:took(us): so long an answer took; smoothed, that is the latency */
+static int l_took(lua_State *L)
+{
+	struct member *m = to_write(L, check(L, 1));
+	int64_t took = luaL_checkinteger(L, 2);
+	int64_t before = atomic_load(&m->fact[FACT_LATENCY]);
+
+	atomic_store(&m->fact[FACT_LATENCY],
+		     before ? before + (took - before) / 8 : took);
+	return 0;
+}
+
 /* facts:id() -> integer: of the name, the same on every node */
 static int l_id(lua_State *L)
 {
@@ -368,6 +380,7 @@ static int l_leave(lua_State *L)
 static const luaL_Reg methods[] = {{"get", l_get},
 				   {"set", l_set},
 				   {"add", l_add},
+				   {"took", l_took},
 				   {"count", facts_count},
 				   {"stats", facts_stats},
 				   {"name", l_name},

@@ -381,14 +381,16 @@ static int l_state(lua_State *L)
 	return 1;
 }
 
-/* req:_goes_on(facts): it is about to go there after another server of that
- * pool has failed; true once */
+/* req:_goes_on(facts) -> boolean, trial: it is about to go there after another
+ * server of that pool has failed, true once; and the fact of that name */
 static int l_goes_on(lua_State *L)
 {
 	struct request *r = call_check(L, 1)->r;
+	struct member *m = facts_member(L, 2);
 
-	lua_pushboolean(L, request_goes_on(r, facts_member(L, 2)));
-	return 1;
+	lua_pushboolean(L, request_goes_on(r, m));
+	lua_pushinteger(L, atomic_load(&m->fact[FACT_TRIAL]));
+	return 2;
 }
 
 /* req:_reply(code, reason|nil, headers|nil, body|nil) */

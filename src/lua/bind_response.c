@@ -350,15 +350,16 @@ static int l_forward(lua_State *L)
 	return 0;
 }
 
-/* core.answered(res) -> facts, code: of the server that gave this answer; nil
- * when none of the script's did */
+/* core.answered(res) -> facts, code, to_invite: facts of the server that gave
+ * this answer; nil when none of the script's did */
 static int l_answered(lua_State *L)
 {
 	const struct lres *l = response_check(L, 1);
 
 	facts_push(L, l->res->local ? NULL : l->member);
 	lua_pushinteger(L, l->res->code);
-	return 2;
+	lua_pushboolean(L, l->res->msg.method_id == METHOD_INVITE);
+	return 3;
 }
 
 /* core.better(a, b): either may be nil */

@@ -98,12 +98,6 @@ local function varied(seconds, jitter)
   return seconds * (1 + jitter * (2 * core.random() - 1))
 end
 
-local function note_latency(server, took)
-  local facts = server.facts
-  local before = facts:get "latency"
-  facts:set("latency", before == 0 and took or before + (took - before) // 8)
-end
-
 -- Bad ones in a row while down, for the steps of down_interval.
 local function count_bad(probe, good)
   if good == false and health_of(probe) == "down" then
@@ -158,7 +152,7 @@ function run(probe)
   end
   if answered then
     core.observe("check", core.now() - began)
-    note_latency(server, core.us(core.now() - began))
+    server.facts:took(core.us(core.now() - began))
   end
   finish(probe, began, good, why)
 end

@@ -117,8 +117,9 @@ end
 ---@param key? string
 ---@param tried? table server
 ---@return boolean from_tried
+---@return boolean? to_invite
 function try.answered(req, res, key, tried)
-  local facts, code = answered(res)
+  local facts, code, to_invite = answered(res)
   local server = registry.of(facts)
   if not server then
     return false
@@ -130,7 +131,7 @@ function try.answered(req, res, key, tried)
     local pool, keys = server.pool.name, req._state.keys
     core.sticky_set(pool, key or (keys and keys[pool]) or req.call_id, server.name, sticky_ttl)
   end
-  return server == tried
+  return server == tried, to_invite
 end
 
 -- Tells of a local failure, if anybody wants to know.
@@ -144,21 +145,22 @@ function try.failed(req, server, err, detail)
   end
 end
 
-local function note_latency(req, facts, began)
-  if req.method ~= "INVITE" then -- there a final says how fast people are
-    local took, before = core.us(core.now() - began), facts:get "latency"
-    facts:set("latency", before == 0 and took or before + (took - before) // 8)
-  end
+-- A trial is counted in and out, also when the task is cancelled.
+local function on_trial(req, server, raw, limits)
+  server.facts:add("trial", 1)
+  local _ <close> = server.on_trial
+  return req:_try(raw, limits)
 end
 
--- The attempt itself. A trial is counted in and out, also when the task is cancelled.
+-- The attempt itself.
 local function at_server(req, server, raw, limits)
-  local facts = server.facts
-  if facts:get "trial" == 0 then
-    return req:_try(raw, limits)
+  local again, trial = goes_on(req, server.facts)
+  if again then
+    tally.add(server.pool, "retries")
   end
-  facts:add("trial", 1)
-  local _ <close> = server.on_trial
+  if trial ~= 0 then
+    return on_trial(req, server, raw, limits)
+  end
   return req:_try(raw, limits)
 end
 
@@ -170,9 +172,6 @@ function try.run(req, raw, server, limits, key)
   local began = core.now()
   local res, err, detail
   if server then
-    if goes_on(req, server.facts) then
-      tally.add(server.pool, "retries")
-    end
     res, err, detail = at_server(req, server, raw, limits)
   else
     res, err, detail = req:_try(raw, limits)
@@ -181,8 +180,9 @@ function try.run(req, raw, server, limits, key)
     try.failed(req, server, err, detail)
     return nil, err, detail
   end
-  if try.answered(req, res, key, server) then
-    note_latency(req, server.facts, began)
+  local from_tried, to_invite = try.answered(req, res, key, server)
+  if from_tried and not to_invite then -- there a final says how fast people are
+    server.facts:took(core.us(core.now() - began))
   end
   return res
 end
