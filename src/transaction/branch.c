@@ -129,6 +129,12 @@ bool branch_parse(struct str text, struct branch *out_r)
 	return true;
 }
 
+bool branch_t(struct str text, uint64_t *t_r)
+{
+	return text.n == BRANCH_LEN &&
+	       str_hex64(str_sub(text, AT_T, AT_T + 16), t_r);
+}
+
 bool branch_verify(const struct branch *b, const struct sipkeys *keys,
 		   const struct upstream_id *up)
 {

@@ -55,6 +55,9 @@ void branch_write(char out[BRANCH_LEN], struct sipkey key,
 		  unsigned visit, uint64_t loop);
 /* False when the text is not in our format (the MAC is not checked). */
 bool branch_parse(struct str text, struct branch *out_r);
+/* T alone of a text in our format or one that has its length: different
+ * branches of ours have different ones. False when it is not hexadecimal. */
+bool branch_t(struct str text, uint64_t *t_r);
 /* Checks the MAC of a parsed branch against the upstream identity, as found in
  * a response's second Via, Call-ID, From tag and CSeq: made with any of our
  * keys. Constant time. */

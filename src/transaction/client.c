@@ -38,12 +38,15 @@ static bool is_match(const struct map_node *node, const void *key)
 	return str_caseeq(branch, p->branch) && same_method(c, p);
 }
 
-static uint64_t hash_branch(const struct txns *t, struct str branch)
+/* T tells branches apart, and is shorter than the text. It is a keyed hash, but
+ * callers are shown it and could collect those that fall together: what the
+ * table goes by is hashed with the key of this process. */
+static uint64_t hash_branch(const struct txns *t, uint64_t branch_t)
 {
 	struct siphash h;
 
 	siphash_init(&h, t->map_key);
-	siphash_lower(&h, branch);
+	siphash_u64(&h, branch_t);
 	return siphash_end(&h);
 }
 
@@ -52,10 +55,11 @@ struct client *client_find(struct txns *t, struct str branch, enum method m,
 {
 	struct probe p = {branch, m, method_text};
 	struct map_node *node;
+	uint64_t h;
 
-	if (branch.n != BRANCH_LEN)
+	if (!branch_t(branch, &h))
 		return NULL;
-	node = map_find(&t->clients, hash_branch(t, branch), is_match, &p);
+	node = map_find(&t->clients, hash_branch(t, h), is_match, &p);
 	return node ? container_of(node, struct client, node) : NULL;
 }
 
@@ -83,6 +87,7 @@ static struct client *create(struct txns *t, enum method method,
 {
 	size_t tls = hop->tls_name ? strlen(hop->tls_name) + 1 : 0;
 	struct client *c = mem_zalloc(t->mem, sizeof(*c) + tls);
+	uint64_t h = 0;
 
 	if (!c)
 		return NULL;
@@ -102,8 +107,8 @@ static struct client *create(struct txns *t, enum method method,
 	timer_init(&c->end, on_end);
 	c->pinned = hop->conn != 0;
 	c->flow.on_down = on_flow_down;
-	map_add(&t->clients, &c->node,
-		hash_branch(t, (struct str){branch, BRANCH_LEN}));
+	branch_t((struct str){branch, BRANCH_LEN}, &h);
+	map_add(&t->clients, &c->node, hash_branch(t, h));
 	t->n_clients++;
 	return c;
 }
