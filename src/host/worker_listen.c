@@ -1,4 +1,5 @@
 #include "host/sock.h"
+#include "host/steer.h"
 #include "host/worker_int.h"
 
 /*
@@ -176,6 +177,10 @@ static int listen_udp(struct worker *w, struct port *p, unsigned i, char *why,
 
 	if (err)
 		return err;
+	/* Once all sockets are there: it tells them apart by their order. Where
+	 * the kernel will not, more is handed over. */
+	if (w->conf.index > 0 && w->conf.index == w->conf.node->workers - 1)
+		steer_responses(p->udp.fd, w->conf.node->workers);
 	ev_io_init(&p->readable, on_readable, p->udp.fd, EV_READ);
 	ev_io_init(&p->writable, on_writable, p->udp.fd, EV_WRITE);
 	p->readable.data = p->writable.data = p;

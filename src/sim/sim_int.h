@@ -288,7 +288,8 @@ bool sim_owns(const struct machine_node *n, const struct addr *ip);
 int sim_listener_at(const struct machine_node *n, const struct addr *at,
 		    bool stream);
 /* The kernel spreads what comes over the sockets of SO_REUSEPORT by a hash of
- * the addresses, whatever is in it. */
+ * the addresses, whatever is in it: as one does that takes no program to steer
+ * responses (host/steer.h), so that more is handed over. */
 unsigned sim_socket_of(const struct sim *s, const struct machine_node *n,
 		       const struct addr *from, const struct addr *to);
 /* An event for a worker, later and never from inside a verb. */
