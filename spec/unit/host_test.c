@@ -2,6 +2,7 @@
  * The parts of the production host that need neither loop nor sockets.
  */
 #include <errno.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -545,7 +546,37 @@ static int read_all(struct mail *m)
 	return n;
 }
 
-TEST(mail_wakes_once_and_is_a_copy)
+TEST(mail_wakes_who_sleeps_once)
+{
+	struct mail m;
+
+	mail_setup(&m);
+	CHECK(mail_put(&m));
+	CHECK(!outbox_send(&m.out, 1, &m.box)); /* will look before it sleeps */
+	CHECK(!mailbox_sleep(&m.box));          /* and finds it */
+	CHECK_INT(read_all(&m), 1);
+	CHECK(mailbox_sleep(&m.box));
+	CHECK(mailbox_sleep(&m.box)); /* twice is once */
+	CHECK(mailbox_take(&m.box) == NULL);
+	CHECK(!outbox_send(&m.out, 1, &m.box)); /* nothing */
+	CHECK(mail_put(&m));
+	CHECK(outbox_send(&m.out, 1, &m.box));
+	m.post.cause = 1;
+	CHECK(mail_put(&m));
+	CHECK(!outbox_send(&m.out, 1, &m.box)); /* has been woken */
+	CHECK_INT(read_all(&m), 2);
+	CHECK(mailbox_sleep(&m.box));
+	mailbox_wake(&m.box); /* by something else */
+	mailbox_wake(&m.box);
+	m.post.cause = 0;
+	CHECK(mail_put(&m));
+	CHECK(!outbox_send(&m.out, 1, &m.box));
+	mailbox_wake(&m.box); /* takes nothing away */
+	CHECK_INT(read_all(&m), 1);
+	mail_fini(&m);
+}
+
+TEST(mail_is_a_copy)
 {
 	char name[] = "a.example";
 	const struct post *post;
@@ -555,11 +586,10 @@ TEST(mail_wakes_once_and_is_a_copy)
 
 	mail_setup(&m);
 	m.post.from.tls_name = name;
-	CHECK(mail_put(&m));
-	CHECK(outbox_send(&m.out, 1, &m.box));
-	CHECK(!outbox_send(&m.out, 1, &m.box)); /* nothing */
-	CHECK(mail_put(&m));
-	CHECK(!outbox_send(&m.out, 1, &m.box)); /* is awake */
+	for (int i = 0; i < 2; i++) {
+		CHECK(mail_put(&m));
+		outbox_send(&m.out, 1, &m.box);
+	}
 	memset(m.text, 'x', 5);
 	memset(name, 'x', 9);
 	p = mailbox_take(&m.box);
@@ -571,8 +601,6 @@ TEST(mail_wakes_once_and_is_a_copy)
 	p = mailbox_return(&m.box, p);
 	CHECK(mailbox_return(&m.box, p) == NULL);
 	CHECK(mailbox_take(&m.box) == NULL);
-	CHECK(mail_put(&m));
-	CHECK(outbox_send(&m.out, 1, &m.box)); /* it was emptied */
 	mail_fini(&m);
 }
 
@@ -582,6 +610,7 @@ TEST(mail_keeps_its_order_over_parcels_and_batches)
 	char *big = calloc(1, 60000);
 
 	mail_setup(&m);
+	CHECK(mailbox_sleep(&m.box));
 	for (int i = 0; i < 3000; i++) {
 		m.post.cause = i;
 		/* larger than a parcel; what follows goes after it */
@@ -641,7 +670,8 @@ static bool send_one(struct mail *m)
 	return outbox_send(&m->out, 1, &m->box);
 }
 
-/* What has come while there was some left woke its owner for that very turn. */
+/* What has come while there was some left wakes nobody: its owner does not
+ * sleep before it has looked again. */
 TEST(mail_that_is_left_hides_none_that_has_come)
 {
 	struct parcel *left = NULL;
@@ -649,27 +679,40 @@ TEST(mail_that_is_left_hides_none_that_has_come)
 	int n = 0;
 
 	mail_setup(&m);
+	CHECK(mailbox_sleep(&m.box));
 	for (int i = 0; i < 6; i++)
 		CHECK_INT(send_one(&m), i == 0);
 	CHECK(mailbox_some(&m.box, &left, 3, count_letters, &n));
 	CHECK_INT(n, 3);
-	CHECK(send_one(&m)); /* the box is empty, three are left */
+	CHECK(!send_one(&m)); /* the box is empty, three are left */
 	CHECK(mailbox_some(&m.box, &left, 3, count_letters, &n));
 	CHECK_INT(n, 6);
 	CHECK(left == NULL);
 	CHECK(!mailbox_some(&m.box, &left, 3, count_letters, &n));
 	CHECK_INT(n, 7);
-	CHECK(send_one(&m)); /* who was told that there is no more is woken */
+	CHECK(!send_one(&m)); /* after the last look */
+	CHECK(!mailbox_sleep(&m.box));
 	CHECK(!mailbox_some(&m.box, &left, 3, count_letters, &n));
 	CHECK_INT(n, 8);
+	CHECK(mailbox_sleep(&m.box));
+	CHECK(send_one(&m));
 	mail_fini(&m);
 }
 
 struct sender {
 	struct outbox out;
 	struct mailbox *box;
+	sem_t *wake;
 	int number, letters, wakes;
 };
+
+static void send_all(struct sender *s)
+{
+	if (outbox_send(&s->out, 0, s->box)) {
+		s->wakes++;
+		sem_post(s->wake);
+	}
+}
 
 static void *send_many(void *arg)
 {
@@ -682,33 +725,40 @@ static void *send_many(void *arg)
 		post.cause = i;
 		CHECK(outbox_put(&s->out, 0, s->box, &post));
 		if (i % 5 == 4)
-			s->wakes += outbox_send(&s->out, 0, s->box);
+			send_all(s);
 	}
-	s->wakes += outbox_send(&s->out, 0, s->box);
+	send_all(s);
 	return NULL;
 }
 
 /* Of each sender everything comes, in order, and the owner of the box is
- * woken exactly as often as there was something to take. */
+ * woken exactly as often as it slept. */
 TEST(mail_of_many_threads)
 {
 	enum { SENDERS = 3, LETTERS = 100000 };
 	struct sender s[SENDERS];
-	int next[SENDERS] = {0}, left = SENDERS * LETTERS, taken = 0;
+	int next[SENDERS] = {0}, left = SENDERS * LETTERS, slept = 0;
 	pthread_t thread[SENDERS];
 	struct mailbox box;
+	sem_t wake;
 
 	mailbox_init(&box);
+	sem_init(&wake, 0, 0);
 	for (int i = 0; i < SENDERS; i++) {
-		s[i] = (struct sender){
-		    .box = &box, .number = i, .letters = LETTERS};
+		s[i] = (struct sender){.box = &box,
+				       .wake = &wake,
+				       .number = i,
+				       .letters = LETTERS};
 		CHECK_INT(outbox_init(&s[i].out, 1), 0);
 		pthread_create(&thread[i], NULL, send_many, &s[i]);
 	}
 	while (left > 0) {
 		struct parcel *p = mailbox_take(&box);
 
-		taken += p != NULL;
+		if (!p && mailbox_sleep(&box)) {
+			slept++;
+			sem_wait(&wake);
+		}
 		while (p) {
 			const struct post *post;
 			size_t at = 0;
@@ -723,10 +773,11 @@ TEST(mail_of_many_threads)
 	}
 	for (int i = 0; i < SENDERS; i++) {
 		pthread_join(thread[i], NULL);
-		taken -= s[i].wakes;
+		slept -= s[i].wakes;
 	}
-	CHECK_INT(taken, 0);
+	CHECK_INT(slept, 0);
 	mailbox_fini(&box);
+	sem_destroy(&wake);
 	for (int i = 0; i < SENDERS; i++)
 		outbox_fini(&s[i].out);
 }

@@ -29,23 +29,34 @@ struct letter {
 
 /* ---- the stacks ---- */
 
-/* A chain of them. True: it was empty. */
+/* On top of a box whose owner sleeps, and nothing is under it. */
+static struct parcel *sleeper(void)
+{
+	static const struct parcel sign;
+
+	return (struct parcel *)&sign;
+}
+
+/* A chain of them. True: whoever picks it up sleeps. */
 static bool put_down(struct stack *s, struct parcel *first, struct parcel *last)
 {
 	struct parcel *top =
 	    atomic_load_explicit(&s->top, memory_order_relaxed);
 
 	do
-		last->next = top;
+		last->next = top == sleeper() ? NULL : top;
 	while (!atomic_compare_exchange_weak_explicit(
 	    &s->top, &top, first, memory_order_release, memory_order_relaxed));
-	return !top;
+	return top == sleeper();
 }
 
 /* Newest first. */
 static struct parcel *pick_up(struct stack *s)
 {
-	if (!atomic_load_explicit(&s->top, memory_order_relaxed))
+	struct parcel *top =
+	    atomic_load_explicit(&s->top, memory_order_relaxed);
+
+	if (!top || top == sleeper())
 		return NULL;
 	return atomic_exchange_explicit(&s->top, NULL, memory_order_acquire);
 }
@@ -254,6 +265,26 @@ struct parcel *mailbox_return(struct mailbox *m, struct parcel *p)
 	else
 		free(p);
 	return next;
+}
+
+bool mailbox_sleep(struct mailbox *m)
+{
+	struct parcel *top = NULL;
+
+	return atomic_compare_exchange_strong_explicit(
+		   &m->stack.top, &top, sleeper(), memory_order_relaxed,
+		   memory_order_relaxed) ||
+	       top == sleeper();
+}
+
+void mailbox_wake(struct mailbox *m)
+{
+	struct parcel *top = sleeper();
+
+	if (atomic_load_explicit(&m->stack.top, memory_order_relaxed) == top)
+		atomic_compare_exchange_strong_explicit(
+		    &m->stack.top, &top, NULL, memory_order_relaxed,
+		    memory_order_relaxed);
 }
 
 bool mailbox_some(struct mailbox *m, struct parcel **left, int most,

@@ -66,6 +66,11 @@ struct parcel *mailbox_take(struct mailbox *m);
 const struct post *parcel_next(const struct parcel *p, size_t *at);
 /* Gives it back to its sender; the one after it. */
 struct parcel *mailbox_return(struct mailbox *m, struct parcel *p);
+/* Its owner is about to wait: whoever puts something in is to wake it. False:
+ * there is something in it. */
+bool mailbox_sleep(struct mailbox *m);
+/* It has woken, for whatever reason: it will look by itself. */
+void mailbox_wake(struct mailbox *m);
 /* Hands `fn` at most so many parcels and returns them: first those in *left,
  * which were taken before, then what is in the box. True: there may be more, in
  * either, for which nobody wakes the owner again. False: whoever puts something

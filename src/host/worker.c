@@ -206,13 +206,18 @@ static void on_timer(struct ev_loop *loop, ev_timer *t, int events)
 	worker_settle(w);
 }
 
-/* Before the loop sleeps: until when? */
+/* Before the loop sleeps: is there mail, and until when? What sockets gave has
+ * been handled; what that is to send leaves with what the mail is to send. */
 static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events)
 {
 	struct worker *w = p->data;
-	tick_t deadline = core_deadline(w->core), t = worker_now(w).mono;
+	tick_t deadline, t;
 
 	(void)events;
+	worker_begin(w);
+	worker_deliver_mail(w);
+	deadline = core_deadline(w->core);
+	t = worker_now(w).mono;
 	succession_sweep(&w->scripts);
 	if (has_news(w))
 		deadline = t;
@@ -230,6 +235,16 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *p, int events)
 			 : 0.,
 		     0.);
 	ev_timer_start(loop, &w->timer);
+}
+
+/* It has slept, if it did. */
+static void on_check(struct ev_loop *loop, ev_check *c, int events)
+{
+	struct worker *w = c->data;
+
+	(void)loop;
+	(void)events;
+	mailbox_wake(&w->mailbox);
 }
 
 static struct ask *next_ask(struct worker *w)
@@ -278,7 +293,6 @@ static void on_async(struct ev_loop *loop, ev_async *a, int events)
 
 	(void)events;
 	worker_begin(w);
-	worker_deliver_mail(w);
 	answer_ask(w);
 	worker_answer(w);
 	if (atomic_exchange(&w->summarise, false))
@@ -287,8 +301,10 @@ static void on_async(struct ev_loop *loop, ev_async *a, int events)
 		upkeep_report(w);
 	if (atomic_exchange(&w->rest, false))
 		rest(w);
-	if (atomic_load(&w->stop))
-		ev_break(loop, EVBREAK_ALL);
+	if (!atomic_load(&w->stop))
+		return;
+	worker_deliver_mail(w); /* before it answers what is open */
+	ev_break(loop, EVBREAK_ALL);
 }
 
 /* ---- every few seconds ---- */
@@ -332,6 +348,8 @@ static void init_watchers(struct worker *w)
 	ev_timer_init(&w->refresh, on_refresh, REFRESH_S, REFRESH_S);
 	ev_timer_init(&w->save, on_save, 0., 0.);
 	ev_prepare_init(&w->prepare, on_prepare);
+	ev_check_init(&w->check, on_check);
+	w->check.data = w;
 	ev_async_init(&w->async, on_async);
 	ev_io_init(&w->netlink, on_netlink, source_fd(w->source), EV_READ);
 	w->timer.data = w->refresh.data = w->prepare.data = w;
@@ -408,6 +426,7 @@ static int start(struct worker *w)
 	if (!w->core)
 		return ERR_NOMEM;
 	ev_prepare_start(w->loop, &w->prepare);
+	ev_check_start(w->loop, &w->check);
 	ev_timer_start(w->loop, &w->refresh);
 	if (source_fd(w->source) >= 0)
 		ev_io_start(w->loop, &w->netlink);

@@ -48,6 +48,7 @@ struct worker {
 	ev_timer timer, refresh, save;
 	bool is_saved; /* at least once */
 	ev_prepare prepare;
+	ev_check check;
 	ev_async async;
 	ev_io netlink;
 	tick_t armed; /* what `timer` is set to */
@@ -87,7 +88,9 @@ void worker_settle(struct worker *w);
 void worker_post(struct worker *w, unsigned to, const struct post *msg);
 /* Hands over what it has for others. */
 void worker_send_mail(struct worker *w);
-/* To the core: what others have for it, or as much as is fair in one turn. */
+/* To the core: what others have for it, or as much as is fair in one turn; then
+ * all that is to be sent is. After it the loop may sleep: it is woken for what
+ * is left, or comes. */
 void worker_deliver_mail(struct worker *w);
 /* The same when the core has stopped: only what is to go out. */
 void worker_deliver_answers(struct worker *w);

@@ -61,7 +61,7 @@ void worker_deliver_mail(struct worker *w)
 	    mailbox_some(&w->mailbox, &w->mail, PARCELS, deliver_all_kinds, w);
 
 	worker_settle(w);
-	if (more)
+	if (more || !mailbox_sleep(&w->mailbox))
 		ev_async_send(w->loop, &w->async);
 }
 
