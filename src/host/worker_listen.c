@@ -49,10 +49,13 @@ static void on_readable(struct ev_loop *loop, ev_io *io, int events)
 		unsigned n = udp_receive(&p->udp, w->batch);
 
 		receive_batch(w, p, n);
-		worker_settle(w);
 		if (n < UDP_BATCH)
 			break;
+		worker_settle(w);
 	}
+	/* Who waits for it begins now; what is sent leaves before the loop
+	 * sleeps. */
+	worker_send_mail(w);
 }
 
 static void on_writable(struct ev_loop *loop, ev_io *io, int events)
