@@ -4,7 +4,7 @@ local misuse = require "tandem.config.misuse"
 local suggest = require "tandem.config.suggest"
 local getmetatable, ipairs, pairs = getmetatable, ipairs, pairs
 local setmetatable, table = setmetatable, table
-local tostring, type = tostring, type
+local tostring = tostring
 
 local _ENV = nil
 
@@ -87,7 +87,7 @@ function object.class(name, methods, fields)
 
   -- The state behind a handle, nil for any other value.
   function class.state(value)
-    return type(value) == "table" and states[value] or nil
+    return value ~= nil and states[value] or nil
   end
 
   return class

@@ -116,9 +116,8 @@ static struct facts *new_facts(lua_State *L, struct script *s, struct str pool,
 		     server);
 	if (n < 0 || (size_t)n >= sizeof(f->name))
 		vm_raise(L, "the name '%s' is too long", server);
-	lua_pushvalue(L, -1);
 	block_push_handle(L, f, &f->box, &facts_type);
-	lua_insert(L, -2);
+	lua_pushvalue(L, -1);
 	f->anchor = vm_ref(L);
 	return f;
 }

@@ -110,7 +110,6 @@ void facts_push(lua_State *L, const struct member *m)
 		return;
 	}
 	vm_push_ref(L, f->anchor);
-	block_push_handle(L, f, &f->box, &facts_type);
 }
 
 void server_push(lua_State *L, const struct member *m)
@@ -559,10 +558,10 @@ static int l_member(lua_State *L)
 				server);
 	facts_read(L, 3, f);
 	f->s = s;
+	block_push_handle(L, f, &f->box, &facts_type);
 	lua_pushvalue(L, -1);
 	f->anchor = vm_ref(L);
 	list_append(&s->facts, &f->link);
-	block_push_handle(L, f, &f->box, &facts_type);
 	return 1;
 }
 

@@ -20,11 +20,13 @@ static int l_note(lua_State *L)
 	if (!s || !steps_add(s, STEP_NOTE, c->s->now.mono))
 		return 0;
 	for (int i = 2; i <= n; i++) {
-		if (lua_isinteger(L, i))
+		int type = lua_type(L, i);
+
+		if (type == LUA_TNUMBER && lua_isinteger(L, i))
 			steps_int(s, lua_tointeger(L, i));
-		else if (lua_isboolean(L, i))
+		else if (type == LUA_TBOOLEAN)
 			steps_int(s, lua_toboolean(L, i));
-		else if (lua_isnil(L, i))
+		else if (type == LUA_TNIL)
 			steps_str(s, STR(""));
 		else
 			steps_str(s, script_str(L, i));

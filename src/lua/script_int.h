@@ -240,7 +240,7 @@ struct facts {
 	struct script *s;
 	struct member *m; /* NULL until bound */
 	struct box *box;
-	int anchor;
+	int anchor; /* of its handle, which keeps the block */
 	char name[MEMBER_NAME];
 	struct server_places places; /* that the script says */
 	bool fixed_transport;

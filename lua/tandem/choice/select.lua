@@ -192,8 +192,10 @@ local function from_stages(self, stages)
 end
 
 local function find(self)
-  if from_list(self) or from_sticky(self) or from_stages(self, self.seen.stages) then
-    return self.head
+  local found = (self.list and from_list(self)) or from_sticky(self)
+    or from_stages(self, self.seen.stages)
+  if found then
+    return found
   elseif self.step > 0 or self.was_full then
     return nil
   end
