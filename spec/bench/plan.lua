@@ -10,6 +10,7 @@ local cores, bits = 64, 10e9
 local talk, absorb = 180, 32 -- seconds of a call, and that a transaction absorbs repetitions
 local transactions = 2 -- per call: INVITE and BYE
 local received = 6 -- messages per call that come to the proxy
+local requests = 3 -- of them; responses come to the right worker
 local at = 2000 -- calls per second of the rows that are used
 
 -- The row of a section with these fields, or nil.
@@ -52,8 +53,8 @@ end
 function plan.follows(p)
   local f = { wire = bits / 8 / (p.wire / 2), cores = cores * 1e6 / p.cpu }
   f.packets = f.wire * p.packets
-  -- One peer: all that it sends is received, and nearly all handed over, by one worker.
-  f.one_peer = 1e6 / (received * (p.kernel / 2 + p.hand_over))
+  -- One peer: all that it asks is received, and nearly all handed over, by one worker.
+  f.one_peer = 1e6 / (requests * (p.kernel / 2 + p.hand_over))
   f.rate = math.min(f.wire, f.cores)
   f.held = f.rate * talk * p.held
   f.records = f.rate * transactions * absorb * p.record

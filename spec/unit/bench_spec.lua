@@ -267,7 +267,7 @@ describe("the plan", function()
     assert.equal(1000000, f.cores)
     assert.equal(500000 * 13, f.packets)
     assert.equal(2, p.hand_over)
-    assert.near(1e6 / 24, f.one_peer, 1e-6) -- 6 messages of 2 us and 2 us
+    assert.near(1e6 / 12, f.one_peer, 1e-6) -- 3 requests of 2 us and 2 us
     assert.near(63e9, f.held, 1)
     assert.near(32e9, f.records, 1)
     assert.equal(64 * 2 * 2 ^ 20, f.workers)

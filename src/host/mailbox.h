@@ -1,7 +1,7 @@
 /*
  * What workers have for each other. A sender collects what one batch of its own
  * yields for another worker in a parcel and hands that over as a whole: one
- * exchange of a pointer, and one wake if the box was empty. Neither side ever
+ * exchange of a pointer, and one wake if the other sleeps. Neither side ever
  * waits for the other, and emptied parcels go back to whom they came from.
  */
 #ifndef HOST_MAILBOX_H
@@ -54,8 +54,8 @@ void outbox_fini(struct outbox *o); /* nobody has a parcel of it any more */
  * outbox_send. False: it is lost, there is no room. */
 bool outbox_put(struct outbox *o, unsigned worker, struct mailbox *to,
 		const struct post *post);
-/* Hands over what there is for that worker. True: the box was empty, wake its
- * owner. */
+/* Hands over what there is for that worker. True: its owner sleeps, and nobody
+ * else wakes it: do. */
 bool outbox_send(struct outbox *o, unsigned worker, struct mailbox *to);
 
 /* All that is there, oldest first; NULL when there is nothing. The receiver
@@ -73,8 +73,7 @@ bool mailbox_sleep(struct mailbox *m);
 void mailbox_wake(struct mailbox *m);
 /* Hands `fn` at most so many parcels and returns them: first those in *left,
  * which were taken before, then what is in the box. True: there may be more, in
- * either, for which nobody wakes the owner again. False: whoever puts something
- * in wakes him. */
+ * either. False: both were empty when it looked last. */
 bool mailbox_some(struct mailbox *m, struct parcel **left, int most,
 		  void (*fn)(void *ctx, const struct parcel *p), void *ctx);
 

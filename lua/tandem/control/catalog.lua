@@ -90,7 +90,7 @@ add("counter", {
   { "tandem_undelivered_responses_total", {}, "Responses that were given up." },
   { "tandem_unsent_total", { "kind" }, "Messages that no connection has taken." },
   { "tandem_handovers_total", {}, "Messages that another worker had received." },
-  { "tandem_worker_wakes_total", {}, "Times a worker woke another: once per batch of messages." },
+  { "tandem_worker_wakes_total", {}, "Times a worker woke one that slept, once per batch." },
 })
 add("histogram", {
   { "tandem_request_duration_seconds", { "method" },
