@@ -20,15 +20,18 @@ static bool is_keepalive(struct str bytes)
 static bool hand_over(struct core *c, const struct hop *from, struct str bytes,
 		      struct str call_id)
 {
-	unsigned worker = branch_h8(call_id) % c->node->workers;
 	struct post post = {.kind = POST_DATAGRAM,
-			    .from = *from,
 			    .bytes = bytes,
 			    .came = late_came(c),
 			    .handed = c->now.mono};
+	unsigned worker;
 
+	if (c->node->workers == 1)
+		return false;
+	worker = branch_h8(call_id) % c->node->workers;
 	if (worker == c->worker)
 		return false;
+	post.from = *from;
 	count(&c->counters, CNT_HANDOVER);
 	c->host->post(c->host->ctx, worker, &post);
 	return true;
@@ -46,16 +49,28 @@ static void receive_bad(struct core *c, struct msg *m, struct msg_key *key,
 		proxy_on_request(c->proxy, m, key, bad, from, c->now);
 }
 
-/* Without reading it: whose it is decides whoever it goes to, once more. */
-static bool hand_over_unread(struct core *c, const struct hop *from,
-			     struct str bytes)
+/* The very same bytes. */
+static bool is_same(struct str a, struct str b)
 {
-	struct str call_id;
+	return a.p == b.p && a.n == b.n;
+}
 
-	if (c->node->workers == 1)
+static bool is_response(struct str bytes)
+{
+	return bytes.n >= 4 && memcmp(bytes.p, "SIP/", 4) == 0;
+}
+
+/* Without reading it: whose it is decides whoever it goes to, once more. What
+ * was looked at and is ours is left in *seen_r. Responses mostly come to whose
+ * they are: they are read at once. */
+static bool hand_over_unread(struct core *c, const struct hop *from,
+			     struct str bytes, struct str *seen_r)
+{
+	*seen_r = STR_NONE;
+	if (c->node->workers == 1 || is_response(bytes))
 		return false;
-	call_id = msg_peek_call_id(bytes);
-	return call_id.n && hand_over(c, from, bytes, call_id);
+	*seen_r = msg_peek_call_id(bytes);
+	return seen_r->n && hand_over(c, from, bytes, *seen_r);
 }
 
 static bool is_ignored(struct core *c, const struct hop *from, struct str bytes)
@@ -71,7 +86,9 @@ static bool is_ignored(struct core *c, const struct hop *from, struct str bytes)
 	return false;
 }
 
-void receive_message(struct core *c, const struct hop *from, struct str bytes)
+/* `seen` is a Call-ID of ours, or empty. */
+static void read_message(struct core *c, const struct hop *from,
+			 struct str bytes, struct str seen)
 {
 	struct msg m;
 	struct msg_key key;
@@ -89,7 +106,8 @@ void receive_message(struct core *c, const struct hop *from, struct str bytes)
 		receive_bad(c, &m, &key, bad, from);
 		return;
 	}
-	if (hand_over(c, from, bytes, key.call_id))
+	if (!is_same(seen, key.call_id) &&
+	    hand_over(c, from, bytes, key.call_id))
 		return;
 	late_note_input(c, from);
 	if (capture_is_on(&c->node->capture))
@@ -100,10 +118,18 @@ void receive_message(struct core *c, const struct hop *from, struct str bytes)
 		proxy_on_response(c->proxy, &m, &key, from, c->now);
 }
 
+void receive_message(struct core *c, const struct hop *from, struct str bytes)
+{
+	read_message(c, from, bytes, STR_NONE);
+}
+
 void receive_bytes(struct core *c, const struct hop *from, struct str bytes)
 {
-	if (!is_ignored(c, from, bytes) && !hand_over_unread(c, from, bytes))
-		receive_message(c, from, bytes);
+	struct str seen;
+
+	if (!is_ignored(c, from, bytes) &&
+	    !hand_over_unread(c, from, bytes, &seen))
+		read_message(c, from, bytes, seen);
 }
 
 void receive_garbage(struct core *c, const struct hop *from, struct str bytes,
