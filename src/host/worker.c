@@ -277,6 +277,7 @@ static void answer_ask(struct worker *w)
 /* The control thread has the core until it says resume. */
 static void rest(struct worker *w)
 {
+	worker_settle(w); /* what is to be sent does not rest with it */
 	latch_post(&w->resting);
 	latch_wait(&w->resume);
 	/* What they say of TLS may be new. */
