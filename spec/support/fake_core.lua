@@ -192,9 +192,11 @@ function Facts:add(name, n)
   return self:get(name)
 end
 
-function Facts:took(us)
+function Facts:took(us) -- as member_took()
   local before = self:get "latency"
-  self:set("latency", before == 0 and us or before + (us - before) // 8)
+  local way = math.max(us, 1) - before
+  local eighth = (math.abs(way) + 7) // 8
+  self:set("latency", before == 0 and way or before + (way < 0 and -eighth or eighth))
 end
 
 -- What is counted of it for metrics.

@@ -225,11 +225,8 @@ static int l_add(lua_State *L)
 static int l_took(lua_State *L)
 {
 	struct member *m = to_write(L, check(L, 1));
-	int64_t took = luaL_checkinteger(L, 2);
-	int64_t before = atomic_load(&m->fact[FACT_LATENCY]);
 
-	atomic_store(&m->fact[FACT_LATENCY],
-		     before ? before + (took - before) / 8 : took);
+	member_took(m, luaL_checkinteger(L, 2));
 	return 0;
 }
 

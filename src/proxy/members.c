@@ -24,6 +24,19 @@ void members_fini(struct members *ms)
 	ms->n = 0;
 }
 
+/* Rounded away from where it is, it arrives, from above as from below, and does
+ * not go beyond. Never 0, which is a server that has not answered yet. */
+void member_took(struct member *m, int64_t us)
+{
+	int64_t before = atomic_load(&m->fact[FACT_LATENCY]);
+	int64_t took = us > 0 ? us : 1;
+	int64_t way = took - before;
+
+	if (before)
+		took = before + (way + (way < 0 ? -7 : 7)) / 8;
+	atomic_store(&m->fact[FACT_LATENCY], took);
+}
+
 uint64_t member_id(struct str name)
 {
 	return siphash24(sipkey_load(id_key), name.p, name.n);
