@@ -35,7 +35,7 @@ SRC_sim         := sim sim_conn sim_disk sim_dns sim_flow sim_net sim_node sim_p
 # src/lua: only in the Lua module (luaopen_tandem_simcore)
 SRC_simmod      := simlib simlib_eval simlib_fault simlib_log simlib_node simlib_stream
 # spec/unit/<name>.c and spec/fuzz/<name>.c
-UNIT            := addr_test arena_test buf_test calls_test digest_test hep_test log_test map_test malloc_test mem_test rand_test redact_test siphash_test slab_test str_test timer_test tokens_test capture_test core_test core_hostile_test \
+UNIT            := addr_test arena_test buf_test calls_test chain_test digest_test hep_test log_test map_test malloc_test mem_test rand_test redact_test siphash_test slab_test str_test timer_test tokens_test capture_test core_test core_hostile_test \
 		   counters_test histogram_test \
 		   proxy_world proxy_late_test proxy_cancel_test proxy_limits_test \
 		   proxy_fork_test proxy_forward_test proxy_route_test proxy_stateless_test \

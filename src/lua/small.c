@@ -5,13 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/list.h"
+
 /* Begins a page, so that the piece of a block is found by its address. */
 struct small_piece {
-	_Alignas(SMALL_STEP) struct small_piece *next;
-	struct small_piece *prev; /* NULL: the first */
-	void *free;               /* came back; each begins with the next one */
-	char *fresh;              /* never handed out, up to the end */
-	unsigned used, most;      /* blocks: out; there are */
+	_Alignas(SMALL_STEP) struct chain link;
+	void *free;          /* came back; each begins with the next one */
+	char *fresh;         /* never handed out, up to the end */
+	unsigned used, most; /* blocks: out; there are */
 	size_t kind;
 };
 
@@ -42,32 +43,26 @@ static struct small_piece *piece_of(void *p)
 
 /* ---- pieces ---- */
 
+static struct small_piece *at_link(struct chain *link)
+{
+	return link ? container_of(link, struct small_piece, link) : NULL;
+}
+
 static void put_first(struct small *s, struct small_piece *piece)
 {
-	struct small_piece **head = &s->partial[piece->kind];
-
-	piece->prev = NULL;
-	piece->next = *head;
-	if (*head)
-		(*head)->prev = piece;
-	*head = piece;
+	chain_prepend(&s->partial[piece->kind], &piece->link);
 }
 
 static void take_out(struct small *s, struct small_piece *piece)
 {
-	if (piece->prev)
-		piece->prev->next = piece->next;
-	else
-		s->partial[piece->kind] = piece->next;
-	if (piece->next)
-		piece->next->prev = piece->prev;
+	chain_remove(&s->partial[piece->kind], &piece->link);
 }
 
 static struct small_piece *take_idle(struct small *s)
 {
-	struct small_piece *piece = s->idle;
+	struct small_piece *piece = at_link(s->idle);
 
-	s->idle = piece->next;
+	chain_remove(&s->idle, s->idle);
 	s->kept--;
 	return piece;
 }
@@ -96,12 +91,11 @@ static struct small_piece *add(struct small *s, size_t kind)
  * comes and goes alone would make a piece. */
 static void retire(struct small *s, struct small_piece *piece)
 {
-	if (!piece->next && !piece->prev)
+	if (chain_is_alone(&piece->link))
 		return;
 	take_out(s, piece);
 	s->used--;
-	piece->next = s->idle;
-	s->idle = piece;
+	chain_prepend(&s->idle, &piece->link);
 	s->kept++;
 	/* Two, so that there are fewer when fewer are in use. */
 	for (int i = 0; i < 2 && s->kept > SMALL_KEPT && s->kept > s->used; i++)
@@ -118,7 +112,9 @@ static void *take(struct small *s, size_t n)
 
 	if (kind == SMALL_KINDS)
 		return malloc(n);
-	piece = s->partial[kind] ? s->partial[kind] : add(s, kind);
+	piece = at_link(s->partial[kind]);
+	if (!piece)
+		piece = add(s, kind);
 	if (!piece)
 		return NULL;
 	p = piece->free;
@@ -173,9 +169,9 @@ void *small_realloc(struct small *s, void *p, size_t old, size_t n)
 void small_fini(struct small *s)
 {
 	for (size_t kind = 0; kind < SMALL_KINDS; kind++) {
-		struct small_piece *piece = s->partial[kind];
+		struct small_piece *piece = at_link(s->partial[kind]);
 
-		assert(!piece || (!piece->used && !piece->next));
+		assert(!piece || (!piece->used && !piece->link.next));
 		free(piece);
 	}
 	while (s->idle)

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "util/chain.h"
+
 enum {
 	SMALL_STEP = 16,
 	SMALL_MAX = 512, /* bytes; larger blocks are the C library's */
@@ -20,12 +22,10 @@ enum {
 	SMALL_KEPT = 256,   /* a megabyte: more than most scripts take */
 };
 
-struct small_piece;
-
 /* Zero is empty. */
 struct small {
-	struct small_piece *partial[SMALL_KINDS]; /* have a free block */
-	struct small_piece *idle;
+	struct chain *partial[SMALL_KINDS]; /* pieces that have a free block */
+	struct chain *idle;
 	size_t used, kept; /* pieces: with a size; idle */
 	bool off;          /* all blocks are the C library's */
 };

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/list.h"
+
 /* Sizes: every 32 bytes up to 512, then every 128. */
 enum { FINE = 32, FINE_MAX = 512, COARSE = 128, NONE = SLAB_KINDS };
 static_assert(FINE_MAX / FINE + (SLAB_BLOCK_MAX - FINE_MAX) / COARSE ==
@@ -11,8 +13,7 @@ static_assert(FINE_MAX / FINE + (SLAB_BLOCK_MAX - FINE_MAX) / COARSE ==
 	      "kinds");
 
 struct slab {
-	_Alignas(16) struct slab *next;
-	struct slab *prev; /* NULL: the first */
+	_Alignas(16) struct chain link;
 	void *free;        /* came back; each begins with the next one */
 	char *fresh, *end; /* never handed out */
 	unsigned kind, used;
@@ -35,25 +36,19 @@ static size_t size_of(unsigned kind)
 			    : FINE_MAX + (kind - FINES + 1) * (size_t)COARSE;
 }
 
+static struct slab *at_link(struct chain *link)
+{
+	return link ? container_of(link, struct slab, link) : NULL;
+}
+
 static void put_first(struct slabs *s, struct slab *b)
 {
-	struct slab **head = &s->partial[b->kind];
-
-	b->prev = NULL;
-	b->next = *head;
-	if (*head)
-		(*head)->prev = b;
-	*head = b;
+	chain_prepend(&s->partial[b->kind], &b->link);
 }
 
 static void take_out(struct slabs *s, struct slab *b)
 {
-	if (b->prev)
-		b->prev->next = b->next;
-	else
-		s->partial[b->kind] = b->next;
-	if (b->next)
-		b->next->prev = b->prev;
+	chain_remove(&s->partial[b->kind], &b->link);
 }
 
 static struct slab *add(struct slabs *s, unsigned kind)
@@ -82,7 +77,9 @@ void *slabs_take(struct slabs *s, size_t n, struct slab **of_r)
 	*of_r = NULL;
 	if (kind == NONE)
 		return malloc(n);
-	b = s->partial[kind] ? s->partial[kind] : add(s, kind);
+	b = at_link(s->partial[kind]);
+	if (!b)
+		b = add(s, kind);
 	if (!b)
 		return NULL;
 	p = b->free;
@@ -110,7 +107,7 @@ void slabs_give(struct slabs *s, struct slab *of, void *p)
 		put_first(s, of);
 	memcpy(p, &of->free, sizeof(p));
 	of->free = p;
-	if (--of->used || (!of->next && !of->prev))
+	if (--of->used || chain_is_alone(&of->link))
 		return;
 	take_out(s, of);
 	free(of);
@@ -124,9 +121,9 @@ bool slab_suits(const struct slab *of, size_t n)
 void slabs_fini(struct slabs *s)
 {
 	for (unsigned kind = 0; kind < SLAB_KINDS; kind++) {
-		struct slab *b = s->partial[kind];
+		struct slab *b = at_link(s->partial[kind]);
 
-		assert(!b || (!b->used && !b->next));
+		assert(!b || (!b->used && !b->link.next));
 		free(b);
 	}
 	*s = (struct slabs){.off = s->off};

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "util/chain.h"
+
 enum {
 	SLAB_BYTES = 65536,
 	SLAB_BLOCK_MAX = 2048,
@@ -22,8 +24,8 @@ struct slab;
 
 /* Zero is empty. May be copied, and then used instead. */
 struct slabs {
-	struct slab *partial[SLAB_KINDS]; /* have a free block */
-	bool off;                         /* no block is of a slab */
+	struct chain *partial[SLAB_KINDS]; /* slabs that have a free block */
+	bool off;                          /* no block is of a slab */
 };
 
 /* A block of n bytes, aligned for any type, n > 0. *of_r is its slab; NULL: it
