@@ -46,7 +46,7 @@ UNIT            := addr_test arena_test buf_test calls_test chain_test digest_te
 		   directory_test admission_test flows_test frame_test listener_test load_test members_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test client_stream_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
-		   host_test worker_test heps_test notifier_test service_test statefile_test transitions_test udp_test steer_test stream_test dns_test certs tls_test \
+		   host_test worker_test heps_test notifier_test service_test statefile_test transitions_test udp_test udp_world steer_test stream_test dns_test certs tls_test \
 		   fuzz_test console_test error_rate_test vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
 FUZZ            := fuzz_core fuzz_dns fuzz_frame fuzz_key fuzz_lua fuzz_msg fuzz_redact
 # what fuzz_core has beside itself; its mutations are libFuzzer's alone
