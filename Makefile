@@ -21,7 +21,7 @@ SRC_lua         := base box env error_rate limit load order oslib sched small st
 		   script_plan script_policy
 # src/host: the world of a worker (libev, sockets, c-ares, TLS); src/sim: the simulated
 # one. On top of the first the control thread, and the command line.
-SRC_host        := files keyfile thread logsink transitions mailbox ask sock steer source \
+SRC_host        := files keyfile thread logsink transitions mailbox ask join sock steer source \
 		   worker worker_life worker_listen worker_mail upkeep statefile disk \
 		   cputick udp dgram hep icmp dns \
 		   acceptor stream stream_io \
@@ -46,7 +46,7 @@ UNIT            := addr_test arena_test buf_test calls_test chain_test digest_te
 		   directory_test admission_test flows_test frame_test listener_test load_test members_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test client_stream_test stub_test txn_world \
 		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
-		   host_test worker_test heps_test notifier_test service_test statefile_test transitions_test udp_test udp_world steer_test stream_test dns_test certs tls_test \
+		   host_test worker_test heps_test notifier_test service_test statefile_test transitions_test join_test udp_joined_test udp_test udp_world steer_test stream_test dns_test certs tls_test \
 		   fuzz_test console_test error_rate_test vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
 FUZZ            := fuzz_core fuzz_dns fuzz_frame fuzz_key fuzz_lua fuzz_msg fuzz_redact
 # what fuzz_core has beside itself; its mutations are libFuzzer's alone
@@ -104,8 +104,8 @@ SAN      := -O1 -g -fno-omit-frame-pointer $(SANITIZE)
 RACES    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 COV      := -O0 -g --coverage
 FUZZING  := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
-# spec/support/malloc_fail.c
-WRAP_MALLOC := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign,--wrap=strdup
+# spec/support/malloc_fail.c, spec/support/send_fail.c
+WRAP := -Wl,--wrap=sendmmsg,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign,--wrap=strdup
 LDRELEASE := -Wl,-z,relro,-z,now
 LDMODULE := -shared -Wl,-Bsymbolic -Wl,-z,nodelete
 
@@ -131,7 +131,7 @@ CORE   := $(foreach l,$(LAYERS),$(SRC_$(l):%=$(l)/%.o))
 HOST   := $(foreach l,host control cli,$(SRC_$(l):%=$(l)/%.o))
 SIM    := $(SRC_sim:%=sim/%.o)
 SIMMOD := $(SRC_simmod:%=lua/%.o)
-TESTS  := $(UNIT:%=spec/unit/%.o) spec/support/unit.o spec/support/malloc_fail.o \
+TESTS  := $(UNIT:%=spec/unit/%.o) spec/support/unit.o spec/support/malloc_fail.o spec/support/send_fail.o \
 	  $(patsubst %,spec/fuzz/%.o,$(FUZZ) $(FUZZ_CORE))
 in      = $(addprefix $(1)/obj/,$(2))
 
@@ -171,7 +171,7 @@ $(1)/lua/tandem/simcore.so: $(call in,$(1),$(CORE) $(SIM) $(SIMMOD)) Makefile
 	$(Q)$(2) $(LDMODULE) $(3) $(5) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(MOD_LIBS)
 $(1)/unit: $(call in,$(1),$(TESTS) $(CORE) $(HOST) $(SIM)) Makefile
 	@echo "LD $$@"
-	$(Q)$(2) -pie $(3) $(5) $$(LDFLAGS) $(WRAP_MALLOC) -o $$@ $$(filter %.o,$$^) $$(LIBS)
+	$(Q)$(2) -pie $(3) $(5) $$(LDFLAGS) $(WRAP) -o $$@ $$(filter %.o,$$^) $$(LIBS)
 $(1)/slow_clients $(1)/cable: $(1)/%: $(1)/obj/spec/support/%.o
 	@echo "LD $$@"
 	$(Q)$(2) $(3) $$(LDFLAGS) -o $$@ $$<

@@ -30,6 +30,16 @@ local function invite(transport, port, i)
   }, "\r\n")
 end
 
+-- The sum of a metric with all its labels.
+local function metric(ctl, name)
+  local _, page = http.ask(ctl, "/metrics")
+  local total = 0
+  for value in page:gmatch("\n" .. name .. "[^ \n]* (%d+)") do
+    total = total + tonumber(value)
+  end
+  return total
+end
+
 for _, workers in ipairs { 1, 2 } do
   describe(("an overload, %d worker%s"):format(workers, workers > 1 and "s" or ""), function()
     local port, ctl, tandem
@@ -46,15 +56,6 @@ for _, workers in ipairs { 1, 2 } do
     local function start(overload)
       tandem = proxy.start { source = source, workers = workers, level = "info",
         values = { port = port, overload = overload }, args = { "--ctl", ctl } }
-    end
-
-    local function metric(name)
-      local _, page = http.ask(ctl, "/metrics")
-      local total = 0
-      for value in page:gmatch("\n" .. name .. "[^ \n]* (%d+)") do
-        total = total + tonumber(value)
-      end
-      return total
     end
 
     -- All calls at once, while it is stopped. What comes back, until `enough(codes)`: how
@@ -104,7 +105,7 @@ for _, workers in ipairs { 1, 2 } do
         if transport == "TCP" then
           assert.is_true(are_all(codes))
         end
-        assert.is_true(metric "tandem_overload_shed_total" > 0)
+        assert.is_true(metric(ctl, "tandem_overload_shed_total") > 0)
         local _, status = http.ask(ctl, "/v1/status")
         assert.is_true(status.overloaded >= 1)
         assert.matches("too much comes: new requests are answered 503 by %d of %d worker",
@@ -120,7 +121,59 @@ for _, workers in ipairs { 1, 2 } do
       local codes = crowd("TCP", are_all)
       assert.equal(calls, codes[486])
       assert.equal(0, codes[503])
-      assert.equal(0, metric "tandem_overload_shed_total")
+      assert.equal(0, metric(ctl, "tandem_overload_shed_total"))
     end)
   end)
 end
+
+local refuses = [[
+local sip = require "tandem"
+sip.listen { "udp:%{address}:%{port}" }
+sip.settings { overload = false }
+sip.route(function(req) return req:reply(480) end)
+]]
+
+describe("answers of one length to one peer", function()
+  after_each(function()
+    sockets.close()
+    process.clean()
+  end)
+
+  local function message(i, port)
+    return table.concat({
+      "MESSAGE sip:bob@example.com SIP/2.0",
+      ("Via: SIP/2.0/UDP 127.0.0.1:%d;branch=z9hG4bKm%d"):format(port, i),
+      "From: <sip:alice@example.com>;tag=" .. i, "To: <sip:bob@example.com>",
+      "Call-ID: joined" .. i, "CSeq: 1 MESSAGE", "Max-Forwards: 70", "Content-Length: 0", "", "",
+    }, "\r\n")
+  end
+
+  for _, address in ipairs { "127.0.0.1", "0.0.0.0" } do
+    it("leave together, and each arrives as a datagram, from " .. address, function()
+      local port, ctl = process.ports(1), process.path "ctl.sock"
+      local tandem = proxy.start { source = refuses, args = { "--ctl", ctl },
+        values = { port = port, address = address } }
+      local socket, got = sockets.udp(), {}
+      tandem:signal "STOP"
+      for i = 100, 199 do
+        socket:send(port, message(i, socket.port))
+      end
+      tandem:signal "CONT"
+      for _ = 100, 199 do
+        local text, from = socket:receive(10)
+        local i = assert(text):match "^SIP/2.0 480 [^\n]*\r\n.*\r\nCall%-ID: joined(%d+)\r\n"
+        assert.equal(port, from)
+        assert.equal(1, select(2, text:gsub("SIP/2.0 480", "")), text)
+        assert.is_nil(got[i])
+        got[i] = true
+      end
+      assert.is_nil(socket:receive(0))
+      local deadline = process.now() + 20
+      while metric(ctl, "tandem_udp_joined_total") < 90 and process.now() < deadline do
+        process.sleep(0.1)
+      end
+      local joined = metric(ctl, "tandem_udp_joined_total")
+      assert.is_true(joined >= 90 and joined <= 100, joined)
+    end)
+  end
+end)

@@ -60,6 +60,8 @@ bool dgram_queue_add(struct dgram_queue *q, const struct hop *hop,
 	d->hop = *hop;
 	d->hop.tls_name = NULL; /* borrowed, and nothing to do with UDP */
 	d->cause = cause;
+	d->is_alone = false;
+	d->call_id = STR_NONE;
 	d->n = bytes.n;
 	if (bytes.n)
 		memcpy(d->bytes, bytes.p, bytes.n);

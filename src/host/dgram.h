@@ -12,7 +12,9 @@ struct dgram {
 	struct list link;
 	struct hop hop;   /* where it goes, or would have gone */
 	enum cause cause; /* why it failed; CAUSE_NONE while it waits */
+	bool is_alone;    /* not to be sent together with others */
 	size_t n, room;
+	struct str call_id; /* when it was looked for; in `bytes` */
 	char bytes[];
 };
 

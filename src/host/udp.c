@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,9 +11,14 @@
 #include <unistd.h>
 
 #include "host/icmp.h"
+#include "host/join.h"
 #include "host/sock.h"
 #include "host/source.h"
 #include "util/sanitized.h"
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103 /* Linux 4.18 */
+#endif
 
 enum {
 	/* RFC 3261 18.1.1: datagrams up to the largest there are. */
@@ -29,6 +35,11 @@ union control {
 	struct cmsghdr align;
 	char space[CONTROL];
 };
+_Static_assert(CMSG_SPACE(sizeof(struct in6_pktinfo)) +
+		       CMSG_SPACE(sizeof(uint16_t)) <=
+		   CONTROL,
+	       "what is sent needs the least");
+_Static_assert((int)UDP_BATCH <= (int)JOIN_WINDOW, "one look for a batch");
 
 struct udp_batch {
 	struct mmsghdr m[UDP_BATCH];
@@ -100,6 +111,16 @@ static void set_options(struct udp *u, bool v6)
 	getsockopt(u->fd, SOL_SOCKET, SO_RCVBUF, &u->rcvbuf, &len);
 }
 
+/* A kernel that does not know UDP_SEGMENT would not refuse it with a message:
+ * it would send one long datagram. */
+static bool can_join(int fd)
+{
+	int size;
+	socklen_t len = sizeof(size);
+
+	return getsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &size, &len) == 0;
+}
+
 void udp_init(struct udp *u, const struct listener *l, unsigned index,
 	      struct dgram_queue *faults)
 {
@@ -126,6 +147,7 @@ int udp_open(struct udp *u, const struct listener *l, unsigned index,
 		       SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (u->fd >= 0) {
 		set_options(u, v6);
+		u->joins = can_join(u->fd);
 		if (sock_bind(u->fd, &l->addr, sharing) == 0)
 			return 0;
 	}
@@ -254,17 +276,19 @@ struct out {
 	struct iovec iov[UDP_BATCH];
 	struct sockaddr_storage name[UDP_BATCH];
 	union control control[UDP_BATCH];
+	uint8_t size[JOIN_WINDOW]; /* how many datagrams leave by each */
 };
 
 static void put_control(struct msghdr *m, union control *space, int level,
 			int type, const void *data, size_t n)
 {
-	struct cmsghdr *c;
+	struct cmsghdr *c =
+	    (struct cmsghdr *)(space->space + m->msg_controllen);
 
+	if (!m->msg_controllen)
+		memset(space, 0, sizeof(*space));
 	m->msg_control = space;
-	m->msg_controllen = CMSG_SPACE(n);
-	memset(space, 0, sizeof(*space));
-	c = CMSG_FIRSTHDR(m);
+	m->msg_controllen += CMSG_SPACE(n);
 	c->cmsg_level = level;
 	c->cmsg_type = type;
 	c->cmsg_len = CMSG_LEN(n);
@@ -290,24 +314,52 @@ static void put_source(struct msghdr *m, union control *space,
 	}
 }
 
+/* The kernel is to cut it into datagrams of that size. */
+static void put_segment(struct msghdr *m, union control *space, size_t size)
+{
+	uint16_t n = (uint16_t)size;
+
+	put_control(m, space, IPPROTO_UDP, UDP_SEGMENT, &n, sizeof(n));
+}
+
+/* How many sends the next batch has; see join_arrange. */
+static unsigned arrange(struct udp *u, uint8_t size[JOIN_WINDOW])
+{
+	size_t n = u->queue.n;
+
+	if (u->joins && n > JOIN_FEW)
+		return join_arrange(&u->queue, UDP_BATCH, size);
+	n = n < UDP_BATCH ? n : UDP_BATCH;
+	memset(size, 1, JOIN_WINDOW);
+	return (unsigned)n;
+}
+
 static unsigned fill(struct udp *u, struct out *o)
 {
-	unsigned i = 0;
+	unsigned all = arrange(u, o->size);
+	struct list *it = u->queue.list.next;
+	struct iovec *iov = o->iov;
 
-	list_each (it, &u->queue.list) {
-		struct dgram *d = dgram_of(it);
+	for (unsigned i = 0; i < all; i++) {
+		const struct dgram *d = dgram_of(it);
 		struct msghdr *m = &o->m[i].msg_hdr;
+		const struct iovec *end = iov + o->size[i];
 
-		o->iov[i] = (struct iovec){d->bytes, d->n};
-		*m = (struct msghdr){.msg_iov = &o->iov[i], .msg_iovlen = 1};
+		*m = (struct msghdr){.msg_iov = iov, .msg_iovlen = o->size[i]};
 		m->msg_name = &o->name[i];
 		m->msg_namelen = addr_to_sockaddr(&d->hop.addr, m->msg_name);
 		if (u->is_any)
 			put_source(m, &o->control[i], &d->hop.local);
-		if (++i == UDP_BATCH)
-			break;
+		if (o->size[i] > 1)
+			put_segment(m, &o->control[i], d->n);
+		do {
+			struct dgram *each = dgram_of(it);
+
+			*iov++ = (struct iovec){each->bytes, each->n};
+			it = it->next;
+		} while (iov < end);
 	}
-	return i;
+	return all;
 }
 
 static void fail_head(struct udp *u, enum cause cause)
@@ -333,14 +385,30 @@ static bool has_source(const struct udp *u)
 	return local->family == ADDR_NONE || source_is_local(local);
 }
 
-/* The head of the queue was not sent. False: try again when writable. */
-static bool on_send_error(struct udp *u, int err)
+/* What was refused together is sent one by one: whose fault it is, if any's,
+ * is seen then. */
+static void part_head(struct udp *u, unsigned n, int err)
 {
+	struct list *it = u->queue.list.next;
+
+	/* A device that computes no checksums, or IPsec: it stays like that. */
+	if (err == EIO)
+		u->joins = false;
+	for (; n; n--, it = it->next)
+		dgram_of(it)->is_alone = true;
+	u->retries = 0;
+}
+
+/* The first `n` of the queue were not sent. False: try again when writable. */
+static bool on_send_error(struct udp *u, unsigned n, int err)
+{
+	bool is_joined = n > 1;
+
 	if (err == EINTR)
 		return true;
 	if (err == EAGAIN || err == EWOULDBLOCK)
 		return false;
-	if (err == ENOBUFS || err == ENOMEM) {
+	if ((err == ENOBUFS || err == ENOMEM) && !is_joined) {
 		/* The queue of the interface dropped it. That is not the peer's
 		 * fault, and nobody will tell when there is room again. */
 		free(dgram_queue_pop(&u->queue));
@@ -362,8 +430,22 @@ static bool on_send_error(struct udp *u, int err)
 		u->retries = 0;
 		return false;
 	}
-	fail_head(u, icmp_send_cause(err, has_source(u)));
+	if (is_joined)
+		part_head(u, n, err);
+	else
+		fail_head(u, icmp_send_cause(err, has_source(u)));
 	return true;
+}
+
+/* The first `n` of the queue have left. */
+static void on_sent(struct udp *u, unsigned n)
+{
+	u->stats.out += n;
+	if (n > 1)
+		u->stats.joined += n;
+	do
+		dgram_queue_done(&u->queue);
+	while (--n);
 }
 
 bool udp_flush(struct udp *u)
@@ -376,7 +458,7 @@ bool udp_flush(struct udp *u)
 		unsigned all = fill(u, &o);
 		int n = sendmmsg(u->fd, o.m, all, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-		if (n < 0 && !on_send_error(u, errno))
+		if (n < 0 && !on_send_error(u, o.size[0], errno))
 			return false;
 		if (n > 0)
 			u->retries = 0;
@@ -385,10 +467,8 @@ bool udp_flush(struct udp *u)
 		 * not hear while there are others to read. */
 		if (n > 0 && (unsigned)n < all)
 			icmp_drain(u->fd, &u->hop, u->faults);
-		for (; n > 0; n--) {
-			dgram_queue_done(&u->queue);
-			u->stats.out++;
-		}
+		for (int i = 0; i < n; i++)
+			on_sent(u, o.size[i]);
 	}
 	return true;
 }

@@ -12,9 +12,9 @@
 
 enum { UDP_BATCH = 32 };
 
-/* Since the socket was opened. Each of the second line is a message lost. */
+/* Since the socket was opened. Each of the last line is a message lost. */
 struct udp_stats {
-	uint64_t in, out;
+	uint64_t in, out, joined; /* of `out`, not alone: see host/join.h */
 	uint64_t truncated, overflow, no_buffer, kernel;
 };
 
@@ -26,10 +26,11 @@ struct udp {
 	 * before its address is taken over (IP_FREEBIND). IPv4 refuses to send
 	 * then, but IPv6 really would; what is set here stops it. */
 	bool is_away;
+	bool joins;     /* what is alike may leave together */
 	struct hop hop; /* template: listener, transport, local address */
 	struct dgram_queue queue;
 	struct dgram_queue *faults; /* borrowed */
-	unsigned retries;           /* of the datagram at the head */
+	unsigned retries;           /* of what is at the head */
 	uint32_t kernel_seen;       /* last value of SO_RXQ_OVFL */
 	/* When the kernel received what udp_take gave last: wall time, in
 	 * microseconds; 0: it does not say. */

@@ -73,6 +73,7 @@ static void report_losses(struct worker *w, struct port *p)
 		sum += f[i].u.i;
 		c->v[CNT_UDP_RECEIVE + i - 1] += (uint64_t)f[i].u.i;
 	}
+	c->v[CNT_UDP_JOINED] += s->joined - t->joined;
 	if (sum)
 		logsink_write(w->conf.log, &e);
 	p->told = *s;

@@ -199,6 +199,7 @@
 	X(CNT_UDP_TRUNCATED, "tandem_udp_lost_total", "reason=truncated")      \
 	X(CNT_UDP_QUEUE, "tandem_udp_lost_total", "reason=send_queue")         \
 	X(CNT_UDP_INTERFACE, "tandem_udp_lost_total", "reason=interface")      \
+	X(CNT_UDP_JOINED, "tandem_udp_joined_total", "")                       \
 	X(CNT_MAIL_LOST, "tandem_worker_messages_lost_total", "")              \
 	X(CNT_LUA_ROUTE, "tandem_lua_errors_total", "hook=route")              \
 	X(CNT_LUA_RESPONSE, "tandem_lua_errors_total", "hook=on_response")     \

@@ -1,0 +1,32 @@
+/*
+ * Which of the datagrams that wait may leave together: the kernel takes several
+ * of one length to one peer in one call and cuts them apart behind its own
+ * stack (UDP_SEGMENT), so that the way through it is paid for once. In an
+ * overload most of what leaves are refusals, as alike as that.
+ *
+ * Only responses are joined. An ICMP error may come for a part of what was sent
+ * together alone, and a request has to fail at once (RFC 3261 18.4).
+ */
+#ifndef HOST_JOIN_H
+#define HOST_JOIN_H
+
+#include "host/dgram.h"
+
+enum {
+	/* How many datagrams are looked at, and the longest that are joined: it
+	 * fits into every path of IPv6 (1280, less both headers). A longer one
+	 * than its path takes would be refused, not fragmented. */
+	JOIN_WINDOW = 32,
+	JOIN_LONGEST = 1232,
+	/* So few are not looked at: there is next to nothing to gain. */
+	JOIN_FEW = 2,
+};
+
+/* Moves those of the first `max` (at most JOIN_WINDOW) of the queue together
+ * that leave together. Writes into size[i] how many the i-th send is of, in the
+ * order of the queue; returns how many sends there are. What is of one call
+ * keeps its order towards a peer. */
+unsigned join_arrange(struct dgram_queue *q, unsigned max,
+		      uint8_t size[JOIN_WINDOW]);
+
+#endif
