@@ -352,3 +352,39 @@ TEST(memory_of_what_is_done_is_used_again)
 	}
 	udp_world_close(&w);
 }
+
+static void check_two(struct udp_world *w, struct udp_batch *b,
+		      const char *from)
+{
+	struct addr client;
+	struct str bytes;
+	struct hop hop;
+	int fd = udp_world_peer(from, &client);
+
+	for (int i = 0; i < 2; i++)
+		udp_world_say(fd, &w->at, STR("hello"));
+	CHECK_INT(udp_receive(&w->udp, b), 2);
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK(udp_take(&w->udp, b, i, &hop, &bytes));
+		CHECK(addr_eq(&hop.addr, &client));
+		CHECK(addr_ip_eq(&hop.local, &w->at));
+		CHECK(w->udp.came > 0);
+	}
+	close(fd);
+}
+
+/* What one socket needs less room for leaves the other all of it. */
+TEST(a_batch_serves_sockets_of_both_families)
+{
+	struct udp_world v4, v6;
+
+	udp_world_open(&v4, "127.0.0.1", "127.0.0.1");
+	udp_world_open(&v6, "::", "::1");
+	for (int round = 0; round < 2; round++) {
+		check_two(&v4, v4.batch, "127.0.0.1");
+		CHECK_INT(udp_receive(&v4.udp, v4.batch), 0);
+		check_two(&v6, v4.batch, "::1");
+	}
+	udp_world_close(&v4);
+	udp_world_close(&v6);
+}

@@ -47,6 +47,7 @@ struct udp_batch {
 	struct sockaddr_in6 name[UDP_BATCH]; /* big enough for both */
 	union control control[UDP_BATCH];
 	char *space;
+	unsigned used; /* slots of which the kernel wrote the lengths */
 };
 
 struct udp_batch *udp_batch_new(void)
@@ -67,6 +68,7 @@ struct udp_batch *udp_batch_new(void)
 		b->m[i].msg_hdr.msg_iovlen = 1;
 		b->m[i].msg_hdr.msg_control = &b->control[i];
 	}
+	b->used = UDP_BATCH;
 	return b;
 }
 
@@ -169,11 +171,15 @@ void udp_close(struct udp *u)
 
 static int receive(struct udp *u, struct udp_batch *b)
 {
-	for (size_t i = 0; i < UDP_BATCH; i++) {
+	int n;
+
+	for (size_t i = 0; i < b->used; i++) {
 		b->m[i].msg_hdr.msg_namelen = sizeof(b->name[i]);
 		b->m[i].msg_hdr.msg_controllen = sizeof(b->control[i]);
 	}
-	return recvmmsg(u->fd, b->m, UDP_BATCH, MSG_DONTWAIT, NULL);
+	n = recvmmsg(u->fd, b->m, UDP_BATCH, MSG_DONTWAIT, NULL);
+	b->used = n > 0 ? (unsigned)n : 0;
+	return n;
 }
 
 unsigned udp_receive(struct udp *u, struct udp_batch *b)
