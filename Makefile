@@ -6,12 +6,12 @@ VERSION := 0.1.0-dev
 # A layer may include its own headers and those of the layers listed before it
 # (spec/style/layers_spec.lua, which also finds a file that nobody listed).
 SRC_util        := addr arena buf counters digest err hep histogram log map mem rand redact siphash slab str timer tokens
-SRC_message     := chars hdr msg msg_start peek scan scan_uri plain field edit reply
+SRC_message     := chars glance hdr msg msg_start peek scan scan_uri plain field edit reply
 SRC_transport   := admission directory dns_answer flows flows_accept flows_log flows_read \
 		   flows_send frame hop limits listener locate locate_order resolver \
 		   resolver_note tls_conf via
 SRC_transaction := branch key txns server client record
-SRC_proxy       := ack answered attempt calls calls_image cancel cookie dialog drain flow follow forward late launch load members nodes note orphan orphan_cancel overload own path places proxy request response route settings settle shared shun stateless steps token trying undelivered validate way why
+SRC_proxy       := ack answered attempt calls calls_image cancel cookie dialog drain flow follow forward late launch load members nodes note orphan orphan_cancel overload own path places proxy request response route settings settle shared shed shun stateless steps token trying undelivered validate way why
 SRC_core        := capture core late receive node shared wire
 SRC_lua         := base box env error_rate limit load order oslib sched small strlib strmatch strpat tablib vm \
 		   bind_core bind_counter bind_header bind_join bind_json bind_locate bind_member bind_metrics \
@@ -45,7 +45,7 @@ UNIT            := addr_test arena_test buf_test calls_test chain_test digest_te
 		   dns_answer_test dns_world locate_test resolver_test \
 		   directory_test admission_test flows_test frame_test listener_test load_test members_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test client_stream_test stub_test txn_world \
-		   hdr_test msg_test scan_test field_test edit_test reply_test torture_test \
+		   hdr_test msg_test glance_test scan_test field_test edit_test reply_test torture_test \
 		   host_test worker_test heps_test notifier_test service_test statefile_test transitions_test join_test udp_joined_test udp_test udp_world steer_test stream_test dns_test certs tls_test \
 		   fuzz_test console_test error_rate_test vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
 FUZZ            := fuzz_core fuzz_dns fuzz_frame fuzz_key fuzz_lua fuzz_msg fuzz_redact

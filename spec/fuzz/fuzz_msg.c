@@ -6,6 +6,7 @@
  *   a response, and what CANCEL and ACK are made of, index without a complaint
  *   that the request did not have;
  *   whose worker it is can be seen without reading it;
+ *   what is refused at a glance is answered as if it had been read;
  *   libosip2 and the scanner never disagree about a value both take.
  */
 #include <assert.h>
@@ -15,6 +16,7 @@
 
 #include "message/edit.h"
 #include "message/field.h"
+#include "message/glance.h"
 #include "message/peek.h"
 #include "message/reply.h"
 
@@ -87,6 +89,67 @@ static void peek(struct msg *m, struct str raw)
 
 	if (msg_key(m, &key) == MSG_OK)
 		assert(!seen.n || str_eq(seen, key.call_id));
+}
+
+static struct str line_of(const struct msg *m, enum hdr_id id)
+{
+	const struct hdr *h = msg_first(m, id);
+
+	return str_sub(m->raw, h->off, h->off + h->len - 2);
+}
+
+static struct str brief_reply(const struct glance *g, struct arena *a)
+{
+	struct buf out;
+
+	buf_arena(&out, a, 512);
+	glance_reply(g, STR("503 Service Unavailable"), STR("v"), STR("tag"),
+		     STR("X: y\r\n"), &out);
+	return buf_str(&out);
+}
+
+/* Of a message that is taken a glance sees the same as who reads it. */
+static void compare(struct msg *m, const struct glance *g, struct arena *a)
+{
+	struct reply r = {.code = 503,
+			  .to_tag = STR("tag"),
+			  .via = STR("v"),
+			  .headers = STR("X: y\r\n")};
+	struct msg_key key;
+	struct buf out;
+
+	if (msg_key(m, &key) != MSG_OK)
+		return;
+	assert(g->method == m->method_id && str_eq(g->uri, m->uri));
+	assert(g->via.text.p == key.via.text.p &&
+	       g->via.text.n == key.via.text.n);
+	assert(str_eq(g->via.branch, key.via.branch));
+	assert(str_eq(g->from, line_of(m, HDR_FROM)) &&
+	       str_eq(g->to, line_of(m, HDR_TO)) &&
+	       str_eq(g->call_id, line_of(m, HDR_CALL_ID)) &&
+	       str_eq(g->cseq, line_of(m, HDR_CSEQ)));
+	if (g->may_have_tag)
+		return;
+	assert(!key.to_tag.n);
+	buf_arena(&out, a, 512);
+	assert(!reply_write(m, &r, &out));
+	assert(str_eq(buf_str(&out), brief_reply(g, a)));
+}
+
+static void glance(struct msg *m, bool taken, struct str raw, struct arena *a)
+{
+	struct glance g;
+	struct msg again;
+	enum msg_bad bad;
+
+	if (!glance_read(&g, raw))
+		return;
+	if (taken)
+		compare(m, &g, a);
+	if (g.may_have_tag)
+		return;
+	bad = msg_index(&again, a, brief_reply(&g, a));
+	assert(again.status == 503 && (bad == MSG_OK || over_limit(bad)));
 }
 
 static struct str write_edits(const struct edits *e)
@@ -214,6 +277,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bad = msg_index(&m, a, (struct str){(const char *)data, size});
 	scan_all(&m);
 	answer(&m, a, !bad);
+	glance(&m, !bad, (struct str){(const char *)data, size}, a);
 	if (!bad) {
 		peek(&m, (struct str){(const char *)data, size});
 		edit(&m, a);

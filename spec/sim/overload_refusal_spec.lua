@@ -1,10 +1,21 @@
 -- What somebody hears who is refused because there is too much, and what stays of that;
 -- the bound of memory; and that our own slowness is nobody's failure.
 local flood = require "support.flood"
+local hep = require "support.hep"
 local policy = require "support.policy"
 local sim = require "support.sim"
 
 local uri = "sip:bob@example.com"
+
+local function sorted_keys(t)
+  local keys = {}
+  for key in pairs(t) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys)
+  return keys
+end
+
 local slow = { receive = 0.0005, send = 0.0005, request = 0.015 }
 
 sim.for_workers("a refusal", function(workers)
@@ -109,6 +120,82 @@ sim.for_workers("a refusal", function(workers)
     assert.equal(call.response.to_tag, again.to_tag)
     assert.equal(call.headers["Retry-After"], again:header "Retry-After")
     assert.equal(0, #w.a:got "INVITE" - #w.a:got "ACK")
+  end)
+
+  -- Most of what is refused is not read; whoever writes otherwise must not see a difference.
+  it("is the same for whatever way a request is written", function()
+    open()
+    local caller = w.net:uac("udp:203.0.113.5", "raw")
+    local sent, branch = {}, ";branch=z9hG4bK"
+    local function send(id, via, to, more)
+      sent[id] = table.concat({
+        "INVITE " .. uri .. " SIP/2.0", "Via: SIP/2.0/UDP 203.0.113.5" .. via,
+        "From: <sip:raw@203.0.113.5>;tag=" .. id, "To: <" .. uri .. ">" .. to, "Call-ID: " .. id,
+        "CSeq: 1 INVITE", "Contact: <sip:raw@203.0.113.5>", "Max-Forwards: 70", more .. "\r\n",
+      }, "\r\n")
+      caller:send(sent[id])
+      net:after(0.6, function() -- and again
+        caller:send(sent[id])
+      end)
+    end
+    local function send_all(i)
+      send("plain" .. i, branch .. "1" .. i, "", "Content-Length: 0\r\n")
+      send("vias" .. i, branch .. "2" .. i .. ", SIP/2.0/TCP a\r\nv: SIP/2.0/UDP [2001:db8::1]",
+        "", "")
+      send("rport" .. i, ";rport" .. branch .. "3" .. i .. ";x=\"a;b\"", "", "")
+      send("folded" .. i, branch .. "4" .. i, "", "Subject: a\r\n b\r\n")
+      send("param" .. i, branch .. "5" .. i, ";x=y", "")
+      send("old" .. i, "", "", "") -- RFC 2543
+    end
+    for i = 1, 9 do
+      net:after(1.5 + i / 10, function()
+        send_all(i)
+      end)
+    end
+    load:offer(200 * workers, 4)
+    net:run(1)
+    local tags, ways = {}, {}
+    for _, res in ipairs(caller:got(503)) do
+      local id = res:header "Call-ID"
+      assert.truthy(res.to_tag)
+      assert.equal(tags[id] or res.to_tag, res.to_tag) -- of its repetition, too
+      assert.matches("^[1-9]$", res:header "Retry-After")
+      assert.matches("SIP/2.0/UDP 203.0.113.5", res:header "Via", 1, true)
+      assert.matches(";received=203.0.113.5;rport=5060", res:header "Via", 1, true)
+      if not tags[id] then
+        tags[id], ways[id:match "%a+"] = res.to_tag, true
+        caller:send((sent[id]:gsub("INVITE sip", "ACK sip"):gsub("1 INVITE", "1 ACK")
+          :gsub("\r\nTo: [^\r]*", "%0;tag=" .. res.to_tag)))
+      end
+    end
+    assert.same({ "folded", "old", "param", "plain", "rport", "vias" }, sorted_keys(ways))
+    net:run(1)
+    assert.equal(0, net:metric("tandem_dropped_total", { reason = "stray_ack" }))
+  end)
+
+  it("is seen by who is sent a copy of all messages", function()
+    open "sip.settings { trace = { hep = 'udp:192.0.2.99:9060' } }"
+    load:offer(200, 2)
+    net:run(2)
+    local seen = {}
+    for name in hep.names(hep.to(net, "192.0.2.99:9060")):gmatch "%S+" do
+      seen[name] = (seen[name] or 0) + 1
+    end
+    assert.is_true(#refusals() > 50)
+    assert.equal(#load.calls, #refusals() + seen.decided - seen.BYE / 2)
+    assert.is_true(seen["503"] >= #refusals())
+  end)
+
+  it("is that of who drains, if we do (21.5.4)", function()
+    open()
+    load:offer(200, 2)
+    local before = shed "invite"
+    assert.is_true(before > 50)
+    net.nodes[1]:drain()
+    load:offer(200, 1)
+    net:run(1)
+    assert.equal(before, shed "invite")
+    assert.equal("5", load.calls[#load.calls].headers["Retry-After"])
   end)
 
   it("is not for the repetition of what was accepted", function()

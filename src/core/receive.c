@@ -86,13 +86,30 @@ static bool is_ignored(struct core *c, const struct hop *from, struct str bytes)
 	return false;
 }
 
+/* In an overload what is refused is not read, if we know that it is ours, and
+ * nobody wants to see it. *late_r: how late it is has been noted. */
+static bool shed_unread(struct core *c, const struct hop *from,
+			struct str bytes, bool ours, bool *late_r)
+{
+	*late_r = ours && proxy_is_overloaded(c->proxy) &&
+		  !capture_is_on(&c->node->capture);
+	if (!*late_r)
+		return false;
+	late_note_input(c, from);
+	return proxy_sheds(c->proxy, bytes, from, c->now);
+}
+
 /* `seen` is a Call-ID of ours, or empty. */
 static void read_message(struct core *c, const struct hop *from,
 			 struct str bytes, struct str seen)
 {
+	bool ours = c->node->workers == 1 || seen.n, late;
 	struct msg m;
 	struct msg_key key;
 	enum msg_bad bad;
+
+	if (shed_unread(c, from, bytes, ours, &late))
+		return;
 
 	memset(&key, 0, sizeof(key));
 	bad = msg_index(&m, c->scratch, bytes);
@@ -109,7 +126,8 @@ static void read_message(struct core *c, const struct hop *from,
 	if (!is_same(seen, key.call_id) &&
 	    hand_over(c, from, bytes, key.call_id))
 		return;
-	late_note_input(c, from);
+	if (!late)
+		late_note_input(c, from);
 	if (capture_is_on(&c->node->capture))
 		capture_message(c, true, from, m.raw);
 	if (m.is_request)

@@ -1,5 +1,7 @@
 #include "message/chars.h"
 
+#include <string.h>
+
 /* Made from the definitions in chars.h, which spec/unit/scan_test.c holds it
  * to, one by one. */
 /* clang-format off */
@@ -38,3 +40,35 @@ const uint8_t ch_class[256] = {
 	0x68, 0x68, 0x68, 0x68, 0x68, 0x68, 0x68, 0x68,
 };
 /* clang-format on */
+
+static bool is_break(char c)
+{
+	return c == '\r' || c == '\n' || !c;
+}
+
+/* Eight bytes at a time: a word without a byte below 14 holds none of them.
+ * (The lowest byte flagged is below 14, and in the other byte order the lowest
+ * is the last: then it is looked for.) */
+const char *ch_find_break(const char *p, const char *end)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t x;
+
+	while (end - p >= 8) {
+		memcpy(&x, p, 8);
+		x = (x - ones * 14) & ~x & (ones << 7);
+		if (!x) {
+			p += 8;
+			continue;
+		}
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+		p += __builtin_ctzll(x) / 8;
+#endif
+		if (is_break(*p))
+			return p;
+		p++;
+	}
+	while (p < end && !is_break(*p))
+		p++;
+	return p;
+}

@@ -55,6 +55,9 @@ static inline bool ch_is_alnum(char c)
 	return ch_is_digit(c) || ch_is_alpha(c);
 }
 
+/* The first CR, LF or NUL, or end. */
+const char *ch_find_break(const char *p, const char *end);
+
 /* 0-15, or -1 when c is no hexadecimal digit. */
 static inline int ch_hex(char c)
 {

@@ -37,38 +37,6 @@ static void note(struct walk *w, enum msg_bad bad)
 		w->bad = bad;
 }
 
-static bool is_break(char c)
-{
-	return c == '\r' || c == '\n' || !c;
-}
-
-/* The first CR, LF or NUL, or end. Eight bytes at a time: a word without a byte
- * below 14 holds none of them. (The lowest byte flagged is below 14, and in the
- * other byte order the lowest is the last: then it is looked for.) */
-static const char *find_break(const char *p, const char *end)
-{
-	const uint64_t ones = UINT64_C(0x0101010101010101);
-	uint64_t x;
-
-	while (end - p >= 8) {
-		memcpy(&x, p, 8);
-		x = (x - ones * 14) & ~x & (ones << 7);
-		if (!x) {
-			p += 8;
-			continue;
-		}
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-		p += __builtin_ctzll(x) / 8;
-#endif
-		if (is_break(*p))
-			return p;
-		p++;
-	}
-	while (p < end && !is_break(*p))
-		p++;
-	return p;
-}
-
 /* What of CR, LF and NUL is in a line where it may not be. */
 enum taint {
 	CLEAN,
@@ -85,7 +53,7 @@ static bool take_line(struct walk *w, bool folds, const char **eol_r,
 
 	*taint_r = CLEAN;
 	for (;;) {
-		p = find_break(p, w->end);
+		p = ch_find_break(p, w->end);
 		if (w->end - p < 2)
 			return false;
 		if (p[0] != '\r' || p[1] != '\n') {

@@ -10,12 +10,13 @@
 enum { PARKED = 256 };
 
 /* An ACK for a final we made ourselves without a transaction. */
-static bool acks_our_reply(struct proxy *p, const struct msg_key *key,
-			   const struct hop *from)
+static bool acks_our_reply(struct proxy *p, const struct msg *m,
+			   const struct msg_key *key, const struct hop *from)
 {
 	struct upstream_id up = upstream_id(key, from);
 
-	return branch_is_to_tag(key->to_tag, p->c.keys, &up);
+	return branch_is_to_tag(key->to_tag, p->c.keys, &up) ||
+	       shed_is_tag(p, m, key);
 }
 
 static int add_via(struct proxy *p, struct msg *m, const struct msg_key *key,
@@ -248,7 +249,7 @@ void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 
 	/* with the branch of its INVITE it would pass for the ACK of a failure,
 	 * too */
-	if (answered_on_ack(p, key) || acks_our_reply(p, key, from))
+	if (answered_on_ack(p, key) || acks_our_reply(p, m, key, from))
 		return;
 	if (is_loop(p, m, key, from)) {
 		count(p->c.counters, CNT_LOOP);

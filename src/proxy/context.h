@@ -177,16 +177,33 @@ void request_log(struct request *r, struct now now);
 /* overload.c */
 void overload_init(struct proxy *p);
 void overload_fini(struct proxy *p);
-/* A request that belongs to no transaction: true when it was refused, or left
- * without an answer, because there is too much to do. */
-bool overload_refuses(struct proxy *p, const struct msg *m,
-		      const struct msg_key *key, const struct hop *from,
-		      struct now now);
+/* False: whatever it is, it would be taken. */
+bool overload_may_refuse(const struct proxy *p, bool in_dialog);
+/* What becomes of an offer: counted and, when refused, remembered. */
+enum verdict overload_judge(struct proxy *p, const struct offer *o,
+			    const struct hop *from, struct now now);
+/* It was refused lately, in this episode. */
+bool overload_refused(const struct proxy *p, uint64_t id);
+/* What offer.id is made of: server_hash. */
+uint64_t overload_id(const struct proxy *p, uint64_t server_hash);
+/* The To tag of a refusal: TAG_LEN digits. */
+void overload_tag(char out[TAG_LEN], uint64_t id);
+/* The line that tells when to come back, in scratch, or empty. */
+struct str overload_retry_after(const struct proxy *p, uint64_t id);
 
+/* shed.c */
+/* A request that was read and belongs to no transaction: true when it was
+ * refused, or left without an answer, because there is too much to do. */
+bool shed_request(struct proxy *p, const struct msg *m,
+		  const struct msg_key *key, const struct hop *from,
+		  struct now now);
 /* The ACK of such a refusal (17.1.1.3: it has the branch of its INVITE).
  * Cheaper than to look for its transaction, of which there is none. */
-bool overload_absorbs(const struct proxy *p, const struct msg *m,
-		      const struct msg_key *key);
+bool shed_ack(const struct proxy *p, const struct msg *m,
+	      const struct msg_key *key);
+/* The same, when it is not known any more that there was such a refusal. */
+bool shed_is_tag(const struct proxy *p, const struct msg *m,
+		 const struct msg_key *key);
 
 /* note.c: the decision trace (steps.h). None of it can fail. */
 /* It has been entered. */
@@ -242,7 +259,13 @@ void stateless_reply(struct proxy *p, const struct msg *m,
  * refused in an overload is too much for both. */
 void stateless_shed(struct proxy *p, const struct msg *m,
 		    const struct msg_key *key, const struct hop *from,
-		    struct str headers);
+		    struct str tag, struct str headers);
+/* Counts it and hands it out. */
+void stateless_send(struct proxy *p, const struct hop *to, enum method method,
+		    int code, struct str bytes);
+/* The sizes of a request and of its answer, in bytes: so long an answer would
+ * serve to flood somebody. */
+bool stateless_amplifies(size_t request, const struct hop *from, size_t reply);
 /* Writes an answer of our own to what may not come from whom it says. False: it
  * would be more than one and a half times as long (RFC 3261 26.1.5), or there
  * is no memory; that is counted. */
@@ -259,6 +282,7 @@ void stateless_ack(struct proxy *p, struct msg *m, const struct msg_key *key,
 void parked_fini(struct proxy *p);
 
 /* drain.c */
+bool drain_is_on(const struct proxy *p);
 /* Is this a request that is not taken now? */
 bool drain_refuses(struct proxy *p, const struct msg *m,
 		   const struct msg_key *key, struct now now);

@@ -21,9 +21,14 @@ enum {
 	QUIET_AT_LAST = 8
 };
 
+bool drain_is_on(const struct proxy *p)
+{
+	return p->c.draining && atomic_load(p->c.draining);
+}
+
 static bool drains(struct proxy *p, struct now now)
 {
-	bool on = p->c.draining && atomic_load(p->c.draining);
+	bool on = drain_is_on(p);
 
 	if (on && !p->drains)
 		p->drains_since = now.mono;

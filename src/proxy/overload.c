@@ -152,47 +152,32 @@ void overload_fini(struct proxy *p)
 
 /* ---- what is refused ---- */
 
-/* None of the hashes at `from`, all of them at `to`. */
-static bool falls(uint64_t hash, int64_t at, int64_t from, int64_t to)
+/* None of the ids at `from`, all of them at `to`. */
+static bool falls(uint64_t id, int64_t at, int64_t from, int64_t to)
 {
-	int64_t bits = (int64_t)(hash >> 40);
+	int64_t bits = (int64_t)(id >> 40);
 
 	return at > from && (at >= to || bits * (to - from) <
 					     (at - from) * (int64_t)0x1000000);
 }
 
-/* Its repetitions have the same one. */
-static uint64_t hash_of(const struct proxy *p, const struct msg_key *key)
-{
-	struct siphash h;
-	uint64_t hash;
-
-	siphash_init(&h, p->c.txns->map_key);
-	siphash_str(&h, key->via.branch);
-	siphash_str(&h, key->call_id);
-	siphash_str(&h, key->from_tag);
-	siphash_u64(&h, key->cseq);
-	hash = siphash_end(&h);
-	return hash ? hash : 1; /* 0 is an empty place */
-}
-
-static struct str number_of(const struct msg *m)
+static struct str number_of(struct str text)
 {
 	struct uri uri;
 	struct str s;
 	const char *end;
 
-	if (!scan_uri(m->uri, &uri))
+	if (!scan_uri(text, &uri))
 		return STR_NONE;
-	s = uri.is_sip ? uri.user : str_sub(m->uri, uri.scheme.n + 1, m->uri.n);
+	s = uri.is_sip ? uri.user : str_sub(text, uri.scheme.n + 1, text.n);
 	end = s.n ? memchr(s.p, ';', s.n) : NULL;
 	return end ? (struct str){s.p, (size_t)(end - s.p)} : s;
 }
 
-static bool is_exempt(const struct proxy *p, const struct msg *m)
+static bool is_exempt(const struct proxy *p, struct str uri)
 {
 	const struct overload_conf *conf = &p->c.settings->overload;
-	struct str number = conf->n_exempt ? number_of(m) : STR_NONE;
+	struct str number = conf->n_exempt ? number_of(uri) : STR_NONE;
 
 	for (unsigned i = 0; number.n && i < conf->n_exempt; i++)
 		if (str_eq(number, str_from(conf->exempt[i])))
@@ -202,22 +187,22 @@ static bool is_exempt(const struct proxy *p, const struct msg *m)
 
 /* Whoever looks whether we are there is told that we are: what would it be good
  * for to send everybody to another machine at once? */
-static bool looks_at_us(const struct proxy *p, const struct msg *m)
+static bool looks_at_us(const struct proxy *p, const struct offer *o)
 {
 	struct uri uri;
 
-	return m->method_id == METHOD_OPTIONS && scan_uri(m->uri, &uri) &&
+	return o->method == METHOD_OPTIONS && scan_uri(o->uri, &uri) &&
 	       !uri.user.p && listener_is_ours(p->c.listeners, &uri);
 }
 
-static bool is_late(const struct proxy *p, const struct msg *m, uint64_t hash)
+static bool is_late(const struct proxy *p, const struct offer *o)
 {
 	int64_t target = p->c.settings->overload.delay;
-	int64_t from = m->method_id == METHOD_INVITE ? target : OTHERS * target;
+	int64_t from = o->method == METHOD_INVITE ? target : OTHERS * target;
 
-	return p->overload.standing && hash % ACCEPTED &&
-	       falls(hash, p->overload.due, from, from + target) &&
-	       !looks_at_us(p, m) && !is_exempt(p, m);
+	return p->overload.standing && o->id % ACCEPTED &&
+	       falls(o->id, p->overload.due, from, from + target) &&
+	       !looks_at_us(p, o) && !is_exempt(p, o->uri);
 }
 
 static bool is_full(const struct proxy *p, bool in_dialog)
@@ -248,7 +233,7 @@ static bool is_answered(const struct proxy *p, const struct hop *from,
 
 /* Seconds, of a mean: they are not to come back all at once. The same for a
  * repetition (8.2.7). */
-static struct str retry_after(const struct proxy *p, uint64_t hash)
+struct str overload_retry_after(const struct proxy *p, uint64_t id)
 {
 	uint32_t mean = p->c.settings->overload.retry_after;
 	struct buf b;
@@ -257,70 +242,73 @@ static struct str retry_after(const struct proxy *p, uint64_t hash)
 		return STR_NONE;
 	buf_arena(&b, p->c.scratch, 32);
 	BUF_LIT(&b, "Retry-After: ");
-	buf_u64(&b, 1 + (hash & 0xffff) % (2 * mean - 1));
+	buf_u64(&b, 1 + (id & 0xffff) % (2 * mean - 1));
 	BUF_LIT(&b, "\r\n");
 	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
 }
 
-static void refuse(struct proxy *p, const struct msg *m,
-		   const struct msg_key *key, const struct hop *from,
-		   uint64_t hash, bool repeated)
+uint64_t overload_id(const struct proxy *p, uint64_t server_hash)
 {
+	return branch_brief_tag(p->c.keys->now, server_hash);
+}
+
+void overload_tag(char out[TAG_LEN], uint64_t id)
+{
+	str_put_hex(out, TAG_LEN, id);
+}
+
+bool overload_refused(const struct proxy *p, uint64_t id)
+{
+	const struct overload *o = &p->overload;
+
+	return o->refused && o->refused[id % REFUSED] == id;
+}
+
+static enum verdict refuse(struct proxy *p, const struct offer *offer,
+			   enum counter why, const struct hop *from,
+			   struct now now)
+{
+	bool repeated = why == CNT_SHED_REPEATED;
 	struct overload *o = &p->overload;
 
+	if (!o->on)
+		begin(p, why == CNT_SHED_MEMORY, now);
+	if (!repeated)
+		o->refused_last = now.mono;
+	if (o->refused)
+		o->refused[offer->id % REFUSED] = offer->id;
 	if (o->longest < o->delay)
 		o->longest = o->delay;
 	o->n_refused++;
-	if (is_answered(p, from, repeated)) {
-		stateless_shed(p, m, key, from, retry_after(p, hash));
-		return;
-	}
+	count(p->c.counters, why);
+	if (is_answered(p, from, repeated))
+		return OFFER_REFUSED;
 	o->n_unanswered++;
 	count(p->c.counters, CNT_SHED_SILENT);
+	return OFFER_IGNORED;
 }
 
-static bool was_refused(const struct overload *o, uint64_t hash)
+enum verdict overload_judge(struct proxy *p, const struct offer *o,
+			    const struct hop *from, struct now now)
 {
-	return o->refused && o->refused[hash % REFUSED] == hash;
+	if (is_full(p, o->in_dialog))
+		return refuse(p, o, CNT_SHED_MEMORY, from, now);
+	if (o->in_dialog)
+		return OFFER_TAKEN;
+	if (overload_refused(p, o->id))
+		return refuse(p, o, CNT_SHED_REPEATED, from, now);
+	if (!is_late(p, o))
+		return OFFER_TAKEN;
+	return refuse(
+	    p, o, o->method == METHOD_INVITE ? CNT_SHED_INVITE : CNT_SHED_OTHER,
+	    from, now);
 }
 
-bool overload_absorbs(const struct proxy *p, const struct msg *m,
-		      const struct msg_key *key)
+bool overload_may_refuse(const struct proxy *p, bool in_dialog)
 {
-	return p->overload.refused && m->method_id == METHOD_ACK &&
-	       was_refused(&p->overload, hash_of(p, key));
-}
+	const struct overload *o = &p->overload;
 
-bool overload_refuses(struct proxy *p, const struct msg *m,
-		      const struct msg_key *key, const struct hop *from,
-		      struct now now)
-{
-	struct overload *o = &p->overload;
-	bool full = is_full(p, key->to_tag.n > 0);
-	enum counter why;
-	uint64_t hash;
-
-	if (!full && (key->to_tag.n || (!o->standing && !o->on)))
-		return false;
-	hash = hash_of(p, key);
-	if (full)
-		why = CNT_SHED_MEMORY;
-	else if (was_refused(o, hash))
-		why = CNT_SHED_REPEATED;
-	else if (is_late(p, m, hash))
-		why = m->method_id == METHOD_INVITE ? CNT_SHED_INVITE
-						    : CNT_SHED_OTHER;
-	else
-		return false;
-	if (!o->on)
-		begin(p, full, now);
-	if (why != CNT_SHED_REPEATED)
-		o->refused_last = now.mono;
-	if (o->refused)
-		o->refused[hash % REFUSED] = hash;
-	count(p->c.counters, why);
-	refuse(p, m, key, from, hash, why == CNT_SHED_REPEATED);
-	return true;
+	return (!in_dialog && (o->standing || o->on)) || is_full(p, in_dialog);
 }
 
 bool proxy_is_overloaded(const struct proxy *p)

@@ -15,8 +15,9 @@
 #ifndef PROXY_OVERLOAD_H
 #define PROXY_OVERLOAD_H
 
+#include "message/msg.h"
+#include "transport/hop.h"
 #include "transport/listener.h"
-#include "util/siphash.h"
 #include "util/timer.h"
 
 /* How long a message had waited, microseconds. */
@@ -41,6 +42,22 @@ enum {
 	LAG_LEVELS = 16
 };
 
+/* A request that belongs to no transaction, as far as it matters here. */
+struct offer {
+	enum method method;
+	struct str uri;
+	bool in_dialog;
+	/* The same in its repetitions and in its ACK, and from 1. It may be
+	 * seen outside (offer_tag). */
+	uint64_t id;
+};
+
+enum verdict {
+	OFFER_TAKEN,
+	OFFER_REFUSED,
+	OFFER_IGNORED /* no answer, either: its repetition gets one */
+};
+
 struct overload {
 	struct queue queue[QUEUES];
 	/* The input that is being handled. */
@@ -54,8 +71,7 @@ struct overload {
 	bool on;
 	tick_t began, refused_last;
 	struct timer end;
-	uint64_t *refused;                /* hashes of transactions, or NULL */
-	unsigned answers;                 /* that may be sent */
+	uint64_t *refused;                /* offer.id each, or NULL */
 	uint64_t n_refused, n_unanswered; /* in it */
 	int64_t longest;
 };

@@ -396,7 +396,7 @@ static void new_request(struct proxy *p, struct msg *m,
 		drain_refuse(p, m, key, from, now);
 		return;
 	}
-	if (overload_refuses(p, m, key, from, now))
+	if (shed_request(p, m, key, from, now))
 		return;
 	code = validate_request(p, m, key, from, &reason, &headers);
 	if (arena_failed(p->c.scratch)) {
@@ -440,7 +440,7 @@ void proxy_on_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 					msg_bad_text(bad), STR_NONE, now);
 		return;
 	}
-	if (overload_absorbs(p, m, key)) {
+	if (shed_ack(p, m, key)) {
 		count_request(p->c.counters, m->method_id);
 		return;
 	}

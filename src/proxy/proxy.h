@@ -189,6 +189,10 @@ struct delay; /* overload.h */
 /* The message that comes next had waited so long in a queue. */
 void proxy_on_delay(struct proxy *p, unsigned queue, const struct delay *d,
 		    struct now now);
+/* A message that was not read, of this worker: true when it was a request, or
+ * its ACK, of which no more has to be known to refuse it (overload.h). */
+bool proxy_sheds(struct proxy *p, struct str bytes, const struct hop *from,
+		 struct now now);
 /* We are late, whatever it is for: a message waited, or a timer. */
 void proxy_on_lag(struct proxy *p, int64_t lag, struct now now);
 /* Were we late by so much, since then? Rounded up to a power of two of

@@ -7,11 +7,15 @@
 
 /* The address it came from may be somebody else's, who is to get what we send:
  * so that is no more than half as much again. */
+bool stateless_amplifies(size_t request, const struct hop *from, size_t reply)
+{
+	return from->transport == TRANSPORT_UDP && 2 * reply > 3 * request;
+}
+
 static bool amplifies(const struct msg *m, const struct hop *from,
 		      const struct buf *reply)
 {
-	return from->transport == TRANSPORT_UDP &&
-	       2 * buf_str(reply).n > 3 * m->raw.n;
+	return stateless_amplifies(m->raw.n, from, buf_str(reply).n);
 }
 
 static int write_reply(struct proxy *p, const struct msg *m,
@@ -47,6 +51,14 @@ bool stateless_write(struct proxy *p, const struct msg *m,
 	return true;
 }
 
+void stateless_send(struct proxy *p, const struct hop *to, enum method method,
+		    int code, struct str bytes)
+{
+	count_message(p->c.counters, CNT_SENT_RESPONSE, to->transport);
+	count_response(p->c.counters, method, code);
+	p->c.host->send(p->c.host->ctx, to, bytes);
+}
+
 static void send_stateless(struct proxy *p, const struct msg *m,
 			   const struct msg_key *key, const struct hop *from,
 			   struct reply *reply)
@@ -57,16 +69,15 @@ static void send_stateless(struct proxy *p, const struct msg *m,
 
 	/* The tag is a function of the request, so that a retransmission gets
 	 * the same answer, and so that its ACK is recognised as ours. */
-	branch_to_tag(tag, p->c.keys->now, &up);
-	reply->to_tag = (struct str){tag, TAG_LEN};
+	if (!reply->to_tag.p) {
+		branch_to_tag(tag, p->c.keys->now, &up);
+		reply->to_tag = (struct str){tag, TAG_LEN};
+	}
 	/* A Via that cannot be read goes back as it came. */
 	if (key->via.text.p)
 		reply->via = via_mark_received(p->c.scratch, &key->via, from);
-	if (!stateless_write(p, m, from, reply, &b))
-		return;
-	count_message(p->c.counters, CNT_SENT_RESPONSE, from->transport);
-	count_response(p->c.counters, m->method_id, reply->code);
-	p->c.host->send(p->c.host->ctx, from, buf_str(&b));
+	if (stateless_write(p, m, from, reply, &b))
+		stateless_send(p, from, m->method_id, reply->code, buf_str(&b));
 }
 
 void stateless_reply(struct proxy *p, const struct msg *m,
@@ -89,9 +100,9 @@ void stateless_reply(struct proxy *p, const struct msg *m,
 
 void stateless_shed(struct proxy *p, const struct msg *m,
 		    const struct msg_key *key, const struct hop *from,
-		    struct str headers)
+		    struct str tag, struct str headers)
 {
-	struct reply reply = {.code = 503, .headers = headers};
+	struct reply reply = {.code = 503, .to_tag = tag, .headers = headers};
 
 	send_stateless(p, m, key, from, &reply);
 }

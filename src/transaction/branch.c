@@ -6,7 +6,7 @@
 #include "transaction/inner.h"
 
 /* One key makes several things: the first word says which. */
-enum { USE_T = 1, USE_MAC, USE_TO_TAG };
+enum { USE_T = 1, USE_MAC, USE_TO_TAG, USE_BRIEF_TAG };
 
 static const char COOKIE[] = "z9hG4bK1"; /* with our version */
 enum { COOKIE_LEN = sizeof(COOKIE) - 1, AT_T = COOKIE_LEN + 2 };
@@ -161,6 +161,18 @@ void branch_to_tag(char out[TAG_LEN], struct sipkey key,
 		   const struct upstream_id *up)
 {
 	str_put_hex(out, TAG_LEN, to_tag(key, up));
+}
+
+uint64_t branch_brief_tag(struct sipkey key, uint64_t server_hash)
+{
+	struct siphash h;
+	uint64_t tag;
+
+	siphash_init(&h, key);
+	siphash_u64(&h, USE_BRIEF_TAG);
+	siphash_u64(&h, server_hash);
+	tag = siphash_end(&h);
+	return tag ? tag : 1;
 }
 
 bool branch_is_to_tag(struct str tag, const struct sipkeys *keys,

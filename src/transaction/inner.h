@@ -43,8 +43,10 @@ struct server_key {
 
 void server_key_make(struct server_key *k, const struct msg *m,
 		     const struct msg_key *key);
-/* From a response whose top Via is the caller's. False: its branch does not
- * identify the request (RFC 2543). */
+/* From the caller's top Via alone, the method to be filled in. False: its
+ * branch does not identify the request (RFC 2543). */
+bool server_key_of_via(struct server_key *k, const struct via *via);
+/* From a response whose top Via is the caller's; likewise. */
 bool server_key_of_final(struct server_key *k, const struct msg_key *key);
 /* For the map; the same whatever the method. */
 uint64_t server_key_hash(const struct server_key *k, struct sipkey key);

@@ -21,16 +21,16 @@ static struct str number(struct server_key *k, uint64_t v)
 
 /* 17.2.3: branch and sent-by, whose port has a default (18.1.1). The branch is
  * compared byte by byte: some clients count theirs in base 62. */
-static void make_new(struct server_key *k, const struct msg_key *key)
+static void make_new(struct server_key *k, const struct via *via)
 {
-	int t = transport_parse(key->via.transport);
-	uint16_t port = key->via.port;
+	int t = transport_parse(via->transport);
+	uint16_t port = via->port;
 
 	if (!port)
 		port = transport_port(t < 0 ? TRANSPORT_UDP : t);
 	k->part[0] = STR("3261");
-	k->part[1] = key->via.branch;
-	k->part[2] = key->via.host;
+	k->part[1] = via->branch;
+	k->part[2] = via->host;
 	k->part[3] = number(k, port);
 	k->parts = 4;
 	k->host = 2;
@@ -57,7 +57,7 @@ void server_key_make(struct server_key *k, const struct msg *m,
 {
 	*k = (struct server_key){0};
 	if (is_rfc3261(key->via.branch))
-		make_new(k, key);
+		make_new(k, &key->via);
 	else
 		make_old(k, m, key);
 	if (key->cseq_id == METHOD_ACK)
@@ -66,13 +66,21 @@ void server_key_make(struct server_key *k, const struct msg *m,
 		k->method = key->cseq_method;
 }
 
+bool server_key_of_via(struct server_key *k, const struct via *via)
+{
+	*k = (struct server_key){0};
+	if (!is_rfc3261(via->branch))
+		return false;
+	make_new(k, via);
+	return true;
+}
+
 bool server_key_of_final(struct server_key *k, const struct msg_key *key)
 {
-	*k = (struct server_key){.method = key->cseq_method};
-	if (!is_rfc3261(key->via.branch))
-		return false;
-	make_new(k, key);
-	return true;
+	bool is_one = server_key_of_via(k, &key->via);
+
+	k->method = key->cseq_method;
+	return is_one;
 }
 
 static void hash_parts(const struct server_key *k, struct siphash *h)

@@ -58,6 +58,33 @@ static struct server *find(struct txns *t, struct probe *p)
 	return node ? container_of(node, struct server, node) : NULL;
 }
 
+uint64_t server_hash(const struct txns *t, const struct msg *m,
+		     const struct msg_key *key)
+{
+	struct server_key k;
+
+	server_key_make(&k, m, key);
+	return server_key_hash(&k, t->map_key);
+}
+
+static bool is_same_request(const struct map_node *node, const void *key)
+{
+	return server_key_eq(key, container_of(node, struct server, node)->key);
+}
+
+bool server_find_by_via(const struct txns *t, const struct via *via,
+			enum method method, uint64_t *hash_r, bool *found_r)
+{
+	struct server_key k;
+
+	if (!server_key_of_via(&k, via))
+		return false;
+	k.method = method_name(method == METHOD_ACK ? METHOD_INVITE : method);
+	*hash_r = server_key_hash(&k, t->map_key);
+	*found_r = map_find(&t->servers, *hash_r, is_same_request, &k) != NULL;
+	return true;
+}
+
 /* Where the request came from is not compared: a NAT may move a retransmission
  * to another port, and what counts is the sent-by (17.2.3). */
 struct server *server_find(struct txns *t, const struct msg *m,

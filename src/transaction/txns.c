@@ -167,13 +167,14 @@ static uint64_t lower(uint64_t w)
 
 void siphash_lower(struct siphash *h, struct str s)
 {
-	uint64_t chunk[8] = {0};
+	uint64_t chunk[8];
 
 	siphash_u64(h, s.n);
 	for (size_t at = 0, n; at < s.n; at += n) {
 		n = s.n - at < sizeof(chunk) ? s.n - at : sizeof(chunk);
+		chunk[(n - 1) / sizeof(*chunk)] = 0; /* may not be filled */
 		memcpy(chunk, s.p + at, n);
-		for (size_t i = 0; i < ARRAY_LEN(chunk); i++)
+		for (size_t i = 0; i * sizeof(*chunk) < n; i++)
 			chunk[i] = lower(chunk[i]);
 		siphash_bytes(h, chunk, n);
 	}

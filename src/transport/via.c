@@ -1,25 +1,23 @@
 #include "transport/via.h"
+#include "message/chars.h"
 
 /* Text as it may stand in one line: a fold becomes spaces. */
 static void put_unfolded(struct buf *out, struct str s)
 {
-	size_t from = 0;
+	const char *end = s.p + s.n, *p;
 
-	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] != '\r' && s.p[i] != '\n')
-			continue;
-		buf_put(out, str_sub(s, from, i));
+	while ((p = ch_find_break(s.p, end)) != end) {
+		buf_put(out, (struct str){s.p, (size_t)(p - s.p)});
 		buf_char(out, ' ');
-		from = i + 1;
+		s.p = p + 1;
 	}
-	buf_put(out, str_sub(s, from, s.n));
+	buf_put(out, (struct str){s.p, (size_t)(end - s.p)});
 }
 
-/* Cuts the next parameter off *rest; a ';' in a quoted string does not end it.
- * Returns it trimmed, *rest has p == NULL after the last one. */
-static struct str cut_param(struct str *rest)
+/* Where the first parameter of *all ends: a ';' in a quoted string does not end
+ * it. */
+static size_t param_end(struct str all)
 {
-	struct str all = *rest;
 	bool quoted = false;
 	size_t i;
 
@@ -31,10 +29,20 @@ static struct str cut_param(struct str *rest)
 		else if (all.p[i] == ';' && !quoted)
 			break;
 	}
-	if (i >= all.n)
-		*rest = STR_NONE;
-	else
-		*rest = str_sub(all, i + 1, all.n);
+	return i < all.n ? i : all.n;
+}
+
+/* Cuts the next parameter off *rest. Returns it trimmed, *rest has p == NULL
+ * after the last one. */
+static struct str cut_param(struct str *rest, bool has_quotes)
+{
+	struct str all = *rest;
+	size_t i;
+
+	if (!has_quotes) /* mostly */
+		return str_trim(str_cut(rest, ';'));
+	i = param_end(all);
+	*rest = i < all.n ? str_sub(all, i + 1, all.n) : STR_NONE;
 	return str_trim(str_sub(all, 0, i));
 }
 
@@ -42,21 +50,22 @@ static bool is_ours_to_write(struct str param)
 {
 	struct str name = str_trim(str_cut(&param, '='));
 
-	return str_caseeq(name, STR("received")) ||
-	       str_caseeq(name, STR("rport"));
+	return (name.n == 8 && str_caseeq(name, STR("received"))) ||
+	       (name.n == 5 && str_caseeq(name, STR("rport")));
 }
 
 struct str via_mark_received(struct arena *a, const struct via *via,
 			     const struct hop *from)
 {
+	bool has_quotes = str_find(via->text, '"') < via->text.n;
 	struct str rest = via->text;
 	struct buf out;
 
 	buf_arena(&out, a, via->text.n + 80);
 	/* Sent-protocol and sent-by hold neither ';' nor quotes. */
-	put_unfolded(&out, cut_param(&rest));
+	put_unfolded(&out, cut_param(&rest, has_quotes));
 	while (rest.p) {
-		struct str param = cut_param(&rest);
+		struct str param = cut_param(&rest, has_quotes);
 
 		if (!param.n || is_ours_to_write(param))
 			continue;

@@ -1,0 +1,138 @@
+/*
+ * How a request is refused that is too much (overload.c): with as little work
+ * as can be, for what it costs is taken from the calls that are accepted.
+ */
+#include "message/glance.h"
+#include "proxy/context.h"
+
+static uint64_t id_of(const struct proxy *p, const struct msg *m,
+		      const struct msg_key *key)
+{
+	return overload_id(p, server_hash(p->c.txns, m, key));
+}
+
+/* ---- what was read ---- */
+
+bool shed_request(struct proxy *p, const struct msg *m,
+		  const struct msg_key *key, const struct hop *from,
+		  struct now now)
+{
+	struct offer o = {.method = m->method_id,
+			  .uri = m->uri,
+			  .in_dialog = key->to_tag.n > 0};
+	enum verdict verdict;
+	char tag[TAG_LEN];
+
+	if (!overload_may_refuse(p, o.in_dialog))
+		return false;
+	o.id = id_of(p, m, key);
+	verdict = overload_judge(p, &o, from, now);
+	if (verdict == OFFER_REFUSED) {
+		overload_tag(tag, o.id);
+		stateless_shed(p, m, key, from, (struct str){tag, TAG_LEN},
+			       overload_retry_after(p, o.id));
+	}
+	return verdict != OFFER_TAKEN;
+}
+
+bool shed_ack(const struct proxy *p, const struct msg *m,
+	      const struct msg_key *key)
+{
+	return p->overload.on && m->method_id == METHOD_ACK &&
+	       overload_refused(p, id_of(p, m, key));
+}
+
+bool shed_is_tag(const struct proxy *p, const struct msg *m,
+		 const struct msg_key *key)
+{
+	const struct sipkeys *keys = p->c.keys;
+	uint64_t found, hash;
+
+	if (key->to_tag.n != TAG_LEN || !str_hex64(key->to_tag, &found))
+		return false;
+	hash = server_hash(p->c.txns, m, key);
+	return found == branch_brief_tag(keys->now, hash) ||
+	       (keys->has_other &&
+		found == branch_brief_tag(keys->other, hash));
+}
+
+/* ---- what was not read ---- */
+
+/* What the answer has more than the lines that it repeats, at most. */
+enum { ANSWER_MORE = 250 };
+
+/* An answer may be too long for the request: leave that to who can say it more
+ * briefly (stateless_write). */
+static bool may_amplify(const struct glance *g, const struct hop *from,
+			size_t n)
+{
+	size_t repeated =
+	    g->vias.n + g->from.n + g->to.n + g->call_id.n + g->cseq.n;
+
+	return stateless_amplifies(n, from, repeated + ANSWER_MORE);
+}
+
+static void answer(struct proxy *p, const struct glance *g, uint64_t id,
+		   const struct hop *from, size_t size)
+{
+	struct str via = via_mark_received(p->c.scratch, &g->via, from);
+	char tag[TAG_LEN];
+	struct buf b;
+
+	overload_tag(tag, id);
+	buf_arena(&b, p->c.scratch, size);
+	glance_reply(g, STR("503 Service Unavailable"), via,
+		     (struct str){tag, TAG_LEN}, overload_retry_after(p, id),
+		     &b);
+	if (via.p && buf_ok(&b))
+		stateless_send(p, from, g->method, 503, buf_str(&b));
+	else
+		count(p->c.counters, CNT_NOMEM);
+}
+
+static void count_unread(struct proxy *p, const struct glance *g,
+			 const struct hop *from)
+{
+	count_message(p->c.counters, CNT_RECV_REQUEST, from->transport);
+	count_request(p->c.counters, g->method);
+}
+
+/* False: it was not judged. */
+static bool refuse_unread(struct proxy *p, const struct glance *g, uint64_t id,
+			  const struct hop *from, size_t n, struct now now)
+{
+	struct offer o = {.method = g->method, .uri = g->uri, .id = id};
+	enum verdict verdict;
+
+	if (g->may_have_tag || may_amplify(g, from, n) || !p->policy ||
+	    drain_is_on(p))
+		return false;
+	verdict = overload_judge(p, &o, from, now);
+	if (verdict == OFFER_TAKEN)
+		return false;
+	count_unread(p, g, from);
+	if (verdict == OFFER_REFUSED)
+		answer(p, g, id, from, n);
+	return true;
+}
+
+bool proxy_sheds(struct proxy *p, struct str bytes, const struct hop *from,
+		 struct now now)
+{
+	struct glance g;
+	uint64_t hash, id;
+	bool found;
+
+	if (!p->overload.on || !glance_read(&g, bytes) ||
+	    !server_find_by_via(p->c.txns, &g.via, g.method, &hash, &found) ||
+	    found)
+		return false;
+	id = overload_id(p, hash);
+	if (g.method != METHOD_ACK)
+		return g.method != METHOD_CANCEL &&
+		       refuse_unread(p, &g, id, from, bytes.n, now);
+	if (!overload_refused(p, id))
+		return false;
+	count_unread(p, &g, from);
+	return true;
+}
