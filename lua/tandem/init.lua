@@ -123,13 +123,13 @@ local function finish()
   return plan
 end
 
-core.Request.try = core.framed(try.method)
-core.Request.relay = core.framed(relay.method)
-core.Request.relay_dialog = core.framed(shared.relay_dialog)
-core.Request.fork = core.framed(fork)
-core.Request.reply = core.framed(verbs.reply)
-core.Response.forward = core.framed(verbs.forward)
-core.Response.request = core.framed(request.in_dialog)
+core.Request.try = core.framed(try.method, "req:try")
+core.Request.relay = core.framed(relay.method, "req:relay")
+core.Request.relay_dialog = core.framed(shared.relay_dialog, "req:relay_dialog")
+core.Request.fork = core.framed(fork, "req:fork")
+core.Request.reply = core.framed(verbs.reply, "req:reply")
+core.Response.forward = core.framed(verbs.forward, "res:forward")
+core.Response.request = core.framed(request.in_dialog, "res:request")
 
 core.server_object(function(full)
   local server = registry.server(full)

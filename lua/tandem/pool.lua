@@ -39,7 +39,7 @@ local function cursor(self, verb, req, opts)
     opts = declare.check(verb, options.each, opts)
     key, resources = opts.key, opts.resources
   end
-  local kept = req and core.state(req)
+  local kept = req and core.state(req, verb)
   if req and (key or (kept and kept.keys)) then
     local keys = req._state.keys or {}
     keys[self.name], req._state.keys = key, keys

@@ -501,7 +501,8 @@ TEST(handles)
 	CHECK_STR(str_from(t.record),
 		  "test.thing: #15\n"
 		  "truenil\n"
-		  "bad argument #1 to '?' (test.thing expected, got table)\n"
+		  "script.lua:4: bad argument #1 (test.thing expected, got "
+		  "table)\n"
 		  "script.lua:5: field 'n' of test.thing cannot be set\n"
 		  "bad argument #1 to 'setmetatable' (table expected, got "
 		  "test.thing)\n"

@@ -448,9 +448,9 @@ TEST(lone_fields_and_states_are_found)
 	static struct world w;
 
 	open_world(&w,
-		   HANDLER("assert(core.state(req) == nil)\n"
+		   HANDLER("assert(core.state(req, 'x') == nil)\n"
 			   "req._state.keys = 7\n"
-			   "assert(core.state(req) == req._state)\n"
+			   "assert(core.state(req, 'x') == req._state)\n"
 			   "assert(core.lone({ a = 1 }, 'a') == 1)\n"
 			   "assert(core.lone({ a = false }, 'a') == false)\n"
 			   "for _, t in ipairs { {}, { b = 1 }, { 'a' },\n"

@@ -31,6 +31,9 @@ static int framed_end(lua_State *L, int status, lua_KContext ctx)
 
 static int framed(lua_State *L)
 {
+	if (lua_type(L, 1) != LUA_TUSERDATA)
+		vm_raise(L, "%s(...): call it with a colon",
+			 lua_tostring(L, lua_upvalueindex(2)));
 	lua_pushvalue(L, lua_upvalueindex(1));
 	lua_insert(L, 1);
 	lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, framed_end);
@@ -38,15 +41,17 @@ static int framed(lua_State *L)
 }
 
 /*
- * core.framed(fn): the same function in C. A Lua function that is called as
- * `return req:relay(pbx)` replaces its caller on the stack, and then neither
- * core.where nor a traceback could name the line of the script.
+ * core.framed(fn, "req:try"): the same function in C, a method of one of our
+ * handles. A Lua function that is called as `return req:relay(pbx)` replaces
+ * its caller on the stack, and then neither core.where nor a traceback could
+ * name the line of the script.
  */
 static int l_framed(lua_State *L)
 {
 	luaL_checktype(L, 1, LUA_TFUNCTION);
-	lua_settop(L, 1);
-	lua_pushcclosure(L, framed, 1);
+	luaL_checkstring(L, 2);
+	lua_settop(L, 2);
+	lua_pushcclosure(L, framed, 2);
 	return 1;
 }
 

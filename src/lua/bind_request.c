@@ -370,11 +370,16 @@ static int l_is_early(lua_State *L)
 	return 1;
 }
 
-/* core.state(req): req._state, or nil when nobody has asked for that yet */
+/* core.state(req, verb): req._state, or nil when nobody has asked for that yet.
+ * What a script gave for `req` it gave to `verb`. */
 static int l_state(lua_State *L)
 {
-	const struct call *c = call_check(L, 1);
+	const struct call *c;
 
+	if (lua_type(L, 1) != LUA_TUSERDATA)
+		vm_raise(L, "%s: a request expected, got %s",
+			 luaL_checkstring(L, 2), luaL_typename(L, 1));
+	c = call_check(L, 1);
 	if (c->state == LUA_NOREF)
 		return 0;
 	vm_push_ref(L, c->state);

@@ -266,7 +266,8 @@ void *box_peek(lua_State *L, int idx, const struct box_type *type)
 	struct box *b = find_type(L, idx, type);
 
 	if (!b)
-		luaL_typeerror(L, idx, type->name);
+		vm_raise(L, "bad argument #%d (%s expected, got %s)", idx,
+			 type->name, luaL_typename(L, idx));
 	return b->ptr;
 }
 

@@ -336,7 +336,7 @@ struct core *script_core(lua_State *L)
 	struct script *s = script_of(L);
 
 	if (!s->core)
-		luaL_error(L, "not possible while the script loads");
+		vm_raise(L, "not possible while the script loads");
 	return s->core;
 }
 
@@ -345,8 +345,8 @@ int64_t script_us(lua_State *L, int idx, const char *what)
 	lua_Number n = luaL_checknumber(L, idx);
 
 	if (!(n >= 0 && n <= 1e9)) /* 30 years, and NaN */
-		luaL_error(L, "%s: a number of seconds expected, got %f", what,
-			   n);
+		vm_raise(L, "%s: a number of seconds expected, got %f", what,
+			 n);
 	return (int64_t)(n * 1e6 + 0.5);
 }
 

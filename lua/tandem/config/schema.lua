@@ -9,6 +9,8 @@ local _ENV = nil
 
 local schema = {}
 
+local max_seconds = 1000000000 -- 30 years
+
 local function at(path, text)
   return path == "" and text or path .. ": " .. text
 end
@@ -77,10 +79,14 @@ function schema.number(limits)
   return numeric("a number", limits)
 end
 
--- A duration. Without limits: not negative.
+-- A duration, no longer than the core can count. Without a lower limit: not negative.
 ---@param limits? { min?: number, above?: number, max?: number }
 function schema.seconds(limits)
-  return numeric("a number of seconds", limits or { min = 0 })
+  limits = limits or {}
+  return numeric("a number of seconds", {
+    min = limits.min or not limits.above and 0 or nil, above = limits.above,
+    max = limits.max or max_seconds,
+  })
 end
 
 ---@param limits? { min?: number, max?: number }

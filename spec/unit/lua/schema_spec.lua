@@ -31,6 +31,15 @@ describe("schema", function()
     assert.equal("it: a number of seconds expected, got string", fails(schema.seconds(), "1s"))
     assert.equal("it: at least 0 expected, got -1", fails(schema.seconds(), -1))
     assert.equal(0, gives(schema.seconds(), 0))
+    assert.equal("it: at least 0 expected, got -1", fails(schema.seconds { max = 5 }, -1))
+    assert.equal("it: more than 0 expected, got 0", fails(schema.seconds { above = 0 }, 0))
+  end)
+
+  it("durations: are no longer than the core can count", function()
+    assert.equal(1e9, gives(schema.seconds(), 1e9))
+    for _, item in ipairs { schema.seconds(), schema.seconds { above = 0 } } do
+      assert.equal("it: at most 1000000000 expected, got 1e+300", fails(item, 1e300))
+    end
   end)
 
   it("whole numbers: 2.0 becomes 2, 2.5 is wrong", function()
