@@ -182,6 +182,7 @@ bool overload_may_refuse(const struct proxy *p, bool in_dialog);
 /* What becomes of an offer: counted and, when refused, remembered. */
 enum verdict overload_judge(struct proxy *p, const struct offer *o,
 			    const struct hop *from, struct now now);
+bool overload_would_refuse(const struct proxy *p, const struct offer *o);
 /* It was refused lately, in this episode. */
 bool overload_refused(const struct proxy *p, uint64_t id);
 /* What offer.id is made of: server_hash. */

@@ -288,20 +288,31 @@ static enum verdict refuse(struct proxy *p, const struct offer *offer,
 	return OFFER_IGNORED;
 }
 
+/* COUNTER_N: it is not refused. */
+static enum counter why_refused(const struct proxy *p, const struct offer *o)
+{
+	if (is_full(p, o->in_dialog))
+		return CNT_SHED_MEMORY;
+	if (o->in_dialog)
+		return COUNTER_N;
+	if (overload_refused(p, o->id))
+		return CNT_SHED_REPEATED;
+	if (!is_late(p, o))
+		return COUNTER_N;
+	return o->method == METHOD_INVITE ? CNT_SHED_INVITE : CNT_SHED_OTHER;
+}
+
+bool overload_would_refuse(const struct proxy *p, const struct offer *o)
+{
+	return why_refused(p, o) != COUNTER_N;
+}
+
 enum verdict overload_judge(struct proxy *p, const struct offer *o,
 			    const struct hop *from, struct now now)
 {
-	if (is_full(p, o->in_dialog))
-		return refuse(p, o, CNT_SHED_MEMORY, from, now);
-	if (o->in_dialog)
-		return OFFER_TAKEN;
-	if (overload_refused(p, o->id))
-		return refuse(p, o, CNT_SHED_REPEATED, from, now);
-	if (!is_late(p, o))
-		return OFFER_TAKEN;
-	return refuse(
-	    p, o, o->method == METHOD_INVITE ? CNT_SHED_INVITE : CNT_SHED_OTHER,
-	    from, now);
+	enum counter why = why_refused(p, o);
+
+	return why == COUNTER_N ? OFFER_TAKEN : refuse(p, o, why, from, now);
 }
 
 bool overload_may_refuse(const struct proxy *p, bool in_dialog)

@@ -97,21 +97,20 @@ static void count_unread(struct proxy *p, const struct glance *g,
 	count_request(p->c.counters, g->method);
 }
 
-/* False: it was not judged. */
-static bool refuse_unread(struct proxy *p, const struct glance *g, uint64_t id,
-			  const struct hop *from, size_t n, struct now now)
+/* The transaction is looked for last: that costs more than all of the rest, of
+ * a table that is larger than any cache. */
+static bool refuse_unread(struct proxy *p, const struct glance *g,
+			  uint64_t hash, uint64_t id, const struct hop *from,
+			  size_t n, struct now now)
 {
 	struct offer o = {.method = g->method, .uri = g->uri, .id = id};
-	enum verdict verdict;
 
 	if (g->may_have_tag || may_amplify(g, from, n) || !p->policy ||
-	    drain_is_on(p))
-		return false;
-	verdict = overload_judge(p, &o, from, now);
-	if (verdict == OFFER_TAKEN)
+	    drain_is_on(p) || !overload_would_refuse(p, &o) ||
+	    server_is_known(p->c.txns, &g->via, g->method, hash))
 		return false;
 	count_unread(p, g, from);
-	if (verdict == OFFER_REFUSED)
+	if (overload_judge(p, &o, from, now) == OFFER_REFUSED)
 		answer(p, g, id, from, n);
 	return true;
 }
@@ -121,16 +120,15 @@ bool proxy_sheds(struct proxy *p, struct str bytes, const struct hop *from,
 {
 	struct glance g;
 	uint64_t hash, id;
-	bool found;
 
 	if (!p->overload.on || !glance_read(&g, bytes) ||
-	    !server_find_by_via(p->c.txns, &g.via, g.method, &hash, &found) ||
-	    found)
+	    !server_hash_by_via(p->c.txns, &g.via, &hash))
 		return false;
 	id = overload_id(p, hash);
+	if (g.method == METHOD_CANCEL)
+		return false;
 	if (g.method != METHOD_ACK)
-		return g.method != METHOD_CANCEL &&
-		       refuse_unread(p, &g, id, from, bytes.n, now);
+		return refuse_unread(p, &g, hash, id, from, bytes.n, now);
 	if (!overload_refused(p, id))
 		return false;
 	count_unread(p, &g, from);

@@ -72,17 +72,26 @@ static bool is_same_request(const struct map_node *node, const void *key)
 	return server_key_eq(key, container_of(node, struct server, node)->key);
 }
 
-bool server_find_by_via(const struct txns *t, const struct via *via,
-			enum method method, uint64_t *hash_r, bool *found_r)
+bool server_hash_by_via(const struct txns *t, const struct via *via,
+			uint64_t *hash_r)
 {
 	struct server_key k;
 
 	if (!server_key_of_via(&k, via))
 		return false;
-	k.method = method_name(method == METHOD_ACK ? METHOD_INVITE : method);
 	*hash_r = server_key_hash(&k, t->map_key);
-	*found_r = map_find(&t->servers, *hash_r, is_same_request, &k) != NULL;
 	return true;
+}
+
+bool server_is_known(const struct txns *t, const struct via *via,
+		     enum method method, uint64_t hash)
+{
+	struct server_key k;
+
+	if (!server_key_of_via(&k, via))
+		return false;
+	k.method = method_name(method);
+	return map_find(&t->servers, hash, is_same_request, &k) != NULL;
 }
 
 /* Where the request came from is not compared: a NAT may move a retransmission

@@ -176,11 +176,13 @@ struct server *server_find(struct txns *t, const struct msg *m,
  * slow). */
 uint64_t server_hash(const struct txns *t, const struct msg *m,
 		     const struct msg_key *key);
-/* The same by the topmost Via of a request that was not read, and whether there
- * is such a transaction. False, and nothing known, when a Via does not identify
- * the request (RFC 2543). */
-bool server_find_by_via(const struct txns *t, const struct via *via,
-			enum method method, uint64_t *hash_r, bool *found_r);
+/* The same by the topmost Via of a request that was not read. False when that
+ * does not identify it (RFC 2543). */
+bool server_hash_by_via(const struct txns *t, const struct via *via,
+			uint64_t *hash_r);
+/* Is there a transaction of such a request, no ACK? */
+bool server_is_known(const struct txns *t, const struct via *via,
+		     enum method method, uint64_t hash);
 /* The INVITE (or other) transaction that a CANCEL is for (9.2). */
 struct server *server_find_cancelled(struct txns *t, const struct msg *m,
 				     const struct msg_key *key,
