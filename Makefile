@@ -23,7 +23,7 @@ SRC_lua         := base box env error_rate limit load order oslib sched small st
 # one. On top of the first the control thread, and the command line.
 SRC_host        := files keyfile thread logsink transitions mailbox ask join sock steer source \
 		   worker worker_life worker_listen worker_mail upkeep statefile disk \
-		   cputick udp dgram hep icmp dns \
+		   cputick udp dgram hep outages icmp dns \
 		   acceptor stream stream_io \
 		   tls tls_name tls_set tls_words
 SRC_control     := control startup reload keys stop watch watchdog service \

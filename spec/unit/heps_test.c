@@ -9,7 +9,8 @@
 #include "support/unit.h"
 
 struct world {
-	struct heps heps;
+	struct heps heps, other; /* of two workers */
+	struct outages outages;
 	struct counters counters;
 	struct logsink *log;
 	int out[2]; /* what is logged */
@@ -20,7 +21,9 @@ static void world_open(struct world *w)
 	memset(w, 0, sizeof(*w));
 	CHECK(pipe2(w->out, O_CLOEXEC) == 0);
 	w->log = logsink_new(w->out[1], false, LOG_INFO);
-	heps_init(&w->heps, w->log);
+	outages_init(&w->outages);
+	heps_init(&w->heps, w->log, &w->outages);
+	heps_init(&w->other, w->log, &w->outages);
 }
 
 /* Closes it; how many lines with this text were logged. */
@@ -31,6 +34,8 @@ static int world_close(struct world *w, const char *text)
 	ssize_t got;
 
 	heps_close(&w->heps);
+	heps_close(&w->other);
+	outages_fini(&w->outages);
 	logsink_free(&w->log);
 	close(w->out[1]);
 	got = read(w->out[0], log, sizeof(log) - 1);
@@ -129,18 +134,89 @@ TEST(an_outage_ends)
 		send_one(&w, &a, STR("HEP3"));
 		nanosleep(&moment, NULL);
 	}
-	CHECK(w.heps.way[0].down);
+	CHECK(w.outages.open);
 	fd = bind_to(&a);
-	for (int i = 0; i < 50 && w.heps.way[0].down; i++) {
+	for (int i = 0; i < 50 && w.outages.open; i++) {
 		send_one(&w, &a, STR("HEP3"));
 		nanosleep(&moment, NULL);
 		/* the first ones may be luck */
-		CHECK(i >= 2 || w.heps.way[0].down);
+		CHECK(i >= 2 || w.outages.open);
 	}
-	CHECK(!w.heps.way[0].down);
+	CHECK(!w.outages.open);
 	CHECK(received(fd) > 3);
 	close(fd);
 	CHECK_INT(world_close(&w, "event=hep.up collector=127.0.0.1"), 1);
+}
+
+/* As if the last packet had been lost a while ago. */
+static void wait_long(struct world *w)
+{
+	for (int i = 0; i < OUTAGES_MAX; i++)
+		w->outages.at[i].failed -= 10;
+}
+
+static void send_other(struct world *w, const struct addr *to)
+{
+	heps_send(&w->other, &w->counters, to, STR("HEP3"));
+}
+
+TEST(an_outage_is_one_for_all_workers)
+{
+	static const struct timespec moment = {.tv_nsec = 20000000};
+	struct world w;
+	struct addr a;
+	int fd = collector(&a);
+
+	world_open(&w);
+	for (int i = 0; i < 5; i++)
+		send_other(&w, &a);
+	close(fd);
+	for (int i = 0; i < 3; i++) {
+		send_one(&w, &a, STR("HEP3"));
+		nanosleep(&moment, NULL);
+	}
+	CHECK_INT(w.outages.open, 1);
+	CHECK_INT(w.outages.at[0].lost, 2);
+	/* What one has sent before says nothing of what is now. */
+	wait_long(&w);
+	send_other(&w, &a);
+	CHECK_INT(w.outages.open, 1);
+	nanosleep(&moment, NULL);
+	send_other(&w, &a);
+	CHECK_INT(w.outages.at[0].lost, 3);
+	fd = bind_to(&a);
+	wait_long(&w);
+	/* Any of them sees that it is over; the first may be told of a loss. */
+	for (int i = 0; i < 4; i++) {
+		send_other(&w, &a);
+		wait_long(&w);
+	}
+	CHECK_INT(w.outages.open, 0);
+	for (int i = 0; i < 5; i++)
+		send_one(&w, &a, STR("HEP3"));
+	close(fd);
+	CHECK_INT(world_close(&w, "event=hep."), 2); /* one down, one up */
+}
+
+TEST(outages_are_of_collectors)
+{
+	static const struct timespec moment = {.tv_nsec = 20000000};
+	struct world w;
+	struct addr a[OUTAGES_MAX + 1];
+
+	world_open(&w);
+	for (int i = 0; i <= OUTAGES_MAX; i++) {
+		close(collector(&a[i]));
+		for (int n = 0; n < 2; n++) {
+			send_one(&w, &a[i], STR("HEP3"));
+			nanosleep(&moment, NULL);
+		}
+		wait_long(&w);
+	}
+	/* The one that is seen no more has made place. */
+	CHECK_INT(w.outages.open, OUTAGES_MAX);
+	CHECK(addr_eq(&w.outages.at[0].to, &a[OUTAGES_MAX]));
+	CHECK_INT(world_close(&w, "event=hep.down"), OUTAGES_MAX + 1);
 }
 
 TEST(more_collectors_than_are_kept)

@@ -22,6 +22,7 @@ static const char route[] =
 
 struct world {
 	struct logsink *log;
+	struct outages outages;
 	struct node *node;
 	struct worker *worker;
 	ev_async early; /* handled before what the control thread asks */
@@ -106,6 +107,8 @@ static void open_world(struct world *w)
 	memset(w, 0, sizeof(*w));
 	sem_init(&w->in_early, 0, 0);
 	conf.log = w->log = logsink_new(STDOUT_FILENO, false, LOG_ERROR);
+	outages_init(&w->outages);
+	conf.outages = &w->outages;
 	conf.node = w->node = node_new(1, &keys);
 	CHECK(w->log && w->node);
 	CHECK_INT(script_apply(conf.script, w->node), 0);
@@ -128,6 +131,7 @@ static void close_world(struct world *w)
 	worker_leave(w->worker);
 	CHECK(worker_join(w->worker));
 	worker_free(&w->worker);
+	outages_fini(&w->outages);
 	node_free(&w->node);
 	logsink_free(&w->log);
 	close(w->fd);

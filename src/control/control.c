@@ -203,6 +203,7 @@ int control_end(struct control *c, int code)
 	watch_free(&c->watch);
 	for (unsigned i = 0; i < NODE_MAX_WORKERS; i++)
 		worker_free(&c->worker[i]);
+	outages_fini(&c->outages);
 	tls_set_free(&c->tls);
 	statefile_close(&c->state); /* writes what the workers saved last */
 	generation_free(&c->loaded);
@@ -227,6 +228,7 @@ struct control *control_new(const struct control_conf *conf)
 	if (c) {
 		c->conf = conf;
 		c->service.fd = -1;
+		outages_init(&c->outages);
 	} else {
 		fprintf(stderr, "tandem: %s\n", err_text(ERR_NOMEM));
 	}

@@ -12,6 +12,7 @@
 #include "control/control.h"
 #include "host/files.h"
 #include "host/keyfile.h"
+#include "host/outages.h"
 #include "lua/ticker.h"
 #include "control/http.h"
 #include "control/kept.h"
@@ -46,7 +47,8 @@ struct control {
 	struct statefile *state;  /* NULL: no state directory */
 	char *overrides, *known;  /* read from there; or NULL */
 	struct kept *kept;
-	struct tls_set *tls;   /* that the workers use */
+	struct tls_set *tls; /* that the workers use */
+	struct outages outages;
 	long long descriptors; /* how many may be open */
 	struct worker *worker[NODE_MAX_WORKERS];
 	struct ticker ticker[NODE_MAX_WORKERS]; /* of their threads */

@@ -335,6 +335,7 @@ int startup_make_workers(struct control *c)
 		    .tls = c->tls,
 		    .state = c->state,
 		    .ticker = &c->ticker[i],
+		    .outages = &c->outages,
 		    .peers = c->worker,
 		};
 

@@ -3,25 +3,12 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
 	/* The kernel takes a burst of calls before any of it has left. */
 	SEND_BUFFER = 1024 * 1024,
-	/* An outage is over after so long, and so many: where nobody listens
-	 * every other datagram seems to be taken. */
-	UP_S = 2,
-	UP_GOOD = 3,
 };
-
-static int64_t seconds(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec;
-}
 
 static const char *reason_of(int err)
 {
@@ -55,33 +42,20 @@ static enum counter counter_of(int err)
 	}
 }
 
-/* ---- outages ---- */
+/* ---- what becomes of packets ---- */
 
 static void failed(struct heps *h, struct hep_way *w, struct counters *c,
 		   int err)
 {
 	count(c, counter_of(err));
-	w->lost++;
-	w->good = 0;
-	w->failed = seconds();
-	if (w->down)
-		return;
-	w->down = true;
-	logsink_say(h->log, LOG_WARN, "hep.down",
-		    LOGF_ADDR("collector", &w->to),
-		    LOGF_STR("reason", str_from(reason_of(err))),
-		    LOGF_STR("error", str_from(strerror(err))));
+	outages_failed(h->outages, &w->to, &w->seen, h->log, reason_of(err),
+		       err);
 }
 
 static void went_well(struct heps *h, struct hep_way *w, struct counters *c)
 {
 	count(c, CNT_HEP_SENT);
-	if (!w->down || ++w->good < UP_GOOD || seconds() - w->failed < UP_S)
-		return;
-	w->down = false;
-	logsink_say(h->log, LOG_INFO, "hep.up", LOGF_ADDR("collector", &w->to),
-		    LOGF_INT("dropped", (int64_t)w->lost));
-	w->lost = 0;
+	outages_went_well(h->outages, &w->to, &w->seen, h->log);
 }
 
 /* ---- sockets ---- */
@@ -145,20 +119,24 @@ void heps_send(struct heps *h, struct counters *c, const struct addr *to,
 	/* A refusal is what became of an earlier one: this one is still to be
 	 * sent. */
 	for (int tries = 0; tries < 2; tries++) {
+		int err;
+
 		if (send(w->fd, packet.p, packet.n, MSG_NOSIGNAL) >= 0) {
 			went_well(h, w, c);
 			return;
 		}
-		failed(h, w, c, errno);
-		if (errno != ECONNREFUSED)
+		err = errno;
+		failed(h, w, c, err);
+		if (err != ECONNREFUSED)
 			return;
 	}
 }
 
-void heps_init(struct heps *h, struct logsink *log)
+void heps_init(struct heps *h, struct logsink *log, struct outages *outages)
 {
 	memset(h, 0, sizeof(*h));
 	h->log = log;
+	h->outages = outages;
 	for (size_t i = 0; i < HEP_COLLECTORS; i++)
 		h->way[i].fd = -1;
 }

@@ -388,7 +388,7 @@ struct worker *worker_new(const struct worker_conf *conf)
 	};
 	w->armed = TICK_NEVER;
 	dgram_queue_init(&w->faults);
-	heps_init(&w->heps, conf->log);
+	heps_init(&w->heps, conf->log, conf->outages);
 	mailbox_init(&w->mailbox);
 	pthread_mutex_init(&w->asks_lock, NULL);
 	list_init(&w->asks);

@@ -14,6 +14,7 @@
 struct worker;
 struct tls_set; /* host/tls.h */
 struct ask;     /* host/ask.h */
+struct outages; /* host/outages.h */
 
 struct worker_conf {
 	struct node *node;
@@ -24,6 +25,7 @@ struct worker_conf {
 	const struct tls_set *tls;
 	struct statefile *state; /* where calls are kept; or NULL */
 	struct ticker *ticker;   /* borrowed; its scripts have it too */
+	struct outages *outages; /* borrowed; the same for all */
 	/* All workers of the node, filled in before the first one starts. */
 	struct worker *const *peers;
 };
