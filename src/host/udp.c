@@ -397,7 +397,9 @@ static void part_head(struct udp *u, unsigned n, int err)
 {
 	struct list *it = u->queue.list.next;
 
-	/* A device that computes no checksums, or IPsec: it stays like that. */
+	/* A device that computes no checksums, or IPsec: it stays like that.
+	 * Anything else is about one path, or what ICMP said: no stranger may
+	 * end it for all. */
 	if (err == EIO)
 		u->joins = false;
 	for (; n; n--, it = it->next)
