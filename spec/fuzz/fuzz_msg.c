@@ -128,7 +128,7 @@ static void compare(struct msg *m, const struct glance *g, struct arena *a)
 	       str_eq(g->to, line_of(m, HDR_TO)) &&
 	       str_eq(g->call_id, line_of(m, HDR_CALL_ID)) &&
 	       str_eq(g->cseq, line_of(m, HDR_CSEQ)));
-	if (g->may_have_tag)
+	if (g->method == METHOD_ACK)
 		return;
 	assert(!key.to_tag.n);
 	buf_arena(&out, a, 512);
@@ -146,7 +146,7 @@ static void glance(struct msg *m, bool taken, struct str raw, struct arena *a)
 		return;
 	if (taken)
 		compare(m, &g, a);
-	if (g.may_have_tag)
+	if (g.method == METHOD_ACK)
 		return;
 	bad = msg_index(&again, a, brief_reply(&g, a));
 	assert(again.status == 503 && (bad == MSG_OK || over_limit(bad)));

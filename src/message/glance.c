@@ -44,25 +44,24 @@ static bool once(struct str *slot, struct str line, struct str value)
 
 /* Parameters of a To follow its last '>', or what is no quoted string. Quotes
  * behind that hide what they hold. */
-static bool to(struct glance *g, struct str line, struct str value)
+static bool may_have_tag(struct str to)
 {
-	const char *end = value.p + value.n;
-	const char *close = memrchr(value.p, '>', value.n);
-	struct str params = close ? between(close, end) : value;
+	const char *close = memrchr(to.p, '>', to.n);
+	struct str params = close ? between(close, to.p + to.n) : to;
 
-	g->may_have_tag = str_find(params, ';') < params.n ||
-			  str_find(params, '"') < params.n;
-	return once(&g->to, line, value);
+	return str_find(params, ';') < params.n ||
+	       str_find(params, '"') < params.n;
 }
 
+/* Lines of Via have to follow one another. */
 static bool via(struct glance *g, struct str line, struct str value)
 {
 	const char *end = line.p + line.n + 2; /* CRLF */
 
 	if (!g->vias.p) {
 		g->vias = between(line.p, end);
-		return scan_via(value, &g->via, NULL) &&
-		       str_eq(g->via.version, STR("2.0"));
+		g->via.text = value; /* not parsed yet */
+		return true;
 	}
 	if (g->vias.p + g->vias.n != line.p)
 		return false;
@@ -127,7 +126,8 @@ static bool header(struct glance *g, struct str line)
 	case HDR_FROM:
 		return once(&g->from, line, value);
 	case HDR_TO:
-		return to(g, line, value);
+		return once(&g->to, line, value) &&
+		       (g->method == METHOD_ACK || !may_have_tag(value));
 	case HDR_CALL_ID:
 		return once(&g->call_id, line, value);
 	case HDR_CSEQ:
@@ -150,7 +150,8 @@ bool glance_read(struct glance *g, struct str raw)
 		if (!header(g, between(line, eol)))
 			return false;
 	return eol && g->vias.p && g->from.p && g->to.p && g->call_id.p &&
-	       g->cseq.p;
+	       g->cseq.p && scan_via(g->via.text, &g->via, NULL) &&
+	       str_eq(g->via.version, STR("2.0"));
 }
 
 static void put_line(struct buf *out, struct str line)
@@ -172,7 +173,7 @@ static void put_vias(struct buf *out, const struct glance *g, struct str top)
 void glance_reply(const struct glance *g, struct str status, struct str top,
 		  struct str tag, struct str headers, struct buf *out)
 {
-	assert(!g->may_have_tag);
+	assert(g->method != METHOD_ACK);
 	BUF_LIT(out, "SIP/2.0 ");
 	put_line(out, status);
 	put_vias(out, g, top);

@@ -17,19 +17,19 @@ struct glance {
 	struct via via;                     /* topmost */
 	struct str vias;                    /* all Via lines, with CRLF */
 	struct str from, to, call_id, cseq; /* lines, without CRLF */
-	bool may_have_tag;                  /* To: there are parameters */
 };
 
 /* False when it is no request, or one that has to be read: of a method that
  * enum method does not know; without what every response repeats, or with two
- * of them; with a folded line, a bare CR or LF or a NUL among the headers; with
- * Via lines that are apart, or a topmost Via that is none. True does not mean
- * that the message is good. */
+ * of them; with a To that may have a tag, unless it is an ACK; with a folded
+ * line, a bare CR or LF or a NUL among the headers; with Via lines that are
+ * apart, or a topmost Via that is none. True does not mean that the message is
+ * good. */
 bool glance_read(struct glance *g, struct str raw);
 
-/* The response to it (RFC 3261 8.2.6). `status` is a code and a phrase, `via`
- * the topmost Via as a response has it, `tag` goes into To (may_have_tag is
- * false), `headers` are whole lines or empty. Trouble is sticky in *out. */
+/* The response to it, which is no ACK (RFC 3261 8.2.6). `status` is a code and
+ * a phrase, `via` the topmost Via as a response has it, `tag` goes into To,
+ * `headers` are whole lines or empty. Trouble is sticky in *out. */
 void glance_reply(const struct glance *g, struct str status, struct str via,
 		  struct str tag, struct str headers, struct buf *out);
 

@@ -105,8 +105,8 @@ static bool refuse_unread(struct proxy *p, const struct glance *g,
 {
 	struct offer o = {.method = g->method, .uri = g->uri, .id = id};
 
-	if (g->may_have_tag || may_amplify(g, from, n) || !p->policy ||
-	    drain_is_on(p) || !overload_would_refuse(p, &o) ||
+	if (may_amplify(g, from, n) || !p->policy || drain_is_on(p) ||
+	    !overload_would_refuse(p, &o) ||
 	    server_is_known(p->c.txns, &g->via, g->method, hash))
 		return false;
 	count_unread(p, g, from);
