@@ -129,51 +129,99 @@ end
 local refuses = [[
 local sip = require "tandem"
 sip.listen { "udp:%{address}:%{port}" }
-sip.settings { overload = false }
+sip.settings { overload = false, udp = %{udp} }
 sip.route(function(req) return req:reply(480) end)
 ]]
 
 describe("answers of one length to one peer", function()
+  local port, ctl, tandem, socket
+
+  before_each(function()
+    port, ctl = process.ports(1), process.path "ctl.sock"
+  end)
   after_each(function()
     sockets.close()
     process.clean()
   end)
 
-  local function message(i, port)
+  local function start(values, workers)
+    values.port = port
+    tandem = proxy.start { source = refuses, workers = workers, values = values,
+      args = { "--ctl", ctl } }
+    socket = sockets.udp()
+  end
+
+  local function message(i)
     return table.concat({
       "MESSAGE sip:bob@example.com SIP/2.0",
-      ("Via: SIP/2.0/UDP 127.0.0.1:%d;branch=z9hG4bKm%d"):format(port, i),
+      ("Via: SIP/2.0/UDP 127.0.0.1:%d;branch=z9hG4bKm%d"):format(socket.port, i),
       "From: <sip:alice@example.com>;tag=" .. i, "To: <sip:bob@example.com>",
       "Call-ID: joined" .. i, "CSeq: 1 MESSAGE", "Max-Forwards: 70", "Content-Length: 0", "", "",
     }, "\r\n")
   end
 
+  -- These messages, which it finds when it goes on: each is answered by a datagram.
+  local function ask(first, last)
+    local got = {}
+    tandem:signal "STOP"
+    for i = first, last do
+      socket:send(port, message(i))
+    end
+    tandem:signal "CONT"
+    for _ = first, last do
+      local text, from = socket:receive(10)
+      local i = assert(text):match "^SIP/2.0 480 [^\n]*\r\n.*\r\nCall%-ID: joined(%d+)\r\n"
+      assert.equal(port, from)
+      assert.equal(1, select(2, text:gsub("SIP/2.0 480", "")), text)
+      assert.is_nil(got[i])
+      got[i] = true
+    end
+    assert.is_nil(socket:receive(0))
+  end
+
+  -- How many left with others. It is counted every few seconds.
+  local function joined(least)
+    process.eventually(20, function()
+      return metric(ctl, "tandem_udp_joined_total") >= least
+    end)
+    return metric(ctl, "tandem_udp_joined_total")
+  end
+
   for _, address in ipairs { "127.0.0.1", "0.0.0.0" } do
     it("leave together, and each arrives as a datagram, from " .. address, function()
-      local port, ctl = process.ports(1), process.path "ctl.sock"
-      local tandem = proxy.start { source = refuses, args = { "--ctl", ctl },
-        values = { port = port, address = address } }
-      local socket, got = sockets.udp(), {}
-      tandem:signal "STOP"
-      for i = 100, 199 do
-        socket:send(port, message(i, socket.port))
+      start { address = address, udp = "{}" }
+      ask(100, 199)
+      local n = joined(90)
+      assert.is_true(n >= 90 and n <= 100, n)
+    end)
+  end
+
+  for _, workers in ipairs { 1, 2 } do
+    it(("leave one by one while the script says so, %d workers"):format(workers), function()
+      local values = { address = "127.0.0.1", udp = "{ gso = false }" }
+      local function reload(udp)
+        values.udp = udp
+        process.write("proxy.lua", process.fill(refuses, values))
+        assert.equal(200, (http.ask(ctl, "/v1/reload", { method = "POST" })))
       end
-      tandem:signal "CONT"
-      for _ = 100, 199 do
-        local text, from = socket:receive(10)
-        local i = assert(text):match "^SIP/2.0 480 [^\n]*\r\n.*\r\nCall%-ID: joined(%d+)\r\n"
-        assert.equal(port, from)
-        assert.equal(1, select(2, text:gsub("SIP/2.0 480", "")), text)
-        assert.is_nil(got[i])
-        got[i] = true
+      -- Many of which none is to be counted, and few that are: what is counted late, a
+      -- worker at a time, does not hide it.
+      local function ask_alone(first)
+        ask(first, first + 99)
+        ask(first + 100, first + 199)
       end
-      assert.is_nil(socket:receive(0))
-      local deadline = process.now() + 20
-      while metric(ctl, "tandem_udp_joined_total") < 90 and process.now() < deadline do
-        process.sleep(0.1)
-      end
-      local joined = metric(ctl, "tandem_udp_joined_total")
-      assert.is_true(joined >= 90 and joined <= 100, joined)
+      start(values, workers)
+      ask_alone(1000)
+      reload "nil"
+      ask(2001, 2040)
+      local n = joined(20)
+      assert.is_true(n >= 20 and n <= 40, n)
+      reload "{ gso = false }"
+      ask_alone(3000)
+      reload "{ gso = true }"
+      ask(4001, 4040)
+      n = joined(41)
+      assert.is_true(n > 40 and n <= 80, n)
     end)
   end
 end)

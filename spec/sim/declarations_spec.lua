@@ -31,6 +31,14 @@ local wrong = {
     "sip.settings { wrokers = 2 }",
     "script.lua:2: sip.settings: unknown option 'wrokers'; did you mean 'workers'?",
   },
+  ["a misspelt switch"] = {
+    "sip.settings { udp = { gs0 = false } }",
+    "script.lua:2: sip.settings: unknown option 'udp.gs0'; did you mean 'udp.gso'?",
+  },
+  ["a switch that is a word"] = {
+    'sip.settings { udp = { gso = "off" } }',
+    "script.lua:2: sip.settings: udp.gso: true or false expected, got string",
+  },
   ["an option like no other"] = {
     "sip.settings { zzz = 2 }", "script.lua:2: sip.settings: unknown option 'zzz'",
   },

@@ -431,6 +431,7 @@ describe("the API", function()
   for _, case in ipairs {
     { options.settings, "sip.settings(options)" },
     { options.trace, "Messages at a collector" }, { options.tcp, "Limits of connections" },
+    { options.udp, "Datagrams" },
     { options.pool, "The options of a pool" },
     { options.server, "A server" }, { options.check, "check" }, { options.passive, "passive" },
     { options.failback, "failback" }, { options.request, "sip.request(options)" },

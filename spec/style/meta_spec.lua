@@ -124,6 +124,7 @@ describe("the annotations", function()
   for _, case in ipairs {
     { options.pool, "tandem", "tandem.PoolOptions" },
     { options.settings, "tandem", "tandem.Settings" },
+    { options.udp, "tandem", "tandem.UdpSettings" },
     { options.request, "tandem", "tandem.OwnRequest" },
     { options.in_dialog, "request", "tandem.InDialogRequest" },
     { options.reply, "request", "tandem.ReplyOptions" },

@@ -254,7 +254,7 @@ TEST(load_reads_the_plan)
 		"  trying = 'rfc', late_answer = 'forward',"
 		"  tcp = { idle_timeout = 600, per_source = 2 }, udp_max = 0,"
 		"  overload = { delay = 0.1, exempt = { '112', '+49110' } },"
-		"  max_memory = 16777216,"
+		"  max_memory = 16777216, udp = { gso = false },"
 		"  domains = { 'example.com' }, trust = { '10.0.0.0/8' } },"
 		" dump = '{}' } end)");
 	const struct plan *p;
@@ -279,6 +279,7 @@ TEST(load_reads_the_plan)
 	CHECK_INT(p->overload.n_exempt, 2);
 	CHECK(strcmp(p->overload.exempt[1], "+49110") == 0);
 	CHECK_INT(p->max_memory, 16777216);
+	CHECK(!p->udp_gso);
 	script_free(&s);
 }
 

@@ -171,6 +171,26 @@ TEST(a_kernel_that_cannot_is_not_asked)
 	tear_down(&n);
 }
 
+TEST(an_operator_says_whether)
+{
+	bool gso = false;
+	struct net n;
+
+	set_up(&n, "127.0.0.1", "127.0.0.1");
+	n.w.udp.gso = &gso;
+	send_answers(&n, 0, 20);
+	CHECK(udp_flush(&n.w.udp));
+	check_answers(&n, 0, 20);
+	CHECK_INT(n.w.udp.stats.out, 20);
+	CHECK_INT(n.w.udp.stats.joined, 0);
+	gso = true;
+	send_answers(&n, 20, 40);
+	CHECK(udp_flush(&n.w.udp));
+	check_answers(&n, 20, 40);
+	CHECK_INT(n.w.udp.stats.joined, 20);
+	tear_down(&n);
+}
+
 /* ---- what is refused together ---- */
 
 /* The kernel does not cut apart what has no checksum. */

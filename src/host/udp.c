@@ -333,7 +333,7 @@ static unsigned arrange(struct udp *u, uint8_t size[JOIN_WINDOW])
 {
 	size_t n = u->queue.n;
 
-	if (u->joins && n > JOIN_FEW)
+	if (u->joins && (!u->gso || *u->gso) && n > JOIN_FEW)
 		return join_arrange(&u->queue, UDP_BATCH, size);
 	n = n < UDP_BATCH ? n : UDP_BATCH;
 	memset(size, 1, JOIN_WINDOW);

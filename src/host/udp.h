@@ -26,8 +26,9 @@ struct udp {
 	 * before its address is taken over (IP_FREEBIND). IPv4 refuses to send
 	 * then, but IPv6 really would; what is set here stops it. */
 	bool is_away;
-	bool joins;     /* what is alike may leave together */
-	struct hop hop; /* template: listener, transport, local address */
+	bool joins;      /* what is alike can leave together */
+	const bool *gso; /* and may; borrowed, read each time; NULL: it may */
+	struct hop hop;  /* template: listener, transport, local address */
 	struct dgram_queue queue;
 	struct dgram_queue *faults; /* borrowed */
 	unsigned retries;           /* of what is at the head */

@@ -180,6 +180,7 @@ static int listen_udp(struct worker *w, struct port *p, unsigned i, char *why,
 
 	if (err)
 		return err;
+	p->udp.gso = &w->conf.node->settings.udp_gso;
 	/* Once all sockets are there: it tells them apart by their order. Where
 	 * the kernel will not, more is handed over. */
 	if (w->conf.index > 0 && w->conf.index == w->conf.node->workers - 1)

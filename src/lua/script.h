@@ -78,6 +78,7 @@ struct plan {
 	unsigned n_nodes;
 	struct stream_limits streams;
 	size_t udp_max, why_memory, max_memory;
+	bool udp_gso;
 	struct overload_conf overload;
 	enum log_level log_level;
 	/* How long TERM waits, and how long a worker may not answer; 0: it need

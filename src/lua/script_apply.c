@@ -56,6 +56,7 @@ int script_settings(const struct script *s, struct mem *m,
 	out_r->n_nodes = s->plan.n_nodes;
 	out_r->streams = s->plan.streams;
 	out_r->udp_max = s->plan.udp_max;
+	out_r->udp_gso = s->plan.udp_gso;
 	out_r->why_memory = s->plan.why_memory;
 	out_r->max_memory = s->plan.max_memory;
 	out_r->overload = s->plan.overload;

@@ -215,6 +215,17 @@ static void read_streams(lua_State *L, int t, struct plan *p)
 	lua_pop(L, 1);
 }
 
+static void read_udp(lua_State *L, int t, struct plan *p)
+{
+	if (lua_getfield(L, t, "udp") != LUA_TNIL) {
+		luaL_checktype(L, -1, LUA_TTABLE);
+		if (lua_getfield(L, -1, "gso") != LUA_TNIL)
+			p->udp_gso = lua_toboolean(L, -1);
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
+}
+
 /* The list at the top; room for its n elements of this size. Pops it later. */
 static void *make_room(lua_State *L, struct script *s, size_t size, size_t *n_r)
 {
@@ -377,6 +388,7 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	p->times = defaults.times;
 	p->streams = defaults.streams;
 	p->udp_max = defaults.udp_max;
+	p->udp_gso = defaults.udp_gso;
 	p->why_memory = defaults.why_memory;
 	p->max_memory = defaults.max_memory;
 	p->overload = defaults.overload;
@@ -395,6 +407,7 @@ void plan_read(lua_State *L, int idx, struct script *s)
 	read_numbers(L, t, s);
 	read_words(L, t, p);
 	read_streams(L, t, p);
+	read_udp(L, t, p);
 	read_overload(L, t, p);
 	read_trust(L, t, s);
 	read_domains(L, t, s);

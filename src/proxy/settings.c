@@ -31,6 +31,7 @@ void settings_init(struct settings *s)
 	stream_limits_init(&s->streams);
 	dns_limits_init(&s->dns);
 	s->udp_max = UDP_MAX;
+	s->udp_gso = true;
 	s->hep = (struct hep_conf){.id = HEP_ID, .share = 1, .redact = true};
 	s->overload.delay = MILLIS(DELAY_MS);
 	s->overload.retry_after = RETRY_AFTER;

@@ -94,6 +94,7 @@ local function flat(settings)
     nodes = settings.nodes,
     stateless_relay = settings.stateless_relay == false and "none" or settings.stateless_relay,
     tcp = settings.tcp,
+    udp = settings.udp,
     udp_max = settings.udp_max == false and 0 or settings.udp_max,
     why_memory = settings.why_memory == false and 0 or settings.why_memory,
     overload = flat_overload(settings.overload),

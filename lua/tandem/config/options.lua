@@ -412,6 +412,8 @@ options.tcp = record {
   max_queue = integer { min = 65535, max = 16777216 },
 }
 
+options.udp = record { gso = default(schema.boolean, true) }
+
 local most_dns_servers = 4
 local dns = record({
   servers = schema.list(address, { min = 1, max = most_dns_servers }),
@@ -509,6 +511,7 @@ options.settings = record {
   stateless_relay = schema.off_or(word { "all", "invite" }),
   nodes = schema.list(node),
   tcp = options.tcp,
+  udp = options.udp,
   udp_max = schema.off_or(integer { min = 512, max = 65535 }),
   trace = options.trace,
   notify = notify_or_path,

@@ -47,6 +47,7 @@ function sip.settings(opts) end
 ---@field stateless_relay "all"|"invite"|false|nil of requests that another node sent; "all"
 ---@field nodes string[]? own addresses ("IP[:PORT]") of all nodes of the cluster
 ---@field tcp tandem.TcpSettings? limits of connections, over TLS too
+---@field udp tandem.UdpSettings? how datagrams leave
 ---@field udp_max integer|false|nil requests of more bytes go by TCP; 1300; false: never
 ---@field overload tandem.OverloadSettings|false|nil when more comes than can be done
 ---@field max_memory integer|false|nil bytes for requests and calls; half of the machine's
@@ -77,6 +78,9 @@ function sip.settings(opts) end
 ---@field connections integer? in all; 20000
 ---@field max_message integer? bytes of one message; 65535
 ---@field max_queue integer? bytes that may wait to be written or read; 262144
+
+---@class tandem.UdpSettings
+---@field gso boolean? answers of one length leave together; true
 
 ---@class tandem.DnsSettings
 ---@field servers string[]? "127.0.0.1", "[::1]:5353"; those of /etc/resolv.conf

@@ -315,6 +315,11 @@ describe("declaring", function()
       assert.same({ overload = { delay = 0 }, max_memory = 8388608 }, world:finish().settings)
     end)
 
+    it("say that answers leave one by one", function()
+      sip.settings { udp = { gso = false } }
+      assert.same({ udp = { gso = false } }, world:finish().settings)
+    end)
+
     for what, wrong in pairs {
       ["overload.delay"] = { overload = { delay = 0 } },
       ["overload.delay "] = { overload = { delay = 2 } },
@@ -326,6 +331,9 @@ describe("declaring", function()
       ["overload.exempt"] = { overload = { exempt = "112" } },
       ["unknown option 'overload.target'"] = { overload = { target = 0.1 } },
       ["max_memory"] = { max_memory = 1000 },
+      ["udp: a table of options expected, got boolean"] = { udp = false },
+      ["udp.gso: true or false expected, got number"] = { udp = { gso = 0 } },
+      ["unknown option 'udp.gos'; did you mean 'udp.gso'?"] = { udp = { gos = false } },
     } do
       it(("do not take what is wrong with %s"):format(what), function()
         assert.matches(what:gsub(" $", ""), fake.message(sip.settings, wrong))
