@@ -7,15 +7,6 @@ local sim = require "support.sim"
 
 local uri = "sip:bob@example.com"
 
-local function sorted_keys(t)
-  local keys = {}
-  for key in pairs(t) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys)
-  return keys
-end
-
 local slow = { receive = 0.0005, send = 0.0005, request = 0.015 }
 
 sim.for_workers("a refusal", function(workers)
@@ -168,7 +159,9 @@ sim.for_workers("a refusal", function(workers)
           :gsub("\r\nTo: [^\r]*", "%0;tag=" .. res.to_tag)))
       end
     end
-    assert.same({ "folded", "old", "param", "plain", "rport", "vias" }, sorted_keys(ways))
+    for way in ("folded old param plain rport vias"):gmatch "%a+" do
+      assert.is_true(ways[way], way)
+    end
     net:run(1)
     assert.equal(0, net:metric("tandem_dropped_total", { reason = "stray_ack" }))
   end)
