@@ -4,6 +4,7 @@ local flood = require "support.flood"
 local hep = require "support.hep"
 local policy = require "support.policy"
 local sim = require "support.sim"
+local takeover = require "support.takeover"
 
 local uri = "sip:bob@example.com"
 
@@ -164,6 +165,41 @@ sim.for_workers("a refusal", function(workers)
     end
     net:run(1)
     assert.equal(0, net:metric("tandem_dropped_total", { reason = "stray_ack" }))
+  end)
+
+  -- Tags of refusals are the same on all nodes, as all of ours (19.3, semantics 18).
+  it("is known again by its ACK at the node that has the address by then", function()
+    local pair = takeover.open { workers = workers, alive = true }
+    net = pair.net
+    net.proxy = "udp:" .. pair.vip .. ":5060"
+    load = flood.new(net)
+    net:run(1)
+    net.nodes[1]:slow(slow)
+    local caller, sent = net:uac("udp:203.0.113.5", "raw"), {}
+    for i = 1, 100 do
+      net:after(2 + i / 100, function()
+        sent["r" .. i] = table.concat({
+          "INVITE " .. uri .. " SIP/2.0", "Via: SIP/2.0/UDP 203.0.113.5;branch=z9hG4bKr" .. i,
+          "From: <sip:raw@203.0.113.5>;tag=" .. i, "To: <" .. uri .. ">", "Call-ID: r" .. i,
+          "CSeq: 1 INVITE", "Contact: <sip:raw@203.0.113.5>", "Max-Forwards: 70", "\r\n",
+        }, "\r\n")
+        caller:send(sent["r" .. i])
+      end)
+    end
+    load:offer(200 * workers, 4)
+    local refused = caller:got(503)
+    assert.is_true(#refused > 10)
+    pair:die()
+    for _, res in ipairs(refused) do
+      caller:send((sent[res:header "Call-ID"]:gsub("INVITE sip", "ACK sip")
+        :gsub("1 INVITE", "1 ACK"):gsub("\r\nTo: [^\r]*", "%0;tag=" .. res.to_tag)))
+    end
+    net:run(1)
+    assert.is_true(pair.two:metric("tandem_requests_total", { method = "ACK" }) >= #refused)
+    for _, reason in ipairs { "stray_ack", "unlocated_ack" } do
+      assert.equal(0, pair.two:metric("tandem_dropped_total", { reason = reason }))
+    end
+    net:run(40)
   end)
 
   it("is seen by who is sent a copy of all messages", function()

@@ -185,8 +185,6 @@ enum verdict overload_judge(struct proxy *p, const struct offer *o,
 bool overload_would_refuse(const struct proxy *p, const struct offer *o);
 /* It was refused lately, in this episode. */
 bool overload_refused(const struct proxy *p, uint64_t id);
-/* What offer.id is made of: server_hash. */
-uint64_t overload_id(const struct proxy *p, uint64_t server_hash);
 /* The To tag of a refusal: TAG_LEN digits. */
 void overload_tag(char out[TAG_LEN], uint64_t id);
 /* The line that tells when to come back, in scratch, or empty. */

@@ -247,11 +247,6 @@ struct str overload_retry_after(const struct proxy *p, uint64_t id)
 	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
 }
 
-uint64_t overload_id(const struct proxy *p, uint64_t server_hash)
-{
-	return branch_brief_tag(p->c.keys->now, server_hash);
-}
-
 void overload_tag(char out[TAG_LEN], uint64_t id)
 {
 	str_put_hex(out, TAG_LEN, id);

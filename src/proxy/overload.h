@@ -47,8 +47,8 @@ struct offer {
 	enum method method;
 	struct str uri;
 	bool in_dialog;
-	/* The same in its repetitions and in its ACK, and from 1. It may be
-	 * seen outside (offer_tag). */
+	/* The same in its repetitions and in its ACK, and from 1. It is seen
+	 * outside (overload_tag). */
 	uint64_t id;
 };
 

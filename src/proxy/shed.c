@@ -8,7 +8,7 @@
 static uint64_t id_of(const struct proxy *p, const struct msg *m,
 		      const struct msg_key *key)
 {
-	return overload_id(p, server_hash(p->c.txns, m, key));
+	return branch_brief_tag(p->c.keys->now, m, key);
 }
 
 /* ---- what was read ---- */
@@ -46,14 +46,13 @@ bool shed_is_tag(const struct proxy *p, const struct msg *m,
 		 const struct msg_key *key)
 {
 	const struct sipkeys *keys = p->c.keys;
-	uint64_t found, hash;
+	uint64_t found;
 
 	if (key->to_tag.n != TAG_LEN || !str_hex64(key->to_tag, &found))
 		return false;
-	hash = server_hash(p->c.txns, m, key);
-	return found == branch_brief_tag(keys->now, hash) ||
+	return found == branch_brief_tag(keys->now, m, key) ||
 	       (keys->has_other &&
-		found == branch_brief_tag(keys->other, hash));
+		found == branch_brief_tag(keys->other, m, key));
 }
 
 /* ---- what was not read ---- */
@@ -99,15 +98,14 @@ static void count_unread(struct proxy *p, const struct glance *g,
 
 /* The transaction is looked for last: that costs more than all of the rest, of
  * a table that is larger than any cache. */
-static bool refuse_unread(struct proxy *p, const struct glance *g,
-			  uint64_t hash, uint64_t id, const struct hop *from,
-			  size_t n, struct now now)
+static bool refuse_unread(struct proxy *p, const struct glance *g, uint64_t id,
+			  const struct hop *from, size_t n, struct now now)
 {
 	struct offer o = {.method = g->method, .uri = g->uri, .id = id};
 
 	if (may_amplify(g, from, n) || !p->policy || drain_is_on(p) ||
 	    !overload_would_refuse(p, &o) ||
-	    server_is_known(p->c.txns, &g->via, g->method, hash))
+	    server_is_known(p->c.txns, &g->via, g->method))
 		return false;
 	count_unread(p, g, from);
 	if (overload_judge(p, &o, from, now) == OFFER_REFUSED)
@@ -119,16 +117,14 @@ bool proxy_sheds(struct proxy *p, struct str bytes, const struct hop *from,
 		 struct now now)
 {
 	struct glance g;
-	uint64_t hash, id;
+	uint64_t id;
 
 	if (!p->overload.on || !glance_read(&g, bytes) ||
-	    !server_hash_by_via(p->c.txns, &g.via, &hash))
-		return false;
-	id = overload_id(p, hash);
-	if (g.method == METHOD_CANCEL)
+	    g.method == METHOD_CANCEL ||
+	    !branch_brief_tag_by_via(p->c.keys->now, &g.via, &id))
 		return false;
 	if (g.method != METHOD_ACK)
-		return refuse_unread(p, &g, hash, id, from, bytes.n, now);
+		return refuse_unread(p, &g, id, from, bytes.n, now);
 	if (!overload_refused(p, id))
 		return false;
 	count_unread(p, &g, from);

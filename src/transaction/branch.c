@@ -163,16 +163,36 @@ void branch_to_tag(char out[TAG_LEN], struct sipkey key,
 	str_put_hex(out, TAG_LEN, to_tag(key, up));
 }
 
-uint64_t branch_brief_tag(struct sipkey key, uint64_t server_hash)
+static uint64_t brief_tag(struct sipkey key, const struct server_key *k)
 {
 	struct siphash h;
 	uint64_t tag;
 
 	siphash_init(&h, key);
 	siphash_u64(&h, USE_BRIEF_TAG);
-	siphash_u64(&h, server_hash);
+	server_key_add(k, &h);
 	tag = siphash_end(&h);
 	return tag ? tag : 1;
+}
+
+uint64_t branch_brief_tag(struct sipkey key, const struct msg *m,
+			  const struct msg_key *mk)
+{
+	struct server_key k;
+
+	server_key_make(&k, m, mk);
+	return brief_tag(key, &k);
+}
+
+bool branch_brief_tag_by_via(struct sipkey key, const struct via *via,
+			     uint64_t *tag_r)
+{
+	struct server_key k;
+
+	if (!server_key_of_via(&k, via))
+		return false;
+	*tag_r = brief_tag(key, &k);
+	return true;
 }
 
 bool branch_is_to_tag(struct str tag, const struct sipkeys *keys,

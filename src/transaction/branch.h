@@ -68,9 +68,14 @@ bool branch_verify(const struct branch *b, const struct sipkeys *keys,
  * TAG_LEN hex digits. */
 void branch_to_tag(char out[TAG_LEN], struct sipkey key,
 		   const struct upstream_id *up);
-/* That of a response to a request of which nothing is known but its server_hash
- * (txn.h), as a number, not 0. Who sees it learns nothing of the hash. */
-uint64_t branch_brief_tag(struct sipkey key, uint64_t server_hash);
+/* That of a response which is made from no more of its request than what the
+ * messages of one transaction have in common (17.2.3), as a number, not 0. */
+uint64_t branch_brief_tag(struct sipkey key, const struct msg *m,
+			  const struct msg_key *mk);
+/* The same by the topmost Via of a request that was not read. False when that
+ * does not identify it (RFC 2543). */
+bool branch_brief_tag_by_via(struct sipkey key, const struct via *via,
+			     uint64_t *tag_r);
 /* A To tag is that of a response of ours to this request, made with any of our
  * keys. */
 bool branch_is_to_tag(struct str tag, const struct sipkeys *keys,

@@ -48,7 +48,9 @@ void server_key_make(struct server_key *k, const struct msg *m,
 bool server_key_of_via(struct server_key *k, const struct via *via);
 /* From a response whose top Via is the caller's; likewise. */
 bool server_key_of_final(struct server_key *k, const struct msg_key *key);
-/* For the map; the same whatever the method. */
+/* Puts its parts into a hash: the same whatever the method. */
+void server_key_add(const struct server_key *k, struct siphash *h);
+/* For the map: of the parts alone. */
 uint64_t server_key_hash(const struct server_key *k, struct sipkey key);
 /* For server.id. */
 uint64_t server_key_id(const struct server_key *k, struct sipkey key);

@@ -83,7 +83,7 @@ bool server_key_of_final(struct server_key *k, const struct msg_key *key)
 	return is_one;
 }
 
-static void hash_parts(const struct server_key *k, struct siphash *h)
+void server_key_add(const struct server_key *k, struct siphash *h)
 {
 	for (unsigned i = 0; i < k->parts; i++) {
 		if (i && i == k->host)
@@ -98,7 +98,7 @@ uint64_t server_key_hash(const struct server_key *k, struct sipkey key)
 	struct siphash h;
 
 	siphash_init(&h, key);
-	hash_parts(k, &h);
+	server_key_add(k, &h);
 	return siphash_end(&h);
 }
 
@@ -107,7 +107,7 @@ uint64_t server_key_id(const struct server_key *k, struct sipkey key)
 	struct siphash h;
 
 	siphash_init(&h, key);
-	hash_parts(k, &h);
+	server_key_add(k, &h);
 	siphash_str(&h, k->to_tag);
 	siphash_str(&h, k->method);
 	return siphash_end(&h);

@@ -58,39 +58,21 @@ static struct server *find(struct txns *t, struct probe *p)
 	return node ? container_of(node, struct server, node) : NULL;
 }
 
-uint64_t server_hash(const struct txns *t, const struct msg *m,
-		     const struct msg_key *key)
-{
-	struct server_key k;
-
-	server_key_make(&k, m, key);
-	return server_key_hash(&k, t->map_key);
-}
-
 static bool is_same_request(const struct map_node *node, const void *key)
 {
 	return server_key_eq(key, container_of(node, struct server, node)->key);
 }
 
-bool server_hash_by_via(const struct txns *t, const struct via *via,
-			uint64_t *hash_r)
-{
-	struct server_key k;
-
-	if (!server_key_of_via(&k, via))
-		return false;
-	*hash_r = server_key_hash(&k, t->map_key);
-	return true;
-}
-
 bool server_is_known(const struct txns *t, const struct via *via,
-		     enum method method, uint64_t hash)
+		     enum method method)
 {
 	struct server_key k;
+	uint64_t hash;
 
 	if (!server_key_of_via(&k, via))
 		return false;
 	k.method = method_name(method);
+	hash = server_key_hash(&k, t->map_key);
 	return map_find(&t->servers, hash, is_same_request, &k) != NULL;
 }
 

@@ -171,18 +171,10 @@ uint64_t txns_send(struct txns *t, const struct hop *to, struct str bytes,
  * its own, even if its sender reuses the branch. `from` is not compared. */
 struct server *server_find(struct txns *t, const struct msg *m,
 			   const struct msg_key *key, const struct hop *from);
-/* What the transaction of a request is found by: the same for all messages of
- * one, and for nobody to foresee or to see (who knows them can make a table
- * slow). */
-uint64_t server_hash(const struct txns *t, const struct msg *m,
-		     const struct msg_key *key);
-/* The same by the topmost Via of a request that was not read. False when that
- * does not identify it (RFC 2543). */
-bool server_hash_by_via(const struct txns *t, const struct via *via,
-			uint64_t *hash_r);
-/* Is there a transaction of such a request, no ACK? */
+/* Is there a transaction of a request, no ACK, with that topmost Via? False as
+ * well when that does not identify it (RFC 2543). */
 bool server_is_known(const struct txns *t, const struct via *via,
-		     enum method method, uint64_t hash);
+		     enum method method);
 /* The INVITE (or other) transaction that a CANCEL is for (9.2). */
 struct server *server_find_cancelled(struct txns *t, const struct msg *m,
 				     const struct msg_key *key,
