@@ -1,32 +1,14 @@
 -- The results for people: ratios first, then the figures, one row per peer and rate.
+local columns = require "bench.columns"
 local tables = require "bench.tables"
 local workload = require "bench.workload"
-local ipairs, math, string, table = ipairs, math, string, table
+local ipairs, string, table = ipairs, string, table
 
 local _ENV = nil
 
 local report = {}
 
--- Rows of cells as text: what `is_left` says to the left, numbers to the right.
-local function columns(rows, is_left)
-  local widths, lines = {}, {}
-  for _, row in ipairs(rows) do
-    for i, cell in ipairs(row) do
-      widths[i] = math.max(widths[i] or 0, #cell)
-    end
-  end
-  for _, row in ipairs(rows) do
-    local cells = {}
-    for i, cell in ipairs(row) do
-      local fill = string.rep(" ", widths[i] - #cell)
-      cells[i] = is_left[i] and cell .. fill or fill .. cell
-    end
-    lines[#lines + 1] = (string.gsub("  " .. table.concat(cells, "  "), "%s+$", ""))
-  end
-  return lines
-end
-
--- The same as a table of Markdown.
+-- Rows of cells as a table of Markdown.
 local function markdown(rows, is_left)
   local lines = {}
   for i, row in ipairs(rows) do
@@ -120,7 +102,7 @@ function report.lines(results)
   local lines = {}
   each_table(results, function(title, cells, is_left)
     lines[#lines + 1] = title
-    table.move(columns(cells, is_left), 1, #cells, #lines + 1, lines)
+    table.move(columns.lines(cells, is_left), 1, #cells, #lines + 1, lines)
   end)
   local s = results.settings
   lines[#lines + 1] = string.format("us/call: medians of %d runs of %g s; delays in us; caller, "

@@ -1,0 +1,67 @@
+-- A share of one processor for a program (a control group: root), and what came of it.
+local program = require "bench.program"
+local sh = require "support.sh"
+local assert, ipairs, pairs, setmetatable = assert, ipairs, pairs, setmetatable
+local string, tonumber = string, tonumber
+
+local _ENV = nil
+
+local quota = {}
+local Group = {}
+Group.__index = Group
+
+-- Quanta short enough that no message waits for the next one as long as in an overload.
+local period_us = 10000
+
+-- A group of which all programs together get so many percent of one processor.
+function quota.make(share)
+  local name, us = "/tandem-bench-" .. sh.lines("echo $PPID")[1], share * period_us // 100
+  local two = program.read "/sys/fs/cgroup/cgroup.controllers"
+  local files = two and { ["cpu.max"] = us .. " " .. period_us }
+    or { ["cpu.cfs_period_us"] = period_us, ["cpu.cfs_quota_us"] = us }
+  if two then
+    sh.run "echo +cpu >/sys/fs/cgroup/cgroup.subtree_control"
+  end
+  local self = setmetatable({ share = share,
+    path = "/sys/fs/cgroup" .. (two and "" or "/cpu") .. name }, Group)
+  assert(sh.run("mkdir -p " .. self.path), "no control group: it needs root")
+  for file, value in pairs(files) do
+    program.write(self.path .. "/" .. file, value .. "\n")
+  end
+  return self
+end
+
+-- Words before a command that is to run in it.
+function Group:prefix()
+  return { "sh", "-c", "echo $$ >" .. self.path .. '/cgroup.procs; exec "$@"', "sh" }
+end
+
+-- Whoever was in it takes a moment to be gone.
+function Group:remove()
+  program.eventually(5, function() return (sh.run("rmdir " .. self.path)) end)
+end
+
+-- A function that reads what has been counted so far of a program in the group: { at =, cpu =
+-- its processor seconds, stolen = seconds that the machine's processors were not there (of all
+-- of them together), periods =, throttled = periods in which it had used up its share }.
+function Group:sampler(p)
+  local hz, threads = tonumber(sh.lines("getconf CLK_TCK")[1]), {}
+  for _, name in ipairs(sh.lines("ls -d /proc/" .. p.pid .. "/task/*; true")) do
+    threads[#threads + 1] = name .. "/schedstat"
+  end
+  return function()
+    local r = { at = program.now(), cpu = 0 }
+    for _, file in ipairs(threads) do
+      r.cpu = r.cpu + (tonumber(string.match(program.read(file) or "", "^%d+") or "") or 0) / 1e9
+    end
+    local ticks = string.match(program.read "/proc/stat", "^cpu +" .. string.rep("%d+ ", 7)
+      .. "(%d+)")
+    r.stolen = tonumber(ticks or 0) / hz
+    local stat = program.read(self.path .. "/cpu.stat") or ""
+    r.periods = tonumber(string.match(stat, "nr_periods (%d+)") or 0)
+    r.throttled = tonumber(string.match(stat, "nr_throttled (%d+)") or 0)
+    return r
+  end
+end
+
+return quota
