@@ -41,19 +41,36 @@ function Group:remove()
   program.eventually(5, function() return (sh.run("rmdir " .. self.path)) end)
 end
 
--- A function that reads what has been counted so far of a program in the group: { at =, cpu =
--- its processor seconds, stolen = seconds that the machine's processors were not there (of all
--- of them together), periods =, throttled = periods in which it had used up its share }.
-function Group:sampler(p)
-  local hz, threads = tonumber(sh.lines("getconf CLK_TCK")[1]), {}
-  for _, name in ipairs(sh.lines("ls -d /proc/" .. p.pid .. "/task/*; true")) do
-    threads[#threads + 1] = name .. "/schedstat"
-  end
-  return function()
-    local r = { at = program.now(), cpu = 0 }
-    for _, file in ipairs(threads) do
-      r.cpu = r.cpu + (tonumber(string.match(program.read(file) or "", "^%d+") or "") or 0) / 1e9
+-- The files in which the kernel counts the time of each thread of some programs.
+local function times_of(list)
+  local files = {}
+  for _, p in ipairs(list) do
+    for _, name in ipairs(sh.lines("ls -d /proc/" .. p.pid .. "/task/*; true")) do
+      files[#files + 1] = name .. "/schedstat"
     end
+  end
+  return files
+end
+
+-- Seconds that the threads have run, and that they could have run and had no processor.
+local function times(files)
+  local ran, waited = 0, 0
+  for _, file in ipairs(files) do
+    local a, b = string.match(program.read(file) or "", "^(%d+) (%d+)")
+    ran, waited = ran + tonumber(a or 0) / 1e9, waited + tonumber(b or 0) / 1e9
+  end
+  return ran, waited
+end
+
+-- A function that reads what has been counted so far of a program in the group, and of `others`:
+-- { at =, cpu = its processor seconds, others = theirs, waited = seconds that those had no
+-- processor, stolen = seconds that the machine's processors were not there (of all of them
+-- together), periods =, throttled = periods in which the group had used up its share }.
+function Group:sampler(p, others)
+  local hz, own, their = tonumber(sh.lines("getconf CLK_TCK")[1]), times_of { p }, times_of(others)
+  return function()
+    local r = { at = program.now(), cpu = times(own) }
+    r.others, r.waited = times(their)
     local ticks = string.match(program.read "/proc/stat", "^cpu +" .. string.rep("%d+ ", 7)
       .. "(%d+)")
     r.stolen = tonumber(ticks or 0) / hz

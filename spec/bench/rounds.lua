@@ -13,11 +13,11 @@ local rounds = {}
 local counts = { "made", "answered", "refused", "again" }
 
 -- One edge or crowd. rows: of sipp; samples: of the kernel, { at =, cpu =, stolen =, periods =,
--- throttled =, late = seconds that whoever read them slept too long }. Of the seconds `from` to
--- `to` after sipp's start it has
+-- throttled =, others = seconds that sipp ran, waited = that it had no processor }. Of the
+-- seconds `from` to `to` after sipp's start it has
 --   made, answered, refused, again: medians, per second; quartiles of `answered`
 --   mean = { answered =, refused =, cpu = processors }, of all of these seconds
---   throttled: of its periods; stolen, late: of the time
+--   throttled: of its periods; stolen: of the time; others, waited: processors
 --   seconds: all of that for each
 -- and of the whole of it all = { made =, answered =, refused =, ended =, lost = }.
 function rounds.phase(rows, samples, from, to)
@@ -28,7 +28,7 @@ function rounds.phase(rows, samples, from, to)
   local r, list, answered = { all = {}, mean = {}, seconds = {} }, {}, {}
   for i, row in ipairs(counted) do
     local took, one = row.to - row.from, seconds.between(samples, row.from, row.to)
-    for _, key in ipairs { "cpu", "stolen", "late" } do
+    for _, key in ipairs { "cpu", "others", "waited", "stolen" } do
       one[key] = one[key] / took
     end
     for _, key in ipairs(counts) do
@@ -44,8 +44,9 @@ function rounds.phase(rows, samples, from, to)
   for _, key in ipairs { "answered", "refused", "cpu" } do
     r.mean[key] = figures.sum(list, key) / #list
   end
-  r.stolen = figures.sum(list, "stolen") / #list
-  r.late = figures.sum(list, "late") / #list
+  for _, key in ipairs { "others", "waited", "stolen" } do
+    r[key] = figures.sum(list, key) / #list
+  end
   r.throttled = figures.sum(list, "throttled") / math.max(1, figures.sum(list, "periods"))
   for _, key in ipairs { "made", "answered", "refused", "ended", "lost" } do
     r.all[key] = seconds.sum(rows, key)
@@ -56,6 +57,11 @@ end
 -- The lower and the upper quartile of a sorted list.
 function rounds.quartiles(sorted)
   return { figures.quantile(sorted, 0.25), figures.quantile(sorted, 0.75) }
+end
+
+-- Was an edge none, because all or nearly all of it was answered?
+function rounds.is_below(edge)
+  return edge.answered >= 0.97 * edge.made
 end
 
 -- Was the proxy kept from what it was to do? It had not its share (percent of a processor),
@@ -123,11 +129,11 @@ local sums = { "ended", "all_answered", "calm_made", "calm_answered" }
 -- those, spread = { goodput = their quartiles, ... }, sums of calls, worst_well_after = }.
 function rounds.summary(edges, crowds, calms, carried)
   local result = { saturation = rounds.saturation(carried, edges), rounds = {}, spread = {} }
-  local edge = figures.median(edges, "answered")
-  if edge == 0 then
+  local at_edge = figures.median(edges, "answered")
+  if at_edge == 0 then
     error("nothing was answered at the edge", 0)
   end
-  local more = result.saturation / edge
+  local more = result.saturation / at_edge
   for i, crowd in ipairs(crowds) do
     result.rounds[i] = round(edges[i], crowd, edges[i + 1], calms[i], more)
   end

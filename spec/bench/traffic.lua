@@ -35,11 +35,15 @@ local function sipp(kind, o, scenario, name, port, own)
     "-trace_err", "-error_file", o.out .. "/" .. name .. ".errors" } do
     argv[#argv + 1] = word
   end
+  if o.buffer then
+    table.move({ "-buff_size", o.buffer }, 1, 2, #argv + 1, argv)
+  end
   return argv
 end
 
 -- The servers: a list of programs that answer when this returns. Options: ports; out, a
--- folder; ring, milliseconds until a call is answered; sipp_prefix, words before the command.
+-- folder; ring, milliseconds until a call is answered; sipp_prefix, words before the command;
+-- buffer, bytes that wait in its socket (sipp asks for 64 KB).
 function traffic.servers(kind, o)
   local list, ports = {}, o.ports
   for i = 1, kind.servers == 2 and 2 or 1 do

@@ -35,14 +35,16 @@ local phase_columns = {
   { "503", "refused", "%.0f" }, { "again", "again", "%.0f" }, { "lost", "lost", "%d" },
   { "of its share", "cpu", "%.0f %%", times = 100 },
   { "throttled", "throttled", "%.0f %%", times = 100 },
-  { "stolen", "stolen", "%.1f %%", times = 100 }, { "late", "late", "%.1f %%", times = 100 },
+  { "stolen", "stolen", "%.1f %%", times = 100 }, { "sipp", "others", "%.2f" },
+  { "waits", "waited", "%.2f" },
 }
 
 local function phase_row(name, p, share)
   return { name = name .. (p.is_repeated and ", again" or ""), made = p.made,
     answered = p.answered, refused = p.refused, again = p.again,
     quartiles = string.format("%.0f to %.0f", p.quartiles[1], p.quartiles[2]), lost = p.all.lost,
-    cpu = p.mean.cpu / (share / 100), throttled = p.throttled, stolen = p.stolen, late = p.late }
+    cpu = p.mean.cpu / (share / 100), throttled = p.throttled, stolen = p.stolen,
+    others = p.others, waited = p.waited }
 end
 
 local round_columns = {

@@ -90,7 +90,7 @@ describe("an edge or a crowd", function()
     end
     for i = 0, #answered do
       samples[#samples + 1] = { at = 100 + i, cpu = i / 10, stolen = i > 5 and 0.5 or 0,
-        periods = 100 * i, throttled = 50 * i, late = i / 100 }
+        periods = 100 * i, throttled = 50 * i, others = 0.7 * i, waited = 0.2 * i }
     end
     return rounds.phase(rows, samples, from, to)
   end
@@ -114,14 +114,16 @@ describe("an edge or a crowd", function()
     assert.near(0.5, p.throttled, 1e-9)
     assert.near(0.5 / 6, p.stolen, 1e-9)
     assert.near(0.5, p.seconds[4].stolen, 1e-9)
-    assert.near(0.01, p.late, 1e-9)
+    assert.near(0.7, p.others, 1e-9)
+    assert.near(0.2, p.waited, 1e-9)
   end)
 
   it("takes a line of sipp's that lasts longer for what it is", function()
     local rows = { began = 0, { from = 0, to = 2, made = 200, answered = 90, refused = 110,
       failed = 0, again = 0, ended = 0, lost = 0 } }
     local p = rounds.phase(rows, { { at = 0, cpu = 0, stolen = 0, periods = 0, throttled = 0,
-      late = 0 }, { at = 2, cpu = 0.4, stolen = 0, periods = 0, throttled = 0, late = 0 } }, 0, 2)
+      others = 0, waited = 0 }, { at = 2, cpu = 0.4, stolen = 0, periods = 0, throttled = 0,
+      others = 0, waited = 0 } }, 0, 2)
     assert.equal(45, p.answered)
     assert.equal(100, p.made)
     assert.near(0.2, p.mean.cpu, 1e-9)
@@ -141,11 +143,19 @@ local function answer(offered, call, refusal)
   local answered = math.min(offered, (1e5 - refusal * offered) / (call - refusal))
   local refused = offered - answered
   return { made = offered, answered = answered, refused = refused, again = 0,
-    quartiles = { answered, answered }, throttled = 1, stolen = 0, late = 0,
+    quartiles = { answered, answered }, throttled = 1, stolen = 0, others = 0.8, waited = 0.1,
     mean = { answered = answered, refused = refused,
       cpu = (answered * call + refused * refusal) / 1e6 },
     all = { answered = answered // 1 | 0, ended = answered // 1 | 0, lost = 0 } }
 end
+
+describe("an edge", function()
+  it("is none when all was answered", function()
+    assert.is_true(rounds.is_below { made = 1000, answered = 998 })
+    assert.is_true(rounds.is_below { made = 1000, answered = 1002 }) -- some of the second before
+    assert.is_false(rounds.is_below { made = 1000, answered = 960 })
+  end)
+end)
 
 describe("a disturbed edge or crowd", function()
   it("is one in which a proxy that had more to do did not get its share", function()
@@ -289,8 +299,8 @@ describe("rounds", function()
     local lines = verdict.lines { share = 10, times = 3, carried = 900, on = s, off = off }
     local text = table.concat(lines, "\n")
     assert.matches("^saturation: 972 calls/s with 10 %% of a processor %(900 carried", text)
-    assert.matches("\n  edge 1 +1250 +972 +972 to 972 +278 +0 +0 +100 %% +100 %% +0.0 %%", text)
-    assert.matches("\n  crowd 1 +3000 ", text)
+    assert.matches("\n  edge 1 +1250 +972 +972 to 972 +278 +0 +0 +100 %% +100 %% +0.0 %% ", text)
+    assert.matches(" 0.80 +0.10\n  crowd 1 +3000 ", text)
     assert.matches("\n  median +3.09 times +80.0 %% +100.0 +10.0 +0.100 +76.8 %% +1 s\n", text)
     assert.matches("refusal costs 0.100 of a call: .* at most 78 %% .* 1000 calls/s", text)
     assert.matches("\n  overload = false +3000 +778 ", text)
