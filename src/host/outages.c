@@ -112,8 +112,10 @@ void outages_went_well(struct outages *o, const struct addr *to,
 {
 	struct outage *at;
 
+	/* One may begin between these two: what went well before it does not
+	 * count, then, either. */
 	if (!atomic_load(&o->open)) {
-		seen->changes = atomic_load(&o->changes);
+		*seen = (struct outage_seen){atomic_load(&o->changes), 0};
 		return;
 	}
 	pthread_mutex_lock(&o->lock);
