@@ -19,6 +19,14 @@ static uint64_t load64(const uint8_t *p)
 	return le64toh(v);
 }
 
+static uint64_t load32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le32toh(v);
+}
+
 static inline void sip_round(struct siphash *h)
 {
 	h->v0 += h->v1;
@@ -70,14 +78,25 @@ static inline void put_word(struct siphash *h, uint64_t v)
 	h->tail = v >> (64 - shift);
 }
 
+/* Less than a word. Bytes that are loaded twice come to the same place. */
+static inline uint64_t load_part(const uint8_t *p, size_t n)
+{
+	size_t half = n / 2, last = n - 1;
+
+	if (n >= 4)
+		return load32(p) | load32(p + n - 4) << 8 * (n - 4);
+	if (!n)
+		return 0;
+	return p[0] | (uint64_t)p[half] << 8 * half |
+	       (uint64_t)p[last] << 8 * last;
+}
+
 /* The same for less than a word. */
 static inline void put_part(struct siphash *h, const uint8_t *p, size_t n)
 {
 	unsigned fill = (unsigned)(h->total % 8);
-	uint64_t v = 0;
+	uint64_t v = load_part(p, n);
 
-	for (size_t i = 0; i < n; i++)
-		v |= (uint64_t)p[i] << 8 * i;
 	h->total += n;
 	h->tail |= v << 8 * fill;
 	if (fill + n >= 8) {
