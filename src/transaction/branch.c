@@ -6,7 +6,7 @@
 #include "transaction/inner.h"
 
 /* One key makes several things: the first word says which. */
-enum { USE_T = 1, USE_MAC, USE_TO_TAG, USE_BRIEF_TAG };
+enum { USE_T = 1, USE_MAC, USE_TO_TAG, USE_BRIEF_TAG, USE_OLD_BRIEF_TAG };
 
 static const char COOKIE[] = "z9hG4bK1"; /* with our version */
 enum { COOKIE_LEN = sizeof(COOKIE) - 1, AT_T = COOKIE_LEN + 2 };
@@ -163,36 +163,44 @@ void branch_to_tag(char out[TAG_LEN], struct sipkey key,
 	str_put_hex(out, TAG_LEN, to_tag(key, up));
 }
 
-static uint64_t brief_tag(struct sipkey key, const struct server_key *k)
+static uint64_t end_brief(struct siphash *h)
+{
+	uint64_t tag = siphash_end(h);
+
+	return tag ? tag : 1;
+}
+
+/* The key of the transaction again, but cheaper than to write it down first. */
+bool branch_brief_tag_by_via(struct sipkey key, const struct via *via,
+			     uint64_t *tag_r)
 {
 	struct siphash h;
-	uint64_t tag;
 
+	if (!server_key_is_new(via->branch))
+		return false;
 	siphash_init(&h, key);
 	siphash_u64(&h, USE_BRIEF_TAG);
-	server_key_add(k, &h);
-	tag = siphash_end(&h);
-	return tag ? tag : 1;
+	siphash_u64(&h, server_key_port(via));
+	siphash_lower(&h, via->host);
+	siphash_str(&h, via->branch);
+	*tag_r = end_brief(&h);
+	return true;
 }
 
 uint64_t branch_brief_tag(struct sipkey key, const struct msg *m,
 			  const struct msg_key *mk)
 {
 	struct server_key k;
+	struct siphash h;
+	uint64_t tag;
 
+	if (branch_brief_tag_by_via(key, &mk->via, &tag))
+		return tag;
 	server_key_make(&k, m, mk);
-	return brief_tag(key, &k);
-}
-
-bool branch_brief_tag_by_via(struct sipkey key, const struct via *via,
-			     uint64_t *tag_r)
-{
-	struct server_key k;
-
-	if (!server_key_of_via(&k, via))
-		return false;
-	*tag_r = brief_tag(key, &k);
-	return true;
+	siphash_init(&h, key);
+	siphash_u64(&h, USE_OLD_BRIEF_TAG);
+	server_key_add(&k, &h);
+	return end_brief(&h);
 }
 
 bool branch_is_to_tag(struct str tag, const struct sipkeys *keys,

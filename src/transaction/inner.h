@@ -41,6 +41,10 @@ struct server_key {
 	char num[24];      /* text of a part */
 };
 
+/* A branch that identifies its request. */
+bool server_key_is_new(struct str branch);
+/* The port of the sent-by, which has a default (18.1.1). */
+uint16_t server_key_port(const struct via *via);
 void server_key_make(struct server_key *k, const struct msg *m,
 		     const struct msg_key *key);
 /* From the caller's top Via alone, the method to be filled in. False: its

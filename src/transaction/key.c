@@ -4,7 +4,7 @@
 
 /* Only what follows the cookie can identify anything (8.1.1.7); the cookie
  * alone (RFC 4475 "badbranch") is the branch of an RFC 2543 element. */
-static bool is_rfc3261(struct str branch)
+bool server_key_is_new(struct str branch)
 {
 	return branch.n > 7 &&
 	       str_caseeq(str_sub(branch, 0, 7), STR("z9hG4bK"));
@@ -19,19 +19,24 @@ static struct str number(struct server_key *k, uint64_t v)
 	return buf_str(&b);
 }
 
-/* 17.2.3: branch and sent-by, whose port has a default (18.1.1). The branch is
- * compared byte by byte: some clients count theirs in base 62. */
+uint16_t server_key_port(const struct via *via)
+{
+	int t;
+
+	if (via->port)
+		return via->port;
+	t = transport_parse(via->transport);
+	return transport_port(t < 0 ? TRANSPORT_UDP : t);
+}
+
+/* 17.2.3: branch and sent-by. The branch is compared byte by byte: some clients
+ * count theirs in base 62. */
 static void make_new(struct server_key *k, const struct via *via)
 {
-	int t = transport_parse(via->transport);
-	uint16_t port = via->port;
-
-	if (!port)
-		port = transport_port(t < 0 ? TRANSPORT_UDP : t);
 	k->part[0] = STR("3261");
 	k->part[1] = via->branch;
 	k->part[2] = via->host;
-	k->part[3] = number(k, port);
+	k->part[3] = number(k, server_key_port(via));
 	k->parts = 4;
 	k->host = 2;
 }
@@ -56,7 +61,7 @@ void server_key_make(struct server_key *k, const struct msg *m,
 		     const struct msg_key *key)
 {
 	*k = (struct server_key){0};
-	if (is_rfc3261(key->via.branch))
+	if (server_key_is_new(key->via.branch))
 		make_new(k, &key->via);
 	else
 		make_old(k, m, key);
@@ -69,7 +74,7 @@ void server_key_make(struct server_key *k, const struct msg *m,
 bool server_key_of_via(struct server_key *k, const struct via *via)
 {
 	*k = (struct server_key){0};
-	if (!is_rfc3261(via->branch))
+	if (!server_key_is_new(via->branch))
 		return false;
 	make_new(k, via);
 	return true;
