@@ -105,6 +105,15 @@ local function add(lines, rows, list)
   table.move(columns.lines(cells(list, rows), { true }), 1, #rows + 1, #lines + 1, lines)
 end
 
+local function cost_line(on, results)
+  if not on.r or on.r <= 0 then
+    return "what a refusal costs is not known: the machine was not the same in edges and crowds"
+  end
+  return string.format("a refusal costs %.3f of a call: of the calls at %d times saturation at "
+    .. "most %.0f %% can remain, and %.0f calls/s are what the share is worth with no refusal", on.r,
+    results.times, 100 * on.remains_at, results.share / 100 * 1e6 / on.call)
+end
+
 -- All of it as lines; results as spec/bench/overload.lua writes them.
 function verdict.lines(results)
   local on, phases = results.on, {}
@@ -119,12 +128,7 @@ function verdict.lines(results)
       and results.carried .. " carried without loss" or "not looked for") }
   add(lines, phases, phase_columns)
   add(lines, round_rows(on), round_columns)
-  if on.r then
-    lines[#lines + 1] = string.format("a refusal costs %.3f of a call: of the calls at %d times "
-      .. "saturation at most %.0f %% can remain, and %.0f calls/s are what the share is worth "
-      .. "with no refusal", on.r, results.times, 100 * on.remains_at,
-      results.share / 100 * 1e6 / on.call)
-  end
+  lines[#lines + 1] = cost_line(on, results)
   local crowds = { crowd_row("shedding", on) }
   if results.off then
     crowds[2] = crowd_row("overload = false", results.off)

@@ -292,6 +292,15 @@ describe("rounds", function()
     end
   end)
 
+  it("do not say what a refusal costs when the machine was another one in the crowd", function()
+    local s, edges, crowds = summary { 1, 2.2, 1 }
+    s.edges, s.crowds, s.remains_at = edges, crowds, rounds.remains(3, s.r)
+    assert.is_true(s.r < 0)
+    local text = table.concat(verdict.lines { share = 10, times = 3, on = s }, "\n")
+    assert.matches("\nwhat a refusal costs is not known", text)
+    assert.not_matches("a refusal costs %-", text)
+  end)
+
   it("are printed with all that explains them, and the targets at the end", function()
     local s, edges, crowds = summary { 1, 1, 1 }
     s.edges, s.crowds, s.remains_at = edges, crowds, rounds.remains(3, s.r)
