@@ -109,9 +109,9 @@ local function cost_line(on, results)
   if not on.r or on.r <= 0 then
     return "what a refusal costs is not known: the machine was not the same in edges and crowds"
   end
-  return string.format("a refusal costs %.3f of a call: of the calls at %d times saturation at "
-    .. "most %.0f %% can remain, and %.0f calls/s are what the share is worth with no refusal", on.r,
-    results.times, 100 * on.remains_at, results.share / 100 * 1e6 / on.call)
+  return string.format("a refusal costs %.3f of a call: of the calls at %d times saturation "
+    .. "at most %.0f %% can remain, and %.0f calls/s are what the share is worth with no refusal",
+    on.r, results.times, 100 * on.remains_at, results.share / 100 * 1e6 / on.call)
 end
 
 -- All of it as lines; results as spec/bench/overload.lua writes them.
