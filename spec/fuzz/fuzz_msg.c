@@ -121,16 +121,18 @@ static void compare(struct msg *m, const struct glance *g, struct arena *a)
 	if (msg_key(m, &key) != MSG_OK)
 		return;
 	assert(g->method == m->method_id && str_eq(g->uri, m->uri));
-	assert(g->via.text.p == key.via.text.p &&
-	       g->via.text.n == key.via.text.n);
-	assert(str_eq(g->via.branch, key.via.branch));
-	assert(str_eq(g->from, line_of(m, HDR_FROM)) &&
+	assert(g->via.text.p == key.via.text.p);
+	if (g->method == METHOD_ACK) { /* its Via may go on in a fold */
+		assert(!g->via.branch.n ||
+		       str_eq(g->via.branch, key.via.branch));
+		return;
+	}
+	assert(g->via.text.n == key.via.text.n &&
+	       str_eq(g->via.branch, key.via.branch));
+	assert(!key.to_tag.n && str_eq(g->from, line_of(m, HDR_FROM)) &&
 	       str_eq(g->to, line_of(m, HDR_TO)) &&
 	       str_eq(g->call_id, line_of(m, HDR_CALL_ID)) &&
 	       str_eq(g->cseq, line_of(m, HDR_CSEQ)));
-	if (g->method == METHOD_ACK)
-		return;
-	assert(!key.to_tag.n);
 	buf_arena(&out, a, 512);
 	assert(!reply_write(m, &r, &out));
 	assert(str_eq(buf_str(&out), brief_reply(g, a)));

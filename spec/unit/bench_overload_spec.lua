@@ -1,7 +1,21 @@
 -- The arithmetic of `make bench-overload`.
+local program = require "bench.program"
 local rounds = require "bench.rounds"
 local seconds = require "bench.seconds"
 local verdict = require "bench.verdict"
+
+-- ---- who calls ----
+
+describe("the ACK of a refusal", function()
+  -- sipp's [branch-N] is the branch of N steps before. With another one the ACK belongs to
+  -- nothing, and costs the proxy more than the refusal.
+  it("has the branch of its INVITE (17.1.1.3)", function()
+    local text = program.read("spec/bench/sipp/crowd.xml"):gsub("<!%-%-.-%-%->", "")
+    local before = text:match "^(.*)\n  <label id=\"refused\"/>"
+    local steps = select(2, before:gsub("\n  <%l+", "")) - select(2, before:gsub("\n  <label", ""))
+    assert.equal(("[branch-%d]"):format(steps), text:match "ACK sip:.-branch=(%[.-%])")
+  end)
+end)
 
 -- ---- seconds ----
 

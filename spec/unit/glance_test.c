@@ -46,17 +46,29 @@ TEST(names_are_seen_in_any_form)
 {
 	struct glance g;
 
-	SEEN("ACK sip:c SIP/2.0\r\n"
+	SEEN("REFER sip:c SIP/2.0\r\n"
 	     "v: SIP/2.0/UDP one;branch=z9hG4bK1, SIP/2.0/UDP two\r\n"
 	     "VIA : SIP/2.0/TCP three\r\nl: 0\r\nF: <sip:a@b>\r\n"
-	     "t :<sip:c@d>;tag=x\r\ncall-id:id\r\nCONTACT: <sip:e>\r\n"
-	     "CSEQ: 1 ACK\r\nTimestamp: 1\r\nIn-Reply-To: x\r\n\r\n");
-	CHECK_INT(g.method, METHOD_ACK);
+	     "t :<sip:c@d>\r\ncall-id:id\r\nCONTACT: <sip:e>\r\n"
+	     "CSEQ: 1 REFER\r\nTimestamp: 1\r\nIn-Reply-To: x\r\n\r\n");
+	CHECK_INT(g.method, METHOD_REFER);
 	CHECK_STR(g.via.text, "SIP/2.0/UDP one;branch=z9hG4bK1");
 	CHECK_STR(g.vias,
 		  "v: SIP/2.0/UDP one;branch=z9hG4bK1, SIP/2.0/UDP two\r\n"
 		  "VIA : SIP/2.0/TCP three\r\n");
-	CHECK_STR(g.to, "t :<sip:c@d>;tag=x");
+	CHECK_STR(g.to, "t :<sip:c@d>");
+}
+
+TEST(of_an_ack_there_is_only_the_via_to_see)
+{
+	struct glance g;
+
+	SEEN("ACK sip:bob@example.com SIP/2.0\r\nX: y\r\n" VIA "To: <a>;tag=1");
+	CHECK_INT(g.method, METHOD_ACK);
+	CHECK_STR(g.uri, "sip:bob@example.com");
+	CHECK_STR(g.via.branch, "z9hG4bKa");
+	UNSEEN("ACK sip:bob@example.com SIP/2.0\r\n" IDS END);
+	UNSEEN("ACK sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP\r\n" END);
 }
 
 TEST(what_is_unusual_has_to_be_read)

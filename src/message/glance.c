@@ -126,8 +126,7 @@ static bool header(struct glance *g, struct str line)
 	case HDR_FROM:
 		return once(&g->from, line, value);
 	case HDR_TO:
-		return once(&g->to, line, value) &&
-		       (g->method == METHOD_ACK || !may_have_tag(value));
+		return once(&g->to, line, value) && !may_have_tag(value);
 	case HDR_CALL_ID:
 		return once(&g->call_id, line, value);
 	case HDR_CSEQ:
@@ -135,6 +134,12 @@ static bool header(struct glance *g, struct str line)
 	default:
 		return true;
 	}
+}
+
+static bool top_via(struct glance *g)
+{
+	return scan_via(g->via.text, &g->via, NULL) &&
+	       str_eq(g->via.version, STR("2.0"));
 }
 
 bool glance_read(struct glance *g, struct str raw)
@@ -146,12 +151,14 @@ bool glance_read(struct glance *g, struct str raw)
 	if (!eol || !start_line(g, between(line, eol)))
 		return false;
 	for (line = eol + 2; (eol = line_end(line, end)) && eol > line;
-	     line = eol + 2)
+	     line = eol + 2) {
 		if (!header(g, between(line, eol)))
 			return false;
+		if (g->method == METHOD_ACK && g->vias.p)
+			return top_via(g);
+	}
 	return eol && g->vias.p && g->from.p && g->to.p && g->call_id.p &&
-	       g->cseq.p && scan_via(g->via.text, &g->via, NULL) &&
-	       str_eq(g->via.version, STR("2.0"));
+	       g->cseq.p && top_via(g);
 }
 
 static void put_line(struct buf *out, struct str line)

@@ -105,14 +105,18 @@ static inline void put_part(struct siphash *h, const uint8_t *p, size_t n)
 	}
 }
 
+static inline void put_bytes(struct siphash *h, const uint8_t *p, size_t n)
+{
+	for (; n >= 8; n -= 8, p += 8)
+		put_word(h, load64(p));
+	put_part(h, p, n);
+}
+
 void siphash_bytes(struct siphash *h, const void *data, size_t n)
 {
-	const uint8_t *p = data;
 	struct siphash s = *h; /* in registers */
 
-	for (; n >= 8; n -= 8, p += 8)
-		put_word(&s, load64(p));
-	put_part(&s, p, n);
+	put_bytes(&s, data, n);
 	*h = s;
 }
 
@@ -121,10 +125,13 @@ void siphash_u64(struct siphash *h, uint64_t v)
 	put_word(h, v);
 }
 
-void siphash_str(struct siphash *h, struct str s)
+void siphash_str(struct siphash *h, struct str str)
 {
-	siphash_u64(h, s.n);
-	siphash_bytes(h, s.p, s.n);
+	struct siphash s = *h;
+
+	put_word(&s, str.n);
+	put_bytes(&s, (const uint8_t *)str.p, str.n);
+	*h = s;
 }
 
 void siphash_addr(struct siphash *h, const struct addr *a)
