@@ -202,6 +202,51 @@ sim.for_workers("a refusal", function(workers)
     net:run(40)
   end)
 
+  -- A device may have one branch for all that it sends.
+  it("is that of one call", function()
+    open "sip.settings { overload = { exempt = { '112' } } }"
+    local caller = net:uac("udp:203.0.113.5", "raw")
+    local function send(user, device)
+      caller:send(table.concat({
+        ("INVITE sip:%s@example.com SIP/2.0"):format(user),
+        "Via: SIP/2.0/UDP 203.0.113.5;branch=z9hG4bK" .. device,
+        "From: <sip:raw@203.0.113.5>;tag=1", "To: <" .. uri .. ">",
+        "Call-ID: " .. user .. "-" .. device, "CSeq: 1 INVITE",
+        "Contact: <sip:raw@203.0.113.5>", "Max-Forwards: 70", "\r\n",
+      }, "\r\n"))
+    end
+    local function answered(code)
+      local devices = {}
+      for _, res in ipairs(caller:got(code)) do
+        local user, device = res:header("Call-ID"):match "(%w+)-(%w+)"
+        if (user == "112") == (code == 200) then
+          devices[device] = res
+        end
+      end
+      return devices
+    end
+    for i = 1, 9 do
+      net:after(2, function()
+        send("bob", i)
+      end)
+    end
+    net:after(4, function()
+      for device in pairs(answered(503)) do
+        send("112", device)
+      end
+    end)
+    load:offer(200 * workers, 6)
+    net:run(1)
+    local n = 0
+    local connected = answered(200)
+    for device in pairs(answered(503)) do
+      n = n + 1
+      assert.is_truthy(connected[device])
+    end
+    assert.is_true(n > 3)
+    w.a:crash()
+  end)
+
   it("is seen by who is sent a copy of all messages", function()
     open "sip.settings { trace = { hep = 'udp:192.0.2.99:9060' } }"
     load:offer(200, 2)

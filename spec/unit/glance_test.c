@@ -59,16 +59,20 @@ TEST(names_are_seen_in_any_form)
 	CHECK_STR(g.to, "t :<sip:c@d>");
 }
 
-TEST(of_an_ack_there_is_only_the_via_to_see)
+TEST(of_an_ack_it_is_seen_which_it_is)
 {
 	struct glance g;
 
-	SEEN("ACK sip:bob@example.com SIP/2.0\r\nX: y\r\n" VIA "To: <a>;tag=1");
+	SEEN("ACK sip:bob@example.com SIP/2.0\r\nX: y\r\n" VIA
+	     "To: <a>;x=\"tag\"\r\nCall-ID: id\r\nTo");
 	CHECK_INT(g.method, METHOD_ACK);
 	CHECK_STR(g.uri, "sip:bob@example.com");
 	CHECK_STR(g.via.branch, "z9hG4bKa");
+	CHECK_STR(g.call_id, "Call-ID: id");
 	UNSEEN("ACK sip:bob@example.com SIP/2.0\r\n" IDS END);
-	UNSEEN("ACK sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP\r\n" END);
+	UNSEEN("ACK sip:bob@example.com SIP/2.0\r\n" VIA END);
+	UNSEEN(
+	    "ACK sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP\r\n" IDS END);
 }
 
 TEST(what_is_unusual_has_to_be_read)

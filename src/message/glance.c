@@ -126,7 +126,8 @@ static bool header(struct glance *g, struct str line)
 	case HDR_FROM:
 		return once(&g->from, line, value);
 	case HDR_TO:
-		return once(&g->to, line, value) && !may_have_tag(value);
+		return once(&g->to, line, value) &&
+		       (g->method == METHOD_ACK || !may_have_tag(value));
 	case HDR_CALL_ID:
 		return once(&g->call_id, line, value);
 	case HDR_CSEQ:
@@ -154,7 +155,7 @@ bool glance_read(struct glance *g, struct str raw)
 	     line = eol + 2) {
 		if (!header(g, between(line, eol)))
 			return false;
-		if (g->method == METHOD_ACK && g->vias.p)
+		if (g->method == METHOD_ACK && g->vias.p && g->call_id.p)
 			return top_via(g);
 	}
 	return eol && g->vias.p && g->from.p && g->to.p && g->call_id.p &&

@@ -10,8 +10,8 @@
 #include "message/scan.h"
 #include "util/buf.h"
 
-/* Slices of the message. Of an ACK, which nobody answers, only the method, the
- * URI and the topmost Via. */
+/* Slices of the message. Of an ACK, which nobody answers, only what tells which
+ * it is: the method, the topmost Via and the Call-ID; and the URI. */
 struct glance {
 	enum method method;
 	struct str uri;                     /* not checked */
@@ -22,10 +22,10 @@ struct glance {
 
 /* False when it is no request, or one that has to be read: of a method that
  * enum method does not know; without what every response repeats, or with two
- * of them; with a To that may have a tag; with a folded line, a bare CR or LF
- * or a NUL among the headers; with Via lines that are apart, or a topmost Via
- * that is none. True does not mean that the message is good; an ACK is looked
- * at no further than its topmost Via. */
+ * of them; with a To that may have a tag, unless it is an ACK; with a folded
+ * line, a bare CR or LF or a NUL among the headers; with Via lines that are
+ * apart, or a topmost Via that is none. True does not mean that the message is
+ * good; an ACK is looked at no further than its topmost Via and its Call-ID. */
 bool glance_read(struct glance *g, struct str raw);
 
 /* The response to it, which is no ACK (RFC 3261 8.2.6). `status` is a code and

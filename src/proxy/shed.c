@@ -113,6 +113,12 @@ static bool refuse_unread(struct proxy *p, const struct glance *g, uint64_t id,
 	return true;
 }
 
+static struct str value_of(struct str line)
+{
+	str_cut(&line, ':');
+	return str_trim(line);
+}
+
 bool proxy_sheds(struct proxy *p, struct str bytes, const struct hop *from,
 		 struct now now)
 {
@@ -121,7 +127,8 @@ bool proxy_sheds(struct proxy *p, struct str bytes, const struct hop *from,
 
 	if (!p->overload.on || !glance_read(&g, bytes) ||
 	    g.method == METHOD_CANCEL ||
-	    !branch_brief_tag_by_via(p->c.keys->now, &g.via, &id))
+	    !branch_brief_tag_by_via(p->c.keys->now, &g.via,
+				     value_of(g.call_id), &id))
 		return false;
 	if (g.method != METHOD_ACK)
 		return refuse_unread(p, &g, id, from, bytes.n, now);

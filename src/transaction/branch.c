@@ -172,7 +172,7 @@ static uint64_t end_brief(struct siphash *h)
 
 /* The key of the transaction again, but cheaper than to write it down first. */
 bool branch_brief_tag_by_via(struct sipkey key, const struct via *via,
-			     uint64_t *tag_r)
+			     struct str call_id, uint64_t *tag_r)
 {
 	struct siphash h;
 
@@ -183,6 +183,7 @@ bool branch_brief_tag_by_via(struct sipkey key, const struct via *via,
 	siphash_u64(&h, server_key_port(via));
 	siphash_lower(&h, via->host);
 	siphash_str(&h, via->branch);
+	siphash_str(&h, call_id);
 	*tag_r = end_brief(&h);
 	return true;
 }
@@ -194,7 +195,7 @@ uint64_t branch_brief_tag(struct sipkey key, const struct msg *m,
 	struct siphash h;
 	uint64_t tag;
 
-	if (branch_brief_tag_by_via(key, &mk->via, &tag))
+	if (branch_brief_tag_by_via(key, &mk->via, mk->call_id, &tag))
 		return tag;
 	server_key_make(&k, m, mk);
 	siphash_init(&h, key);
