@@ -12,7 +12,7 @@ local _ENV = nil
 local capture = {}
 
 local ethernet = 38 -- bytes of a frame that are not IP: header, checksum, preamble, gap
-local snap = 4096 -- bytes of a packet, more than any message here has
+local udp_headers = 28 -- and those of IP and UDP
 
 -- Starts to listen at the port of the proxy and at those of the servers, to which a proxy
 -- may have connections from other ports. Nil and why when that cannot be (no root).
@@ -21,7 +21,7 @@ function capture.start(ports, transport, out)
   local filter = string.format("%s and (port %d or port %s)", transport, ports.proxy,
     table.concat(ports.servers, " or port "))
   local p = program.start({ "dumpcap", "-i", "lo", "-P", "-q",
-    "-s", transport == "tcp" and 65535 + 100 or snap, "-B", 128,
+    "-s", 65535 + 100, "-B", 128,
     "-f", filter, "-w", file }, out .. "/capture.log")
   local ready = program.eventually(5, function()
     return p:ended() and "ended" or string.find(p:output(), "File: ", 1, true)
@@ -84,12 +84,28 @@ local function framed(text)
   return last and last <= #text and last or nil
 end
 
+-- The messages of a datagram: several, when answers have left together (UDP_SEGMENT), of which
+-- the loopback interface shows what they are before they are cut apart. On a wire each is a
+-- packet.
+local function datagrams(text, wire, seen)
+  local last = framed(text)
+  while last and string.find(text, "^SIP/2%.0 ", last + 1) do
+    wire.packets, wire.bytes = wire.packets + 1, wire.bytes + udp_headers + ethernet
+    seen(string.sub(text, 1, last))
+    text = string.sub(text, last + 1)
+    last = framed(text)
+  end
+  seen(text)
+end
+
 -- Calls seen(seconds, from, to, message) for each message.
 local function messages(file, wire, seen)
   local streams = {}
   for at, from, to, is_tcp, text in packets(file, wire) do
     if not is_tcp then
-      seen(at, from, to, text)
+      datagrams(text, wire, function(message)
+        seen(at, from, to, message)
+      end)
     elseif text ~= "" then
       local key = from << 16 | to
       local rest = (streams[key] or "") .. text

@@ -140,6 +140,19 @@ describe("delays in a proxy", function()
     assert.near(100, all[1], 0.5)
   end)
 
+  it("are those of messages, not of what left together", function()
+    local other = answer:gsub("1@x", "2@x")
+    local _, all, wire = delays {
+      { 1000000, 5081, 5060, answer },
+      { 1000010, 5081, 5060, other },
+      { 1000110, 5060, 5099, answer .. other },
+    }
+    assert.equal(2, #all)
+    assert.near(100, all[1], 0.5)
+    assert.near(110, all[2], 0.5)
+    assert.same({ packets = 4, bytes = 4 * (#answer + 38 + 28) }, wire)
+  end)
+
   it("are those of messages, not of segments, over TCP", function()
     local _, all = delays({
       { 1000000, 5099, 5060, invite:sub(1, 20) },
