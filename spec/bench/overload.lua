@@ -34,9 +34,6 @@ local ports = {
   calm = first_port + 40,
 }
 local group, servers = nil, nil
--- A proxy that has to wait for its next share sends hundreds of messages in one go: sipp's own
--- 64 KB would lose some of them, and what is lost is repeated.
-local buffer = 4 * 1024 * 1024
 local repeats = 2 -- of edges and crowds that were disturbed
 
 local function say(...)
@@ -67,8 +64,8 @@ local function caller(port, rate, lasts, name)
     os.remove(out .. "/" .. name .. ending)
   end
   return program.start({ "sipp", "-sf", scenario, "-i", "127.0.0.1", "-p", port, "-nostdin",
-    "-skip_rlimit", "-buff_size", buffer, "-l", 100000, "127.0.0.1:" .. ports.proxy, "-r", rate,
-    "-m", rate * lasts, "-trace_stat", "-stf", out .. "/" .. name .. ".csv", "-fd", "1",
+    "-skip_rlimit", "-buff_size", traffic.buffer, "-l", 100000, "127.0.0.1:" .. ports.proxy,
+    "-r", rate, "-m", rate * lasts, "-trace_stat", "-stf", out .. "/" .. name .. ".csv", "-fd", "1",
     "-timeout", lasts + 10, "-trace_err", "-error_file", out .. "/" .. name .. ".errors" },
     out .. "/" .. name .. ".log")
 end
@@ -233,7 +230,7 @@ local function run()
   local results = { machine = machine.describe(), share = share, times = times,
     targets = verdict.targets, seconds = { crowd = crowd_s, settle = settle_s, calm = calm_s } }
   group = quota.make(share)
-  servers = traffic.servers(kind, { ports = ports, out = out, buffer = buffer })
+  servers = traffic.servers(kind, { ports = ports, out = out })
   say("%d %% of a processor", share)
   results.on, results.carried = shedding()
   if os.getenv "OFF" ~= "0" then

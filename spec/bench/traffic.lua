@@ -11,7 +11,7 @@ local traffic = {}
 local max_calls = 30000 -- open at a time; beyond, sipp would hold back
 -- What may wait in its socket, as in that of each proxy: of its own 64 KB a proxy that sends a
 -- hundred messages in one go loses some, and that would be the proxy's fault in the table.
-local buffer = 4 * 1024 * 1024
+traffic.buffer = 4 * 1024 * 1024
 
 -- The last line of a statistics file of sipp, by column.
 local function statistics(text)
@@ -39,14 +39,13 @@ local function sipp(kind, o, scenario, name, port, own)
     argv[#argv + 1] = word
   end
   if kind.transport ~= "tcp" then -- there the kernel finds out
-    table.move({ "-buff_size", o.buffer or buffer }, 1, 2, #argv + 1, argv)
+    table.move({ "-buff_size", traffic.buffer }, 1, 2, #argv + 1, argv)
   end
   return argv
 end
 
 -- The servers: a list of programs that answer when this returns. Options: ports; out, a
--- folder; ring, milliseconds until a call is answered; sipp_prefix, words before the command;
--- buffer, bytes that wait in its socket for datagrams.
+-- folder; ring, milliseconds until a call is answered; sipp_prefix, words before the command.
 function traffic.servers(kind, o)
   local list, ports = {}, o.ports
   for i = 1, kind.servers == 2 and 2 or 1 do

@@ -110,7 +110,6 @@ static void read_message(struct core *c, const struct hop *from,
 
 	if (shed_unread(c, from, bytes, ours, &late))
 		return;
-
 	memset(&key, 0, sizeof(key));
 	bad = msg_index(&m, c->scratch, bytes);
 	if (bad == MSG_OK)

@@ -179,14 +179,14 @@ void overload_init(struct proxy *p);
 void overload_fini(struct proxy *p);
 /* False: whatever it is, it would be taken. */
 bool overload_may_refuse(const struct proxy *p, bool in_dialog);
-/* What becomes of an offer: counted and, when refused, remembered. */
-enum verdict overload_judge(struct proxy *p, const struct offer *o,
-			    const struct hop *from, struct now now);
-bool overload_would_refuse(const struct proxy *p, const struct offer *o);
+/* Why an offer is refused: what is to count it. COUNTER_N: it is taken. */
+enum counter overload_why(const struct proxy *p, const struct offer *o);
+/* Counts it and remembers it. False: it gets no answer, either; its repetition
+ * does. */
+bool overload_refuse(struct proxy *p, const struct offer *o, enum counter why,
+		     const struct hop *from, struct now now);
 /* It was refused lately, in this episode. */
 bool overload_refused(const struct proxy *p, uint64_t id);
-/* The To tag of a refusal: TAG_LEN digits. */
-void overload_tag(char out[TAG_LEN], uint64_t id);
 /* The line that tells when to come back, in scratch, or empty. */
 struct str overload_retry_after(const struct proxy *p, uint64_t id);
 

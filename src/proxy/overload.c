@@ -247,11 +247,6 @@ struct str overload_retry_after(const struct proxy *p, uint64_t id)
 	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
 }
 
-void overload_tag(char out[TAG_LEN], uint64_t id)
-{
-	str_put_hex(out, TAG_LEN, id);
-}
-
 bool overload_refused(const struct proxy *p, uint64_t id)
 {
 	const struct overload *o = &p->overload;
@@ -259,9 +254,8 @@ bool overload_refused(const struct proxy *p, uint64_t id)
 	return o->refused && o->refused[id % REFUSED] == id;
 }
 
-static enum verdict refuse(struct proxy *p, const struct offer *offer,
-			   enum counter why, const struct hop *from,
-			   struct now now)
+bool overload_refuse(struct proxy *p, const struct offer *offer,
+		     enum counter why, const struct hop *from, struct now now)
 {
 	bool repeated = why == CNT_SHED_REPEATED;
 	struct overload *o = &p->overload;
@@ -277,14 +271,13 @@ static enum verdict refuse(struct proxy *p, const struct offer *offer,
 	o->n_refused++;
 	count(p->c.counters, why);
 	if (is_answered(p, from, repeated))
-		return OFFER_REFUSED;
+		return true;
 	o->n_unanswered++;
 	count(p->c.counters, CNT_SHED_SILENT);
-	return OFFER_IGNORED;
+	return false;
 }
 
-/* COUNTER_N: it is not refused. */
-static enum counter why_refused(const struct proxy *p, const struct offer *o)
+enum counter overload_why(const struct proxy *p, const struct offer *o)
 {
 	if (is_full(p, o->in_dialog))
 		return CNT_SHED_MEMORY;
@@ -295,19 +288,6 @@ static enum counter why_refused(const struct proxy *p, const struct offer *o)
 	if (!is_late(p, o))
 		return COUNTER_N;
 	return o->method == METHOD_INVITE ? CNT_SHED_INVITE : CNT_SHED_OTHER;
-}
-
-bool overload_would_refuse(const struct proxy *p, const struct offer *o)
-{
-	return why_refused(p, o) != COUNTER_N;
-}
-
-enum verdict overload_judge(struct proxy *p, const struct offer *o,
-			    const struct hop *from, struct now now)
-{
-	enum counter why = why_refused(p, o);
-
-	return why == COUNTER_N ? OFFER_TAKEN : refuse(p, o, why, from, now);
 }
 
 bool overload_may_refuse(const struct proxy *p, bool in_dialog)

@@ -48,14 +48,8 @@ struct offer {
 	struct str uri;
 	bool in_dialog;
 	/* The same in its repetitions and in its ACK, and from 1. It is seen
-	 * outside (overload_tag). */
+	 * outside: the To tag of the refusal. */
 	uint64_t id;
-};
-
-enum verdict {
-	OFFER_TAKEN,
-	OFFER_REFUSED,
-	OFFER_IGNORED /* no answer, either: its repetition gets one */
 };
 
 struct overload {

@@ -20,19 +20,21 @@ bool shed_request(struct proxy *p, const struct msg *m,
 	struct offer o = {.method = m->method_id,
 			  .uri = m->uri,
 			  .in_dialog = key->to_tag.n > 0};
-	enum verdict verdict;
+	enum counter why;
 	char tag[TAG_LEN];
 
 	if (!overload_may_refuse(p, o.in_dialog))
 		return false;
 	o.id = id_of(p, m, key);
-	verdict = overload_judge(p, &o, from, now);
-	if (verdict == OFFER_REFUSED) {
-		overload_tag(tag, o.id);
+	why = overload_why(p, &o);
+	if (why == COUNTER_N)
+		return false;
+	if (overload_refuse(p, &o, why, from, now)) {
+		str_put_hex(tag, TAG_LEN, o.id);
 		stateless_shed(p, m, key, from, (struct str){tag, TAG_LEN},
 			       overload_retry_after(p, o.id));
 	}
-	return verdict != OFFER_TAKEN;
+	return true;
 }
 
 bool shed_ack(const struct proxy *p, const struct msg *m,
@@ -78,7 +80,7 @@ static void answer(struct proxy *p, const struct glance *g, uint64_t id,
 	char tag[TAG_LEN];
 	struct buf b;
 
-	overload_tag(tag, id);
+	str_put_hex(tag, TAG_LEN, id);
 	buf_arena(&b, p->c.scratch, size);
 	glance_reply(g, STR("503 Service Unavailable"), via,
 		     (struct str){tag, TAG_LEN}, overload_retry_after(p, id),
@@ -102,13 +104,15 @@ static bool refuse_unread(struct proxy *p, const struct glance *g, uint64_t id,
 			  const struct hop *from, size_t n, struct now now)
 {
 	struct offer o = {.method = g->method, .uri = g->uri, .id = id};
+	enum counter why;
 
-	if (may_amplify(g, from, n) || !p->policy || drain_is_on(p) ||
-	    !overload_would_refuse(p, &o) ||
-	    server_is_known(p->c.txns, &g->via, g->method))
+	if (may_amplify(g, from, n) || !p->policy || drain_is_on(p))
+		return false;
+	why = overload_why(p, &o);
+	if (why == COUNTER_N || server_is_known(p->c.txns, &g->via, g->method))
 		return false;
 	count_unread(p, g, from);
-	if (overload_judge(p, &o, from, now) == OFFER_REFUSED)
+	if (overload_refuse(p, &o, why, from, now))
 		answer(p, g, id, from, n);
 	return true;
 }
