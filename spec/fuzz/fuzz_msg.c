@@ -125,7 +125,8 @@ static void compare(struct msg *m, const struct glance *g, struct arena *a)
 	if (g->method == METHOD_ACK) { /* its Via may go on in a fold */
 		assert(!g->via.branch.n ||
 		       str_eq(g->via.branch, key.via.branch));
-		assert(str_starts(line_of(m, HDR_CALL_ID), g->call_id));
+		assert(str_starts(line_of(m, HDR_CALL_ID), g->call_id) &&
+		       str_starts(line_of(m, HDR_CSEQ), g->cseq));
 		return;
 	}
 	assert(g->via.text.n == key.via.text.n &&

@@ -202,23 +202,27 @@ sim.for_workers("a refusal", function(workers)
     net:run(40)
   end)
 
-  -- A device may have one branch for all that it sends.
+  -- A device may have one branch for all that it sends; what it asks then is another call, or
+  -- (every second one) the same with the next CSeq number (8.1.3.5).
   it("is that of one call", function()
     open "sip.settings { overload = { exempt = { '112' } } }"
     local caller = net:uac("udp:203.0.113.5", "raw")
     local function send(user, device)
+      local again = device % 2 == 0
       caller:send(table.concat({
         ("INVITE sip:%s@example.com SIP/2.0"):format(user),
         "Via: SIP/2.0/UDP 203.0.113.5;branch=z9hG4bK" .. device,
-        "From: <sip:raw@203.0.113.5>;tag=1", "To: <" .. uri .. ">",
-        "Call-ID: " .. user .. "-" .. device, "CSeq: 1 INVITE",
+        "From: <sip:raw@203.0.113.5>;tag=1", ("To: <sip:%s@example.com>"):format(user),
+        "Call-ID: " .. (again and "" or user) .. "-" .. device,
+        ("CSeq: %d INVITE"):format(again and user == "112" and 2 or 1),
         "Contact: <sip:raw@203.0.113.5>", "Max-Forwards: 70", "\r\n",
       }, "\r\n"))
     end
     local function answered(code)
       local devices = {}
       for _, res in ipairs(caller:got(code)) do
-        local user, device = res:header("Call-ID"):match "(%w+)-(%w+)"
+        local user = res:header("To"):match "sip:(%w+)"
+        local device = math.tointeger(tonumber(res:header("Call-ID"):match "(%d+)$"))
         if (user == "112") == (code == 200) then
           devices[device] = res
         end

@@ -64,7 +64,7 @@ TEST(of_an_ack_it_is_seen_which_it_is)
 	struct glance g;
 
 	SEEN("ACK sip:bob@example.com SIP/2.0\r\nX: y\r\n" VIA
-	     "To: <a>;x=\"tag\"\r\nCall-ID: id\r\nTo");
+	     "To: <a>;x=\"tag\"\r\nCall-ID: id\r\nCSeq: 1 ACK\r\nTo");
 	CHECK_INT(g.method, METHOD_ACK);
 	CHECK_STR(g.uri, "sip:bob@example.com");
 	CHECK_STR(g.via.branch, "z9hG4bKa");

@@ -155,7 +155,8 @@ bool glance_read(struct glance *g, struct str raw)
 	     line = eol + 2) {
 		if (!header(g, between(line, eol)))
 			return false;
-		if (g->method == METHOD_ACK && g->vias.p && g->call_id.p)
+		if (g->method == METHOD_ACK && g->vias.p && g->call_id.p &&
+		    g->cseq.p)
 			return top_via(g);
 	}
 	return eol && g->vias.p && g->from.p && g->to.p && g->call_id.p &&

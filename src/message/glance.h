@@ -11,7 +11,7 @@
 #include "util/buf.h"
 
 /* Slices of the message. Of an ACK, which nobody answers, only what tells which
- * it is: the method, the topmost Via and the Call-ID; and the URI. */
+ * it is: the method, the topmost Via, the Call-ID and the CSeq; and the URI. */
 struct glance {
 	enum method method;
 	struct str uri;                     /* not checked */
@@ -25,7 +25,8 @@ struct glance {
  * of them; with a To that may have a tag, unless it is an ACK; with a folded
  * line, a bare CR or LF or a NUL among the headers; with Via lines that are
  * apart, or a topmost Via that is none. True does not mean that the message is
- * good; an ACK is looked at no further than its topmost Via and its Call-ID. */
+ * good; an ACK is looked at no further than its topmost Via, its Call-ID and
+ * its CSeq. */
 bool glance_read(struct glance *g, struct str raw);
 
 /* The response to it, which is no ACK (RFC 3261 8.2.6). `status` is a code and

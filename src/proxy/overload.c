@@ -12,8 +12,10 @@ static const int64_t QUIET = SECONDS(5);
 enum {
 	/* Refused transactions that are known again, by hash: a second of what
 	 * a worker refuses at most, which is longer than a repetition can be
-	 * under way when its refusal is. A power of two. */
+	 * under way when its refusal is. In sets, of which each gives up its
+	 * oldest: of single places some would be taken within that second. */
 	REFUSED = 16384,
+	REFUSED_SET = 8,
 	/* In targets: where requests other than INVITE begin to be refused. */
 	OTHERS = 2,
 	/* One of so many is accepted, however late it is: else refusing alone
@@ -247,11 +249,28 @@ struct str overload_retry_after(const struct proxy *p, uint64_t id)
 	return buf_ok(&b) ? buf_str(&b) : STR_NONE;
 }
 
+static uint64_t *set_of(const struct overload *o, uint64_t id)
+{
+	return &o->refused[id % (REFUSED / REFUSED_SET) * REFUSED_SET];
+}
+
+static void remember(struct overload *o, uint64_t id)
+{
+	uint64_t *set = set_of(o, id);
+
+	memmove(set + 1, set, (REFUSED_SET - 1) * sizeof(*set));
+	set[0] = id;
+}
+
 bool overload_refused(const struct proxy *p, uint64_t id)
 {
 	const struct overload *o = &p->overload;
+	const uint64_t *set = o->refused ? set_of(o, id) : NULL;
 
-	return o->refused && o->refused[id % REFUSED] == id;
+	for (int i = 0; set && i < REFUSED_SET; i++)
+		if (set[i] == id)
+			return true;
+	return false;
 }
 
 bool overload_refuse(struct proxy *p, const struct offer *offer,
@@ -264,8 +283,8 @@ bool overload_refuse(struct proxy *p, const struct offer *offer,
 		begin(p, why == CNT_SHED_MEMORY, now);
 	if (!repeated)
 		o->refused_last = now.mono;
-	if (o->refused)
-		o->refused[offer->id % REFUSED] = offer->id;
+	if (o->refused && !repeated)
+		remember(o, offer->id);
 	if (o->longest < o->delay)
 		o->longest = o->delay;
 	o->n_refused++;
@@ -279,12 +298,12 @@ bool overload_refuse(struct proxy *p, const struct offer *offer,
 
 enum counter overload_why(const struct proxy *p, const struct offer *o)
 {
+	if (overload_refused(p, o->id))
+		return CNT_SHED_REPEATED;
 	if (is_full(p, o->in_dialog))
 		return CNT_SHED_MEMORY;
 	if (o->in_dialog)
 		return COUNTER_N;
-	if (overload_refused(p, o->id))
-		return CNT_SHED_REPEATED;
 	if (!is_late(p, o))
 		return COUNTER_N;
 	return o->method == METHOD_INVITE ? CNT_SHED_INVITE : CNT_SHED_OTHER;

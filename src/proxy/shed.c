@@ -123,6 +123,18 @@ static struct str value_of(struct str line)
 	return str_trim(line);
 }
 
+/* False: what is unusual is read. */
+static bool id_unread(const struct proxy *p, const struct glance *g,
+		      uint64_t *id_r)
+{
+	struct str cseq = value_of(g->cseq);
+	uint32_t number;
+
+	return str_u32(str_cut(&cseq, ' '), INT32_MAX, &number) &&
+	       branch_brief_tag_by_via(p->c.keys->now, &g->via,
+				       value_of(g->call_id), number, id_r);
+}
+
 bool proxy_sheds(struct proxy *p, struct str bytes, const struct hop *from,
 		 struct now now)
 {
@@ -130,9 +142,7 @@ bool proxy_sheds(struct proxy *p, struct str bytes, const struct hop *from,
 	uint64_t id;
 
 	if (!p->overload.on || !glance_read(&g, bytes) ||
-	    g.method == METHOD_CANCEL ||
-	    !branch_brief_tag_by_via(p->c.keys->now, &g.via,
-				     value_of(g.call_id), &id))
+	    g.method == METHOD_CANCEL || !id_unread(p, &g, &id))
 		return false;
 	if (g.method != METHOD_ACK)
 		return refuse_unread(p, &g, id, from, bytes.n, now);

@@ -172,7 +172,7 @@ static uint64_t end_brief(struct siphash *h)
 
 /* The key of the transaction again, but cheaper than to write it down first. */
 bool branch_brief_tag_by_via(struct sipkey key, const struct via *via,
-			     struct str call_id, uint64_t *tag_r)
+			     struct str call_id, uint32_t cseq, uint64_t *tag_r)
 {
 	struct siphash h;
 
@@ -184,6 +184,7 @@ bool branch_brief_tag_by_via(struct sipkey key, const struct via *via,
 	siphash_lower(&h, via->host);
 	siphash_str(&h, via->branch);
 	siphash_str(&h, call_id);
+	siphash_u64(&h, cseq);
 	*tag_r = end_brief(&h);
 	return true;
 }
@@ -195,7 +196,7 @@ uint64_t branch_brief_tag(struct sipkey key, const struct msg *m,
 	struct siphash h;
 	uint64_t tag;
 
-	if (branch_brief_tag_by_via(key, &mk->via, mk->call_id, &tag))
+	if (branch_brief_tag_by_via(key, &mk->via, mk->call_id, mk->cseq, &tag))
 		return tag;
 	server_key_make(&k, m, mk);
 	siphash_init(&h, key);

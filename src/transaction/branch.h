@@ -69,14 +69,15 @@ bool branch_verify(const struct branch *b, const struct sipkeys *keys,
 void branch_to_tag(char out[TAG_LEN], struct sipkey key,
 		   const struct upstream_id *up);
 /* That of a response which is made from no more of its request than what the
- * messages of one transaction have in common (17.2.3) and its Call-ID, as a
- * number, not 0: some have one branch for all that they send. */
+ * messages of one transaction have in common (17.2.3), its Call-ID and its CSeq
+ * number; as a number, not 0. Some have one branch for all that they send. */
 uint64_t branch_brief_tag(struct sipkey key, const struct msg *m,
 			  const struct msg_key *mk);
 /* The same for a request that was not read. False when its topmost Via does not
  * identify it (RFC 2543). */
 bool branch_brief_tag_by_via(struct sipkey key, const struct via *via,
-			     struct str call_id, uint64_t *tag_r);
+			     struct str call_id, uint32_t cseq,
+			     uint64_t *tag_r);
 /* A To tag is that of a response of ours to this request, made with any of our
  * keys. */
 bool branch_is_to_tag(struct str tag, const struct sipkeys *keys,
