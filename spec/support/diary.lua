@@ -25,7 +25,7 @@ function diary.read(run)
     if word then
       local entry = { id = id, at = tonumber(at) / 1000, what = what }
       table.insert(found[word], entry)
-      found[word].by[id] = entry
+      found[word].by[id] = found[word].by[id] or entry -- a bad cable says things twice
     end
   end
   return found
