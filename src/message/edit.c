@@ -1,5 +1,6 @@
 #include "message/edit.h"
 #include <string.h>
+#include "message/chars.h"
 #include "message/scan.h"
 #include "util/err.h"
 
@@ -165,14 +166,13 @@ static int change(struct edits *e, const struct field *f, struct edit ed)
 
 static bool has_break(struct str s)
 {
-	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] == '\r' || s.p[i] == '\n' || !s.p[i])
-			return true;
-	return false;
+	const char *end = s.p + s.n;
+
+	return s.n && ch_find_break(s.p, end) < end;
 }
 
 /* Makes "head" "value" CRLF, head being a name and what follows it up to the
- * value, as received or ": ". */
+ * value, as received or ": ". What kind it is the caller has said. */
 static int make_line(struct edits *e, struct str head, size_t name_len,
 		     struct str value, struct edit *out_r)
 {
@@ -190,7 +190,6 @@ static int make_line(struct edits *e, struct str head, size_t name_len,
 	out_r->line = (struct str){p, n};
 	out_r->name = (struct str){p, name_len};
 	out_r->value = (struct str){p + head.n, value.n};
-	out_r->id = hdr_id(out_r->name);
 	return 0;
 }
 
@@ -203,13 +202,14 @@ static int make_field(struct edits *e, enum edit_kind kind, struct str name,
 	value = str_trim(value);
 	if (!str_is_token(name) || has_break(value))
 		return ERR_SYNTAX;
-	if (hdr_id(name) == HDR_CONTENT_LENGTH)
+	out_r->kind = kind;
+	out_r->id = hdr_id(name);
+	if (out_r->id == HDR_CONTENT_LENGTH)
 		return ERR_STATE;
 	if (name.n > MSG_MAX_KEY)
 		return ERR_LIMIT;
 	memcpy(head, name.p, name.n);
 	memcpy(head + name.n, ": ", 2);
-	out_r->kind = kind;
 	return make_line(e, (struct str){head, name.n + 2}, name.n, value,
 			 out_r);
 }
@@ -304,7 +304,7 @@ int edit_set(struct edits *e, struct str name, struct str value)
 /* Puts another value into a field; how its name is written stays. */
 static int revalue(struct edits *e, const struct field *f, struct str value)
 {
-	struct edit ed = {.kind = EDIT_CHANGE};
+	struct edit ed = {.kind = EDIT_CHANGE, .id = f->id};
 	struct str head = f->name;
 	int err;
 
@@ -442,7 +442,7 @@ int edit_status(struct edits *e, int code, struct str reason)
 
 int edit_body(struct edits *e, struct str body)
 {
-	struct edit ed = {.kind = EDIT_PUT};
+	struct edit ed = {.kind = EDIT_PUT, .id = HDR_CONTENT_LENGTH};
 	char digits[24];
 	struct field f;
 	struct buf b;
