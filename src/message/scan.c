@@ -59,29 +59,37 @@ static void step(struct cur *c)
 		c->p = c->end;
 }
 
+/* The comma behind the first value of a list, or the end. */
+static const char *value_end(struct str list)
+{
+	struct str first = str_sub(list, 0, str_find(list, ','));
+	struct cur c = cur_of(list);
+
+	/* mostly no comma is inside anything */
+	if (first.n == list.n || (str_find(first, '"') == first.n &&
+				  str_find(first, '<') == first.n))
+		return c.p + first.n;
+	while (!cur_end(&c) && *c.p != ',') {
+		if (*c.p == '<')
+			while (!cur_end(&c) && *c.p != '>')
+				c.p++;
+		else
+			step(&c);
+	}
+	return c.p;
+}
+
 bool scan_list(struct str *list, struct str *value_r)
 {
 	struct cur c = cur_of(*list);
 
-	if (str_find(*list, ',') == list->n) { /* mostly */
-		*value_r = str_trim(*list);
-		*list = (struct str){c.end, 0};
-		return value_r->n > 0;
-	}
-	*value_r = STR_NONE;
-	while (!cur_end(&c) && !value_r->n) {
+	do {
 		const char *from = c.p;
 
-		while (!cur_end(&c) && *c.p != ',') {
-			if (*c.p == '<')
-				while (!cur_end(&c) && *c.p != '>')
-					c.p++;
-			else
-				step(&c);
-		}
+		c.p = value_end((struct str){c.p, (size_t)(c.end - c.p)});
 		*value_r = str_trim(cur_since(&c, from));
 		cur_take(&c, ',');
-	}
+	} while (!value_r->n && !cur_end(&c));
 	*list = (struct str){c.p, (size_t)(c.end - c.p)};
 	return value_r->n > 0;
 }
@@ -246,19 +254,6 @@ static bool display_name(struct cur *c, struct str *out_r)
 	return true;
 }
 
-/* A scheme with its colon is there, and nothing a URI cannot hold. */
-static bool looks_like_uri(struct str s)
-{
-	size_t i = scan_scheme(s);
-
-	if (!i || i + 1 >= s.n)
-		return false;
-	while (++i < s.n)
-		if (!ch_is(s.p[i], CH_URI))
-			return false;
-	return true;
-}
-
 /* addr-spec without brackets: ends where header parameters begin. One with a
  * '?' would have needed brackets (20.10). */
 static struct str bare_uri(struct cur *c)
@@ -293,7 +288,7 @@ bool scan_nameaddr(struct str value, struct nameaddr *out_r, struct str *rest_r)
 	if (display_name(&c, &out_r->display)) {
 		const char *uri = ++c.p;
 
-		while (!cur_end(&c) && *c.p != '>')
+		while (!cur_end(&c) && ch_is(*c.p, CH_URI))
 			c.p++;
 		out_r->uri = cur_since(&c, uri);
 		out_r->bracketed = cur_take(&c, '>');
@@ -303,7 +298,9 @@ bool scan_nameaddr(struct str value, struct nameaddr *out_r, struct str *rest_r)
 		c.p = from;
 		out_r->uri = bare_uri(&c);
 	}
-	if (!looks_like_uri(out_r->uri))
+	size_t scheme = scan_scheme(out_r->uri);
+
+	if (!scheme || scheme + 1 == out_r->uri.n)
 		return false;
 	const char *params = c.p;
 
