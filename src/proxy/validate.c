@@ -32,37 +32,45 @@ uint64_t loop_hash(const struct proxy *p, struct sipkey secret,
 	return siphash_end(&h);
 }
 
+/* Moves on to the next value that is a Via, on this line or a later one. */
+static bool next_via(const struct msg *m, const struct hdr **line,
+		     struct str *rest, struct via *via)
+{
+	while (!rest->p || !scan_via(*rest, via, rest)) {
+		*line = msg_next(m, *line);
+		if (!*line)
+			return false;
+		*rest = msg_hdr_value(m, *line);
+	}
+	return true;
+}
+
 /* RFC 5393 4.2.2 */
 bool validate_is_loop(const struct proxy *p, const struct msg *m,
 		      const struct msg_key *key, const struct hop *from)
 {
 	const struct sipkeys *keys = p->c.keys;
-	const struct hdr *f = msg_first(m, HDR_VIA);
+	const struct hdr *line = msg_first(m, HDR_VIA);
+	struct str rest = key->via_rest;
+	struct via via = key->via;
 	uint64_t now = 0, other = 0;
 	bool hashed = false;
 	struct branch b;
-	struct via via;
 
-	for (; f; f = msg_next(m, f)) {
-		struct str rest = msg_hdr_value(m, f);
-
-		while (rest.p && scan_via(rest, &via, &rest)) {
-			if (!branch_parse(via.branch, &b) ||
-			    !via_is_ours(p->c.listeners, &via))
-				continue;
-			/* few requests come this far */
-			if (!hashed) {
-				now = other =
-				    loop_hash(p, keys->now, m, key, from);
-				if (keys->has_other)
-					other = loop_hash(p, keys->other, m,
-							  key, from);
-				hashed = true;
-			}
-			if (b.l == now || b.l == other)
-				return true;
+	do {
+		if (!branch_parse(via.branch, &b) ||
+		    !via_is_ours(p->c.listeners, &via))
+			continue;
+		/* few requests come this far */
+		if (!hashed) {
+			now = other = loop_hash(p, keys->now, m, key, from);
+			if (keys->has_other)
+				other = loop_hash(p, keys->other, m, key, from);
+			hashed = true;
 		}
-	}
+		if (b.l == now || b.l == other)
+			return true;
+	} while (next_via(m, &line, &rest, &via));
 	return false;
 }
 
