@@ -152,8 +152,8 @@ static void same_views(struct msg *m, enum hdr_id id)
 		same_uri(&u, &a->uri);
 		if (!scan_param(na.params, STR("tag"), &tag))
 			tag = STR_NONE;
-		CHECK(str_eq(
-		    field_param_get(a->param, a->n, STR("tag"), &found), tag));
+		CHECK(str_eq(field_param_get(a->params, STR("tag"), &found),
+			     tag));
 	}
 }
 

@@ -159,7 +159,7 @@ static void push_retry_after(lua_State *L, struct lres *l)
 static void push_q(lua_State *L, const struct field_addr *f)
 {
 	bool found;
-	struct str q = field_param_get(f->param, f->n, STR("q"), &found);
+	struct str q = field_param_get(f->params, STR("q"), &found);
 
 	if (!found || !q.p)
 		return;
@@ -169,18 +169,6 @@ static void push_q(lua_State *L, const struct field_addr *f)
 		lua_setfield(L, -3, "q");
 	}
 	lua_pop(L, 1);
-}
-
-static void push_params(lua_State *L, const struct field_addr *f)
-{
-	lua_createtable(L, 0, (int)f->n);
-	for (size_t i = 0; i < f->n; i++) {
-		script_push(L, f->param[i].name);
-		script_push(L,
-			    f->param[i].value.p ? f->param[i].value : STR(""));
-		lua_settable(L, -3);
-	}
-	lua_setfield(L, -2, "params");
 }
 
 /* { uri, q, params } or nothing for what no SIP grammar allows */
@@ -198,7 +186,8 @@ static bool push_contact(lua_State *L, struct msg *m, size_t i)
 	script_push(L, na.uri);
 	lua_setfield(L, -2, "uri");
 	push_q(L, f);
-	push_params(L, f);
+	script_push_params(L, f->params);
+	lua_setfield(L, -2, "params");
 	return true;
 }
 

@@ -263,8 +263,7 @@ static int l_get_param(lua_State *L)
 	bool found = false;
 
 	if (u)
-		value =
-		    field_param_get(u->param, u->n, script_str(L, 2), &found);
+		value = field_param_get(u->params, script_str(L, 2), &found);
 	if (found && !value.p)
 		value = STR("");
 	script_push(L, found ? value : STR_NONE);
@@ -313,14 +312,7 @@ static int l_pairs(lua_State *L)
 
 	lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
 	lua_getfield(L, -1, "pairs");
-	lua_newtable(L);
-	for (size_t i = 0; u && i < u->n; i++) {
-		struct str v = u->param[i].value;
-
-		script_push(L, u->param[i].name);
-		script_push(L, v.p ? v : STR(""));
-		lua_settable(L, -3);
-	}
+	script_push_params(L, u ? u->params : STR_NONE);
 	lua_call(L, 1, 3);
 	return 3;
 }

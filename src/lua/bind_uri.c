@@ -34,14 +34,7 @@ void push_uri(lua_State *L, const struct field_uri *u)
 		script_push(L, buf_str(&b));
 		lua_setfield(L, -2, "ip");
 	}
-	lua_createtable(L, 0, (int)u->n);
-	for (size_t i = 0; i < u->n; i++) {
-		struct str v = u->param[i].value;
-
-		script_push(L, u->param[i].name);
-		script_push(L, v.p ? v : STR(""));
-		lua_settable(L, -3);
-	}
+	script_push_params(L, u->params);
 	lua_setfield(L, -2, "params");
 }
 
@@ -75,7 +68,7 @@ static int l_parse_uri(lua_State *L)
 	lua_setfield(L, -2, "scheme");
 	script_push(L, text);
 	lua_setfield(L, -2, "text");
-	tp = field_param_get(u->param, u->n, STR("transport"), &found);
+	tp = field_param_get(u->params, STR("transport"), &found);
 	if (!found || !tp.p)
 		return 1;
 	if (transport_parse(tp) < 0)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lua/vm_int.h"
+#include "message/scan.h"
 
 /* Defaults, of which a script may ask for others (sip.settings { lua }). */
 enum {
@@ -373,6 +374,18 @@ void script_push(lua_State *L, struct str s)
 		lua_pushlstring(L, s.p, s.n);
 	else
 		lua_pushnil(L);
+}
+
+void script_push_params(lua_State *L, struct str params)
+{
+	struct str name, value;
+
+	lua_newtable(L);
+	while (scan_next_param(&params, &name, &value)) {
+		script_push(L, name);
+		script_push(L, value.p ? value : STR(""));
+		lua_settable(L, -3);
+	}
 }
 
 int script_raise(lua_State *L, const char *what, int err)

@@ -127,6 +127,8 @@ struct str script_str(lua_State *L, int idx); /* luaL_checklstring */
 struct str script_tostr(lua_State *L, int idx);
 /* Pushes STR_NONE as nil. */
 void script_push(lua_State *L, struct str s);
+/* A table of the parameters of a URI or a field; "" for one without '='. */
+void script_push_params(lua_State *L, struct str params);
 /* Raises with the text of an ERR_*. */
 int script_raise(lua_State *L, const char *what, int err);
 

@@ -116,13 +116,17 @@ static size_t count_char(struct str s, char c)
 	return n;
 }
 
-/* libosip2 takes quadratic time for these, so they are counted before. */
 static bool within_caps(struct str text)
 {
-	return text.n <= MSG_MAX_LINE &&
-	       count_char(text, ';') <= MSG_MAX_LIST &&
-	       count_char(text, '&') <= MSG_MAX_LIST &&
-	       !memchr(text.p, 0, text.n);
+	return text.n <= MSG_MAX_LINE && count_char(text, ';') <= MSG_MAX_LIST;
+}
+
+/* libosip2 takes quadratic time for many of these, as for parameters, and ends
+ * at a NUL. */
+static bool can_be_judged(struct str text)
+{
+	return count_char(text, '&') <= MSG_MAX_LIST &&
+	       str_find(text, '\0') == text.n;
 }
 
 /* The text with %-escapes resolved; STR_NONE when one is malformed or memory
@@ -173,25 +177,6 @@ static struct str unquote(struct arena *a, struct str s)
 	return (struct str){out, n};
 }
 
-static bool fill_params(struct arena *a, struct str params,
-			const struct field_param **param_r, size_t *n_r)
-{
-	struct str name, value;
-	size_t n = 0, cap = count_char(params, ';') + 1;
-	struct field_param *p;
-
-	if (!params.n)
-		return true;
-	p = arena_alloc(a, cap * sizeof(*p));
-	if (!p)
-		return false;
-	while (n < cap && scan_next_param(&params, &name, &value))
-		p[n++] = (struct field_param){name, value};
-	*param_r = p;
-	*n_r = n;
-	return true;
-}
-
 /* Fills a field_uri from the slices of our scanner. */
 static bool fill_uri(struct arena *a, const struct uri *u,
 		     struct field_uri *out_r)
@@ -205,8 +190,10 @@ static bool fill_uri(struct arena *a, const struct uri *u,
 		if (!str_caseeq(u->scheme, STR("tel")))
 			return true;
 		out_r->user = str_cut(&rest, ';');
-		return fill_params(a, rest, &out_r->param, &out_r->n);
+		out_r->params = rest;
+		return true;
 	}
+	out_r->params = u->params;
 	out_r->host = u->host;
 	if (u->host.p[0] == '[')
 		out_r->host = str_sub(u->host, 1, u->host.n - 1);
@@ -219,7 +206,7 @@ static bool fill_uri(struct arena *a, const struct uri *u,
 		if (!out_r->user.p)
 			return false;
 	}
-	return fill_params(a, u->params, &out_r->param, &out_r->n);
+	return true;
 }
 
 static bool same_port(const char *theirs, uint16_t ours)
@@ -246,13 +233,13 @@ static bool agrees(const osip_uri_t *theirs, const struct field_uri *ours)
 	       same_port(theirs->port, ours->port) && str_eq(user, mine);
 }
 
-/* `text` ends with a NUL byte behind it. */
 static bool judge_uri(struct arena *a, struct str text,
 		      const struct field_uri *ours)
 {
 	osip_uri_t *theirs = NULL;
 	bool ok;
 
+	text = arena_str(a, text);
 	if (!text.p)
 		return false;
 	current = a;
@@ -266,15 +253,18 @@ static bool judge_addr(struct arena *a, const struct nameaddr *na,
 		       const struct field_uri *ours)
 {
 	osip_from_t *theirs = NULL;
+	struct str text;
 	bool ok;
 
 	/* In < > the library wants seven characters, so no "<sip:b>". */
 	if (na->uri.n < 7)
-		return !ours->host.p ||
-		       judge_uri(a, arena_str(a, na->uri), ours);
+		return !ours->host.p || judge_uri(a, na->uri, ours);
+	text = arena_str(a, na->text);
+	if (!text.p)
+		return false;
 	current = a;
 	ok = osip_from_init(&theirs) == OSIP_SUCCESS &&
-	     osip_from_parse(theirs, na->text.p) == OSIP_SUCCESS;
+	     osip_from_parse(theirs, text.p) == OSIP_SUCCESS;
 	current = NULL;
 	return ok && !arena_failed(a) && theirs->url &&
 	       agrees(theirs->url, ours);
@@ -288,12 +278,12 @@ const struct field_uri *field_uri(struct arena *a, struct str text)
 	field_init();
 	if (arena_failed(a) || !text.n || !within_caps(text))
 		return NULL;
-	text = arena_str(a, text);
 	out = arena_alloc(a, sizeof(*out));
-	if (!text.p || !out || !scan_uri(text, &u) || !fill_uri(a, &u, out))
+	if (!out || !scan_uri(text, &u) || !fill_uri(a, &u, out))
 		return NULL;
 	/* libosip2 knows few other schemes, and nothing of them is used. */
-	if (u.is_sip && !plain_uri(&u) && !judge_uri(a, text, out))
+	if (!plain_uri(&u) &&
+	    (!can_be_judged(text) || (u.is_sip && !judge_uri(a, text, out))))
 		return NULL;
 	return out;
 }
@@ -316,20 +306,20 @@ static const struct field_addr *parse_addr(struct arena *a, struct str text)
 
 	if (arena_failed(a) || !text.n || !within_caps(text))
 		return NULL;
-	text = arena_str(a, text);
 	out = arena_zalloc(a, sizeof(*out));
-	if (!text.p || !out)
+	if (!out)
 		return NULL;
 	if (str_eq(text, STR("*"))) {
 		out->star = true;
 		return out;
 	}
 	if (!scan_nameaddr(text, &na, &rest) || rest.p ||
-	    !scan_uri(na.uri, &u) || !fill_uri(a, &u, &out->uri) ||
-	    !fill_params(a, na.params, &out->param, &out->n))
+	    !scan_uri(na.uri, &u) || !fill_uri(a, &u, &out->uri))
 		return NULL;
+	out->params = na.params;
 	out->display = unquote(a, na.display);
-	if (!plain_addr(&na, &u) && !judge_addr(a, &na, &out->uri))
+	if (!plain_addr(&na, &u) &&
+	    (!can_be_judged(text) || !judge_addr(a, &na, &out->uri)))
 		return NULL;
 	return out;
 }
@@ -342,11 +332,10 @@ bool field_is_judged_alike(struct arena *a, struct str text)
 	struct uri u;
 
 	field_init();
-	text = arena_str(a, text);
-	if (!text.p || !scan_nameaddr(text, &na, &rest) || rest.p ||
+	if (!scan_nameaddr(text, &na, &rest) || rest.p ||
 	    !scan_uri(na.uri, &u) || !fill_uri(a, &u, &out))
 		return true;
-	if (plain_uri(&u) && !judge_uri(a, arena_str(a, na.uri), &out))
+	if (plain_uri(&u) && !judge_uri(a, na.uri, &out))
 		return false;
 	return !plain_addr(&na, &u) || judge_addr(a, &na, &out);
 }
@@ -433,15 +422,14 @@ const struct field_addr *field_addr(struct msg *m, enum hdr_id id, size_t i)
 	return addr_of(m, id, i, value);
 }
 
-struct str field_param_get(const struct field_param *p, size_t n,
-			   struct str name, bool *found_r)
+struct str field_param_get(struct str params, struct str name, bool *found_r)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (!str_caseeq(p[i].name, name))
-			continue;
-		*found_r = true;
-		return p[i].value;
-	}
+	struct str n, value;
+
+	*found_r = true;
+	while (scan_next_param(&params, &n, &value))
+		if (str_caseeq(n, name))
+			return value;
 	*found_r = false;
 	return STR_NONE;
 }

@@ -20,35 +20,30 @@
 #include "message/msg.h"
 #include "message/scan.h"
 
-struct field_param {
-	struct str name, value; /* value.p == NULL: no '=' */
-};
-
 /* Absent parts are STR_NONE. A URI that is not SIP has only its scheme; a tel
  * URI also its number as user, and its parameters. */
 struct field_uri {
 	struct str scheme;
 	struct str user; /* unescaped: may hold any byte, even NUL */
 	struct str password;
-	struct str host; /* without brackets */
-	uint16_t port;   /* 0: absent */
-	const struct field_param *param;
-	size_t n;
+	struct str host;   /* without brackets */
+	uint16_t port;     /* 0: absent */
+	struct str params; /* for scan_next_param */
 };
 
 /* From, To, Contact, Route, Record-Route, ... */
 struct field_addr {
 	struct str display; /* without quotes */
 	struct field_uri uri;
-	bool star;                       /* Contact: * */
-	const struct field_param *param; /* header parameters */
-	size_t n;
+	bool star;         /* Contact: * */
+	struct str params; /* of the header, for scan_next_param */
 };
 
 /* Once per process, before anything else here; safe to call again. */
 void field_init(void);
 
 const struct field_uri *field_ruri(struct msg *m);
+/* What it gives points into `text`. */
 const struct field_uri *field_uri(struct arena *a, struct str text);
 /* The i-th value (0 first) of a header of this kind over all its lines. */
 const struct field_addr *field_addr(struct msg *m, enum hdr_id id, size_t i);
@@ -59,8 +54,9 @@ size_t field_count(const struct msg *m, enum hdr_id id);
 struct str field_value(const struct msg *m, enum hdr_id id, size_t i);
 /* For tests: libosip2 agrees where it is not asked (plain.h). */
 bool field_is_judged_alike(struct arena *a, struct str text);
-struct str field_param_get(const struct field_param *p, size_t n,
-			   struct str name, bool *found_r);
+/* Of the params above the value, STR_NONE without '='; the first of a name
+ * counts, in any case. */
+struct str field_param_get(struct str params, struct str name, bool *found_r);
 /* MSG_OK when libosip2 and our caps accept the message's From, To, Contacts,
  * Routes and R-URI, there are at most MSG_MAX_VIAS, and Max-Forwards is 0-255
  * if it is there; else what is wrong. For request validation (16.3 step 1). An
