@@ -42,6 +42,8 @@ TEST(character_classes)
 		CHECK_INT(ch_is(c, CH_NAME) != 0,
 			  alnum || (i && strchr("-._", i)));
 		CHECK_INT(ch_is(c, CH_URI) != 0, in_uri);
+		CHECK_INT(ch_is(c, CH_SCHEME) != 0,
+			  alnum || (i && strchr("+-.", i)));
 		CHECK_INT(ch_is(c, CH_DISPLAY) != 0,
 			  !i || !strchr(",;:\"<>", i));
 		CHECK_INT(ch_is_token(c), str_is_token((struct str){&c, 1}));

@@ -16,6 +16,7 @@ enum {
 	CH_NAME = 16,    /* a host name: alphanumeric and - . _ */
 	CH_URI = 32,     /* all but CH_CTL and < > " */
 	CH_DISPLAY = 64, /* an unquoted display name: all but , ; : " < > */
+	CH_SCHEME = 128, /* of a URI: alphanumeric and + - . */
 };
 
 extern const uint8_t ch_class[256];

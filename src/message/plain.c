@@ -4,7 +4,7 @@
 
 static bool is_plain(char c)
 {
-	return ch_is(c, CH_NAME) || c == '+';
+	return ch_is(c, CH_NAME | CH_SCHEME);
 }
 
 static bool all_plain(struct str s)
@@ -45,8 +45,9 @@ static bool params(struct str s)
 
 bool plain_uri(const struct uri *uri)
 {
+	/* of names and IPv4 addresses no other characters were let through */
 	return uri->is_sip && (!uri->user.p || uri->user.n) &&
-	       all_plain(uri->user) && all_plain(uri->host) &&
+	       all_plain(uri->user) && uri->host.p[0] != '[' &&
 	       params(uri->params) && !uri->headers.p;
 }
 

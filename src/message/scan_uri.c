@@ -97,6 +97,16 @@ static bool params_ok(struct str params)
 	return true;
 }
 
+/* A run of characters that a URI may hold. */
+static struct str cur_uric(struct cur *c)
+{
+	const char *from = c->p;
+
+	while (!cur_end(c) && ch_is(*c->p, CH_URI))
+		c->p++;
+	return cur_since(c, from);
+}
+
 /* What follows the userinfo: hostport uri-parameters [ headers ] */
 static bool host_and_rest(struct cur *c, struct uri *out_r)
 {
@@ -111,15 +121,14 @@ static bool host_and_rest(struct cur *c, struct uri *out_r)
 	if (cur_take(c, ';')) {
 		const char *from = c->p;
 
-		while (!cur_end(c) && *c->p != '?')
+		while (!cur_end(c) && *c->p != '?' && ch_is(*c->p, CH_URI))
 			c->p++;
 		out_r->params = cur_since(c, from);
 		if (!params_ok(out_r->params))
 			return false;
 	}
 	if (cur_take(c, '?')) {
-		out_r->headers = (struct str){c->p, (size_t)(c->end - c->p)};
-		c->p = c->end;
+		out_r->headers = cur_uric(c);
 		if (!out_r->headers.n)
 			return false;
 	}
@@ -132,8 +141,7 @@ size_t scan_scheme(struct str s)
 
 	if (!s.n || !ch_is_alpha(s.p[0]))
 		return 0;
-	while (i < s.n && (ch_is_alnum(s.p[i]) || s.p[i] == '+' ||
-			   s.p[i] == '-' || s.p[i] == '.'))
+	while (i < s.n && ch_is(s.p[i], CH_SCHEME))
 		i++;
 	return i < s.n && s.p[i] == ':' ? i : 0;
 }
@@ -141,8 +149,6 @@ size_t scan_scheme(struct str s)
 bool scan_uri(struct str text, struct uri *out_r)
 {
 	struct cur c = cur_of(text);
-	const char *at = NULL;
-
 	*out_r = (struct uri){.text = text};
 	size_t colon = scan_scheme(text);
 
@@ -150,23 +156,22 @@ bool scan_uri(struct str text, struct uri *out_r)
 		return false;
 	out_r->scheme = str_sub(text, 0, colon);
 	c.p += colon + 1;
-	for (const char *p = c.p; p < c.end; p++) {
-		if (!ch_is(*p, CH_URI))
-			return false;
-		if (*p == '@' && !at)
-			at = p;
-	}
 	out_r->is_sips = str_caseeq(out_r->scheme, STR("sips"));
 	out_r->is_sip = out_r->is_sips || str_caseeq(out_r->scheme, STR("sip"));
-	if (!out_r->is_sip)
-		return true;
+	if (!out_r->is_sip) {
+		cur_uric(&c);
+		return cur_end(&c);
+	}
 	/* user and password may hold ; and ? but no '@', and neither does
 	 * what comes after: the only '@' ends them, wherever it is. */
+	const char *at = memchr(c.p, '@', (size_t)(c.end - c.p));
 	if (at) {
-		if (at == c.p || *c.p == ':' ||
+		struct cur user = {c.p, at};
+
+		out_r->user = cur_uric(&user);
+		if (!out_r->user.n || !cur_end(&user) || *c.p == ':' ||
 		    memchr(at + 1, '@', (size_t)(c.end - at - 1)))
 			return false;
-		out_r->user = (struct str){c.p, (size_t)(at - c.p)};
 		c.p = at + 1;
 	}
 	return host_and_rest(&c, out_r);
