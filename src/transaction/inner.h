@@ -26,8 +26,6 @@ void scratch_end(struct txns *t, bool failed_before);
 int owned_set(struct mem *m, struct str *own, struct str bytes);
 void owned_free(struct mem *m, struct str *own);
 
-void siphash_lower(struct siphash *h, struct str s); /* any case is the same */
-
 /* ---- key.c: RFC 3261 17.2.3 ---- */
 
 struct server_key {

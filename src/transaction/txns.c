@@ -152,30 +152,3 @@ void owned_free(struct mem *m, struct str *own)
 	mem_free(m, (void *)own->p);
 	*own = STR_NONE;
 }
-
-/* ASCII capitals among eight bytes become small letters. */
-static uint64_t lower(uint64_t w)
-{
-	const uint64_t each = 0x0101010101010101u;
-	uint64_t low = w & 0x7f * each;
-	uint64_t above_z = low + (0x7f - 'Z') * each;
-	uint64_t from_a = low + (0x80 - 'A') * each;
-	uint64_t capital = (from_a ^ above_z) & ~w & 0x80 * each;
-
-	return w | capital >> 2;
-}
-
-void siphash_lower(struct siphash *h, struct str s)
-{
-	uint64_t chunk[8];
-
-	siphash_u64(h, s.n);
-	for (size_t at = 0, n; at < s.n; at += n) {
-		n = s.n - at < sizeof(chunk) ? s.n - at : sizeof(chunk);
-		chunk[(n - 1) / sizeof(*chunk)] = 0; /* may not be filled */
-		memcpy(chunk, s.p + at, n);
-		for (size_t i = 0; i * sizeof(*chunk) < n; i++)
-			chunk[i] = lower(chunk[i]);
-		siphash_bytes(h, chunk, n);
-	}
-}

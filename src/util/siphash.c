@@ -70,12 +70,8 @@ static inline void put_word(struct siphash *h, uint64_t v)
 	unsigned shift = 8 * (unsigned)(h->total % 8);
 
 	h->total += 8;
-	if (!shift) {
-		sip_word(h, v);
-		return;
-	}
 	sip_word(h, h->tail | v << shift);
-	h->tail = v >> (64 - shift);
+	h->tail = v >> 1 >> (63 - shift);
 }
 
 /* Less than a word. Bytes that are loaded twice come to the same place. */
@@ -91,11 +87,10 @@ static inline uint64_t load_part(const uint8_t *p, size_t n)
 	       (uint64_t)p[last] << 8 * last;
 }
 
-/* The same for less than a word. */
-static inline void put_part(struct siphash *h, const uint8_t *p, size_t n)
+/* The same for the n bytes of less than a word. */
+static inline void put_part(struct siphash *h, uint64_t v, size_t n)
 {
 	unsigned fill = (unsigned)(h->total % 8);
-	uint64_t v = load_part(p, n);
 
 	h->total += n;
 	h->tail |= v << 8 * fill;
@@ -109,7 +104,19 @@ static inline void put_bytes(struct siphash *h, const uint8_t *p, size_t n)
 {
 	for (; n >= 8; n -= 8, p += 8)
 		put_word(h, load64(p));
-	put_part(h, p, n);
+	put_part(h, load_part(p, n), n);
+}
+
+/* ASCII capitals among eight bytes become small letters. */
+static uint64_t lower(uint64_t w)
+{
+	const uint64_t each = 0x0101010101010101u;
+	uint64_t low = w & 0x7f * each;
+	uint64_t above_z = low + (0x7f - 'Z') * each;
+	uint64_t from_a = low + (0x80 - 'A') * each;
+	uint64_t capital = (from_a ^ above_z) & ~w & 0x80 * each;
+
+	return w | capital >> 2;
 }
 
 void siphash_bytes(struct siphash *h, const void *data, size_t n)
@@ -134,14 +141,30 @@ void siphash_str(struct siphash *h, struct str str)
 	*h = s;
 }
 
+void siphash_lower(struct siphash *h, struct str str)
+{
+	const uint8_t *p = (const uint8_t *)str.p;
+	struct siphash s = *h;
+	size_t n = str.n;
+
+	put_word(&s, n);
+	for (; n >= 8; n -= 8, p += 8)
+		put_word(&s, lower(load64(p)));
+	put_part(&s, lower(load_part(p, n)), n);
+	*h = s;
+}
+
 void siphash_addr(struct siphash *h, const struct addr *a)
 {
+	struct siphash s = *h;
+
 	/* The family in the first word says how much follows. */
-	siphash_u64(h, (uint64_t)a->family << 16 | a->port);
+	put_word(&s, (uint64_t)a->family << 16 | a->port);
 	if (a->family == ADDR_V4)
-		siphash_bytes(h, a->ip, 4);
+		put_part(&s, load32(a->ip), 4);
 	else if (a->family == ADDR_V6)
-		siphash_bytes(h, a->ip, 16);
+		put_bytes(&s, a->ip, 16);
+	*h = s;
 }
 
 uint64_t siphash_end(struct siphash *h)

@@ -42,7 +42,8 @@ uint32_t sipkey_fingerprint(struct sipkey key);
 uint64_t siphash24(struct sipkey key, const void *data, size_t n);
 void siphash_init(struct siphash *h, struct sipkey key);
 void siphash_bytes(struct siphash *h, const void *data, size_t n); /* raw */
-void siphash_str(struct siphash *h, struct str s); /* length, then bytes */
+void siphash_str(struct siphash *h, struct str s);   /* length, then bytes */
+void siphash_lower(struct siphash *h, struct str s); /* the same, in any case */
 void siphash_u64(struct siphash *h, uint64_t v);
 void siphash_addr(struct siphash *h, const struct addr *a); /* ip and port */
 uint64_t siphash_end(struct siphash *h);
