@@ -67,7 +67,7 @@ static void scan_all(struct msg *m)
 		scan_value(msg_hdr_value(m, h));
 		scan_value(msg_hdr_unfolded(m, h));
 	}
-	field_check(m);
+	field_check(m, NULL);
 	for (size_t i = 0; i < ARRAY_LEN(ids); i++)
 		for (size_t k = 0; k < 3; k++) {
 			struct str value = field_value(m, ids[i], k);

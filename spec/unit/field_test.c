@@ -245,7 +245,7 @@ TEST(cap_of_a_list)
 		CHECK_INT(field_count(&f.m, HDR_CONTACT), values > MSG_MAX_LIST
 							      ? MSG_MAX_LIST + 1
 							      : MSG_MAX_LIST);
-		CHECK_INT(field_check(&f.m),
+		CHECK_INT(field_check(&f.m, NULL),
 			  values > MSG_MAX_LIST ? MSG_BAD_CONTACT : MSG_OK);
 		fixture_fini(&f);
 	}
@@ -266,7 +266,7 @@ TEST(cap_of_vias)
 					      ",SIP/2.0/UDP a");
 		strcpy(text + n, "\r\n\r\n");
 		setup(&f, str_from(text));
-		CHECK_INT(field_check(&f.m),
+		CHECK_INT(field_check(&f.m, NULL),
 			  vias > MSG_MAX_VIAS ? MSG_BAD_VIA : MSG_OK);
 		fixture_fini(&f);
 	}
@@ -278,8 +278,8 @@ static enum msg_bad check_of(struct str text)
 	enum msg_bad bad;
 
 	setup(&f, text);
-	bad = field_check(&f.m);
-	CHECK_INT(field_check(&f.m), bad); /* now out of the cache */
+	bad = field_check(&f.m, NULL);
+	CHECK_INT(field_check(&f.m, NULL), bad); /* now out of the cache */
 	fixture_fini(&f);
 	return bad;
 }
@@ -317,6 +317,52 @@ TEST(checks)
 	CHECKED(LINE("sip:a") FT "m: <sip:b>;q=1, <tel:0>\r\n", MSG_OK);
 	CHECKED(LINE("sip:a") FT "m: <sip:->\r\n", MSG_BAD_CONTACT);
 	CHECKED("SIP/2.0 180\r\n" FT, MSG_OK);
+}
+
+static struct str ruri_of(struct str text)
+{
+	struct fixture f;
+	struct uri uri;
+
+	setup(&f, text);
+	field_check(&f.m, &uri);
+	CHECK(!uri.text.p || uri.text.p == f.m.uri.p);
+	fixture_fini(&f);
+	return uri.text.p ? uri.scheme : STR_NONE;
+}
+
+TEST(the_checked_request_uri)
+{
+	CHECK_STR(ruri_of(STR(LINE("sip:a") FT "\r\n")), "sip");
+	CHECK_STR(ruri_of(STR(LINE("tel:1") FT "\r\n")), "tel");
+	CHECK_STR(ruri_of(STR(LINE("sips:a%41@b") "\r\n")), "sips");
+	CHECK(!ruri_of(STR(LINE("sip:a@") FT "\r\n")).p);
+	CHECK(!ruri_of(STR("SIP/2.0 180\r\n" FT "\r\n")).p);
+}
+
+/* The plainest address has them as well. */
+TEST(caps_of_what_is_checked)
+{
+	static char text[1024];
+	size_t n;
+
+	for (int in_uri = 0; in_uri <= 1; in_uri++)
+		for (int params = MSG_MAX_LIST; params <= MSG_MAX_LIST + 1;
+		     params++) {
+			n = (size_t)snprintf(
+			    text, sizeof(text),
+			    in_uri ? "OPTIONS sip:a"
+				   : "OPTIONS sip:a SIP/2.0\r\nTo: <sip:c@d>"
+				     "\r\nFrom: <sip:a@b>");
+			for (int i = 0; i < params; i++, n += 2)
+				memcpy(text + n, ";a", 2);
+			strcpy(text + n,
+			       in_uri ? " SIP/2.0\r\n" FT "\r\n" : "\r\n\r\n");
+			CHECK_INT(check_of(str_from(text)),
+				  params == MSG_MAX_LIST ? MSG_OK
+				  : in_uri               ? MSG_BAD_URI
+							 : MSG_BAD_FROM);
+		}
 }
 
 /* Every allocation fails in turn, libosip2's own included: it would answer with
@@ -360,7 +406,7 @@ TEST(no_memory)
 			CHECK(arena_failed(f.arena));
 			failed++;
 		}
-		bad = field_check(&f.m);
+		bad = field_check(&f.m, NULL);
 		CHECK(bad == MSG_NOMEM || bad == MSG_OK);
 		CHECK(bad == MSG_NOMEM || a);
 	}
@@ -380,11 +426,11 @@ TEST(no_memory_is_forgotten)
 	for (size_t taken = 0; fixture_starve(&f, taken); taken++) {
 		if (msg_index(&f.m, f.arena, STR(text)))
 			continue;
-		if (field_check(&f.m) == MSG_OK)
+		if (field_check(&f.m, NULL) == MSG_OK)
 			continue;
 		f.mem.fail_at = 0;
 		arena_clear_failed(f.arena);
-		CHECK_INT(field_check(&f.m), MSG_OK);
+		CHECK_INT(field_check(&f.m, NULL), MSG_OK);
 		forgotten++;
 	}
 	CHECK(forgotten > 20);

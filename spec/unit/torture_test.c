@@ -95,7 +95,7 @@ TEST(verdicts)
 
 		load(&f, cases[i].name, cases[i].index);
 		bad = msg_key(&f.m, &key);
-		check = field_check(&f.m);
+		check = field_check(&f.m, NULL);
 		can = reply_can_answer(&f.m);
 		if (bad != cases[i].key || check != cases[i].check ||
 		    can != cases[i].can_answer)

@@ -434,6 +434,17 @@ struct str field_param_get(struct str params, struct str name, bool *found_r)
 	return STR_NONE;
 }
 
+/* Accepted, and there is no need to make or keep anything of it. */
+static bool is_plain_addr(struct str value)
+{
+	struct nameaddr na;
+	struct str rest;
+	struct uri u;
+
+	return within_caps(value) && scan_nameaddr(value, &na, &rest) &&
+	       !rest.p && scan_uri(na.uri, &u) && plain_addr(&na, &u);
+}
+
 /* Every value of the header is a name-addr or addr-spec. */
 static bool check_addrs(struct msg *m, enum hdr_id id)
 {
@@ -442,7 +453,8 @@ static bool check_addrs(struct msg *m, enum hdr_id id)
 	size_t i = 0;
 
 	while (values_next(&v, &value)) {
-		if (i == MSG_MAX_LIST || !addr_of(m, id, i, value))
+		if (i == MSG_MAX_LIST ||
+		    (!is_plain_addr(value) && !addr_of(m, id, i, value)))
 			return false;
 		i++;
 	}
@@ -469,18 +481,23 @@ static bool check_max_forwards(const struct msg *m)
 	return !h || str_u32(msg_hdr_value(m, h), 255, &v);
 }
 
-static bool check_ruri(struct msg *m)
+static bool check_ruri(struct msg *m, struct uri *ruri_r)
 {
-	struct uri u;
-
+	*ruri_r = (struct uri){.text = STR_NONE};
 	if (!m->is_request)
 		return true;
-	return field_ruri(m) || (scan_uri(m->uri, &u) && !u.is_sip);
+	if (!scan_uri(m->uri, ruri_r)) {
+		ruri_r->text = STR_NONE;
+		return false;
+	}
+	if (!ruri_r->is_sip || (within_caps(m->uri) && plain_uri(ruri_r)))
+		return true;
+	return field_ruri(m) != NULL;
 }
 
-static enum msg_bad check(struct msg *m)
+static enum msg_bad check(struct msg *m, struct uri *ruri_r)
 {
-	if (!check_ruri(m))
+	if (!check_ruri(m, ruri_r))
 		return MSG_BAD_URI;
 	if (!check_vias(m))
 		return MSG_BAD_VIA;
@@ -497,9 +514,10 @@ static enum msg_bad check(struct msg *m)
 	return MSG_OK;
 }
 
-enum msg_bad field_check(struct msg *m)
+enum msg_bad field_check(struct msg *m, struct uri *ruri_r)
 {
-	enum msg_bad bad = check(m);
+	struct uri ruri;
+	enum msg_bad bad = check(m, ruri_r ? ruri_r : &ruri);
 
 	return bad && arena_failed(m->arena) ? MSG_NOMEM : bad;
 }

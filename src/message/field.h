@@ -60,7 +60,9 @@ struct str field_param_get(struct str params, struct str name, bool *found_r);
 /* MSG_OK when libosip2 and our caps accept the message's From, To, Contacts,
  * Routes and R-URI, there are at most MSG_MAX_VIAS, and Max-Forwards is 0-255
  * if it is there; else what is wrong. For request validation (16.3 step 1). An
- * R-URI of an unknown scheme is fine here: the answer to that is 416. */
-enum msg_bad field_check(struct msg *m);
+ * R-URI of an unknown scheme is fine here: the answer to that is 416. What
+ * scan_uri made of it is in *ruri_r, which may be NULL; without a text, when it
+ * made nothing. */
+enum msg_bad field_check(struct msg *m, struct uri *ruri_r);
 
 #endif

@@ -150,14 +150,14 @@ int validate_request(struct proxy *p, struct msg *m, const struct msg_key *key,
 
 	*reason_r = *headers_r = STR_NONE;
 	/* 16.3 step 1: reasonable syntax */
-	bad = field_check(m);
+	bad = field_check(m, &uri);
 	if (bad != MSG_OK && bad != MSG_NOMEM) {
 		proxy_count_bad(p->c.counters, bad);
 		*reason_r = msg_bad_text(bad);
 		return msg_bad_code(bad) ? msg_bad_code(bad) : 400;
 	}
 	/* 16.3 step 2, 8.2.2.1: URI scheme */
-	if (!scan_uri(m->uri, &uri)) {
+	if (!uri.text.p) {
 		count(p->c.counters, CNT_BAD_START);
 		return 400;
 	}
