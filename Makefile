@@ -21,7 +21,7 @@ SRC_lua         := base box env error_rate limit load order oslib sched small st
 		   script_plan script_policy
 # src/host: the world of a worker (libev, sockets, c-ares, TLS); src/sim: the simulated
 # one. On top of the first the control thread, and the command line.
-SRC_host        := files keyfile thread logsink transitions mailbox ask join sock steer source \
+SRC_host        := files keyfile thread logsink transitions mailbox ask join sent sock steer source \
 		   worker worker_life worker_listen worker_mail upkeep statefile disk \
 		   cputick udp dgram hep outages icmp dns \
 		   acceptor stream stream_io \
@@ -46,7 +46,7 @@ UNIT            := addr_test arena_test buf_test calls_test chain_test digest_te
 		   directory_test admission_test flows_test frame_test listener_test load_test members_test via_test branch_test server_match_test \
 		   server_test client_test client_cancel_test client_stream_test stub_test txn_world \
 		   hdr_test msg_test glance_test scan_test field_test edit_test reply_test torture_test \
-		   host_test worker_test heps_test notifier_test service_test statefile_test transitions_test join_test udp_joined_test udp_test udp_world steer_test stream_test dns_test certs tls_test \
+		   host_test worker_test heps_test notifier_test service_test statefile_test transitions_test join_test sent_test udp_joined_test udp_test udp_world steer_test stream_test dns_test certs tls_test \
 		   fuzz_test console_test error_rate_test vm_test small_test sched_test env_test strlib_test script_test shared_test generation_test
 FUZZ            := fuzz_core fuzz_dns fuzz_frame fuzz_key fuzz_lua fuzz_msg fuzz_redact
 # what fuzz_core has beside itself; its mutations are libFuzzer's alone

@@ -84,12 +84,12 @@ local function framed(text)
   return last and last <= #text and last or nil
 end
 
--- The messages of a datagram: several, when answers have left together (UDP_SEGMENT), of which
+-- The messages of a datagram: several, when they have left together (UDP_SEGMENT), of which
 -- the loopback interface shows what they are before they are cut apart. On a wire each is a
 -- packet.
 local function datagrams(text, wire, seen)
   local last = framed(text)
-  while last and string.find(text, "^SIP/2%.0 ", last + 1) do
+  while last and last < #text do
     wire.packets, wire.bytes = wire.packets + 1, wire.bytes + udp_headers + ethernet
     seen(string.sub(text, 1, last))
     text = string.sub(text, last + 1)

@@ -151,6 +151,37 @@ describe("a closed port", function()
       local tried = tandem:wait_logged("request", { method = "INVITE" }).tried
       assert.truthy(tried:find("^pbx/a:icmp_port:"), tried)
     end)
+
+    -- Their INVITEs leave together, and the kernel refuses them as one.
+    for _, workers in ipairs { 1, 4 } do
+      it(("is noticed by each of many at a time, from %s, %d workers"):format(listen, workers),
+        function()
+          local port, a, b = process.ports(3)
+          local tandem = proxy.start { workers = workers, source = proxy.example("failover", {
+            ["127.0.0.1:5060"] = listen .. ":" .. port,
+            ["127.0.0.1:5081"] = host .. ":" .. a,
+            ["127.0.0.1:5082"] = host .. ":" .. b,
+            ["{ interval = 2, timeout = 1, fall = 3, rise = 2 }"] = "false, passive = false",
+          }) }
+          local bare, calls = host:gsub("[%[%]]", ""), 60
+          sipp.server("answer", { host = bare, name = "b", port = b, values = { ring = 0 } })
+          tandem:signal "STOP"
+          local callers = sipp.start("call", {
+            host = bare, proxy = host .. ":" .. port, calls = calls, rate = 1000,
+            values = { hold = 0 },
+          })
+          process.sleep(0.2)
+          tandem:signal "CONT"
+          callers:succeed()
+          process.eventually(10, function()
+            return #tandem:logged("request", { method = "INVITE" }) >= calls
+          end)
+          for _, request in ipairs(tandem:logged("request", { method = "INVITE" })) do
+            local taken = tonumber(request.tried:match "^pbx/a:icmp_port:([%d.]+),pbx/b:200")
+            assert(taken and taken < at_once, request.tried)
+          end
+        end)
+    end
   end
 end)
 

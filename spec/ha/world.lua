@@ -126,7 +126,7 @@ end
 
 -- ---- machines ----
 
--- The observer at the bridge would see answers that leave together as one.
+-- The observer at the bridge would see messages that leave together as one.
 local function values(name)
   return { ["/etc/tandem/key"] = here .. process.path "key",
     ["/var/lib/tandem"] = here .. process.path(name),

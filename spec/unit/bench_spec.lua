@@ -153,6 +153,17 @@ describe("delays in a proxy", function()
     assert.same({ packets = 4, bytes = 4 * (#answer + 38 + 28) }, wire)
   end)
 
+  it("are those of requests that left together, too", function()
+    local other = forwarded:gsub("1@x", "2@x")
+    local _, all = delays {
+      { 1000000, 5099, 5060, invite },
+      { 1000010, 5099, 5060, (invite:gsub("1@x", "2@x")) },
+      { 1000110, 5060, 5081, forwarded .. other },
+    }
+    assert.equal(2, #all)
+    assert.near(110, all[2], 0.5)
+  end)
+
   it("are those of messages, not of segments, over TCP", function()
     local _, all = delays({
       { 1000000, 5099, 5060, invite:sub(1, 20) },

@@ -93,16 +93,19 @@ struct dgram *dgram_queue_pop(struct dgram_queue *q)
 	return first ? take(q, first) : NULL;
 }
 
-void dgram_queue_done(struct dgram_queue *q)
+void dgram_queue_keep(struct dgram_queue *q, struct dgram *d)
 {
-	struct dgram *d = dgram_queue_pop(q);
-
 	if (!q->reuses || d->room != DGRAM_ROOM || q->spares == DGRAM_SPARES) {
 		free(d);
 		return;
 	}
 	list_append(&q->spare, &d->link);
 	q->spares++;
+}
+
+void dgram_queue_done(struct dgram_queue *q)
+{
+	dgram_queue_keep(q, dgram_queue_pop(q));
 }
 
 bool dgram_queue_drop(struct dgram_queue *q, struct str bytes)
@@ -116,4 +119,9 @@ bool dgram_queue_drop(struct dgram_queue *q, struct str bytes)
 		}
 	}
 	return false;
+}
+
+bool dgram_is_response(const struct dgram *d)
+{
+	return str_starts((struct str){d->bytes, d->n}, STR("SIP/2.0 "));
 }

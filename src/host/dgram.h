@@ -13,6 +13,10 @@ struct dgram {
 	struct hop hop;   /* where it goes, or would have gone */
 	enum cause cause; /* why it failed; CAUSE_NONE while it waits */
 	bool is_alone;    /* not to be sent together with others */
+	/* Once it has left, see host/sent.h: with how many, itself counted, if
+	 * it was the first of them, else 0; and when. */
+	uint8_t together;
+	int64_t left_at;
 	size_t n, room;
 	struct str call_id; /* when it was looked for; in `bytes` */
 	char bytes[];
@@ -42,10 +46,14 @@ bool dgram_queue_add(struct dgram_queue *q, const struct hop *hop,
 		     enum cause cause, struct str bytes);
 void dgram_queue_push(struct dgram_queue *q, struct dgram *d); /* takes d */
 struct dgram *dgram_queue_pop(struct dgram_queue *q); /* free() it; or NULL */
-/* Drops the first one, which must be there; its memory may be kept. */
+/* Nobody needs it any more, and it is in no queue: keeps its memory for this
+ * one, or frees it. */
+void dgram_queue_keep(struct dgram_queue *q, struct dgram *d);
+/* The same with the first one, which must be there. */
 void dgram_queue_done(struct dgram_queue *q);
 /* Takes the first with these bytes out and frees it; false: there is none. */
 bool dgram_queue_drop(struct dgram_queue *q, struct str bytes);
+bool dgram_is_response(const struct dgram *d);
 static inline struct dgram *dgram_of(struct list *link)
 {
 	return container_of(link, struct dgram, link);

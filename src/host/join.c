@@ -17,14 +17,14 @@ struct open_send {
 
 static bool may_join(const struct dgram *d)
 {
-	return !d->is_alone && d->n <= JOIN_LONGEST &&
-	       str_starts((struct str){d->bytes, d->n}, STR("SIP/2.0 "));
+	return !d->is_alone && d->n <= JOIN_LONGEST;
 }
 
 static bool is_alike(const struct dgram *a, const struct dgram *b)
 {
 	return a->n == b->n && addr_eq(&a->hop.addr, &b->hop.addr) &&
-	       addr_eq(&a->hop.local, &b->hop.local);
+	       addr_eq(&a->hop.local, &b->hop.local) &&
+	       dgram_is_response(a) == dgram_is_response(b);
 }
 
 /* The latest send that a datagram is like: for an earlier one it would overtake

@@ -2,10 +2,11 @@
  * Which of the datagrams that wait may leave together: the kernel takes several
  * of one length to one peer in one call and cuts them apart behind its own
  * stack (UDP_SEGMENT), so that the way through it is paid for once. In an
- * overload most of what leaves are refusals, as alike as that.
+ * overload most of what leaves are refusals, as alike as that; in a burst of
+ * calls the requests to one server are.
  *
- * Only responses are joined. An ICMP error may come for a part of what was sent
- * together alone, and a request has to fail at once (RFC 3261 18.4).
+ * Responses leave with responses and requests with requests: only of these it
+ * matters that an ICMP error may come for the first alone (host/sent.h).
  */
 #ifndef HOST_JOIN_H
 #define HOST_JOIN_H
@@ -18,8 +19,6 @@ enum {
 	 * than its path takes would be refused, not fragmented. */
 	JOIN_WINDOW = 32,
 	JOIN_LONGEST = 1232,
-	/* So few are not looked at: there is next to nothing to gain. */
-	JOIN_FEW = 2,
 };
 
 /* Moves those of the first `max` (at most JOIN_WINDOW) of the queue together

@@ -133,6 +133,7 @@ void udp_init(struct udp *u, const struct listener *l, unsigned index,
 	if (!u->is_any)
 		u->hop.local = l->addr;
 	dgram_queue_init(&u->queue);
+	sent_init(&u->sent);
 	u->queue.reuses = !SANITIZED;
 }
 
@@ -162,9 +163,47 @@ int udp_open(struct udp *u, const struct listener *l, unsigned index,
 void udp_close(struct udp *u)
 {
 	dgram_queue_fini(&u->queue);
+	sent_fini(&u->sent);
 	if (u->fd >= 0)
 		close(u->fd);
 	u->fd = -1;
+}
+
+/* ---- what was refused ---- */
+
+/* It is read for what leaves together, and need not be exact. */
+static int64_t coarse_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return SECONDS(t.tv_sec) + t.tv_nsec / 1000;
+}
+
+void udp_refused(struct udp *u, const struct addr *to, struct str quoted)
+{
+	if (u->sent.n)
+		sent_refused(&u->sent, &u->queue, to, quoted, coarse_now());
+}
+
+void udp_tidy(struct udp *u)
+{
+	if (u->sent.n)
+		sent_expire(&u->sent, &u->queue, coarse_now());
+}
+
+/* As icmp_drain. */
+static unsigned drain(struct udp *u)
+{
+	struct list *it = u->faults->list.prev;
+	unsigned n = icmp_drain(u->fd, &u->hop, u->faults);
+
+	for (it = it->next; it != &u->faults->list; it = it->next) {
+		const struct dgram *d = dgram_of(it);
+
+		udp_refused(u, &d->hop.addr, (struct str){d->bytes, d->n});
+	}
+	return n;
 }
 
 /* ---- receive ---- */
@@ -192,7 +231,7 @@ unsigned udp_receive(struct udp *u, struct udp_batch *b)
 	if (n < 0) {
 		bool is_told = errno != EAGAIN && errno != EWOULDBLOCK;
 
-		if (icmp_drain(u->fd, &u->hop, u->faults) || is_told)
+		if (drain(u) || is_told)
 			n = receive(u, b);
 	}
 	return n > 0 ? (unsigned)n : 0;
@@ -333,7 +372,7 @@ static unsigned arrange(struct udp *u, uint8_t size[JOIN_WINDOW])
 {
 	size_t n = u->queue.n;
 
-	if (u->joins && (!u->gso || *u->gso) && n > JOIN_FEW)
+	if (u->joins && (!u->gso || *u->gso) && n > 1)
 		return join_arrange(&u->queue, UDP_BATCH, size);
 	n = n < UDP_BATCH ? n : UDP_BATCH;
 	memset(size, 1, JOIN_WINDOW);
@@ -427,7 +466,7 @@ static bool on_send_error(struct udp *u, unsigned n, int err)
 	if (icmp_may_be_stale(err) && u->retries < RETRIES) {
 		/* With IP_RECVERR a send reports, and is dropped for, what ICMP
 		 * said about a datagram to somebody else. */
-		unsigned drained = icmp_drain(u->fd, &u->hop, u->faults);
+		unsigned drained = drain(u);
 
 		if (u->retries++ == 0 || drained)
 			return true;
@@ -451,6 +490,10 @@ static void on_sent(struct udp *u, unsigned n)
 	u->stats.out += n;
 	if (n > 1)
 		u->stats.joined += n;
+	if (n > 1 && !dgram_is_response(dgram_of(u->queue.list.next))) {
+		sent_add(&u->sent, &u->queue, n, coarse_now());
+		return;
+	}
 	do
 		dgram_queue_done(&u->queue);
 	while (--n);
@@ -470,13 +513,13 @@ bool udp_flush(struct udp *u)
 			return false;
 		if (n > 0)
 			u->retries = 0;
+		for (int i = 0; i < n; i++)
+			on_sent(u, o.size[i]);
 		/* What stopped it the kernel has forgotten. It may have been an
 		 * error of a datagram that is gone, of which udp_receive would
 		 * not hear while there are others to read. */
 		if (n > 0 && (unsigned)n < all)
-			icmp_drain(u->fd, &u->hop, u->faults);
-		for (int i = 0; i < n; i++)
-			on_sent(u, o.size[i]);
+			drain(u);
 	}
 	return true;
 }

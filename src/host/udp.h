@@ -7,6 +7,7 @@
 #define HOST_UDP_H
 
 #include "host/dgram.h"
+#include "host/sent.h"
 #include "host/sock.h"
 #include "transport/listener.h"
 
@@ -30,6 +31,7 @@ struct udp {
 	const bool *gso; /* and may; borrowed, read each time; NULL: it may */
 	struct hop hop;  /* template: listener, transport, local address */
 	struct dgram_queue queue;
+	struct sent sent;
 	struct dgram_queue *faults; /* borrowed */
 	unsigned retries;           /* of what is at the head */
 	uint32_t kernel_seen;       /* last value of SO_RXQ_OVFL */
@@ -66,5 +68,12 @@ void udp_send(struct udp *u, const struct hop *to, struct str bytes);
 /* Sends what is queued. False: the kernel takes no more now; call again when
  * the socket is writable. */
 bool udp_flush(struct udp *u);
+/* The network has refused what began with those bytes. For what this socket
+ * itself is told it does so by itself; but of sockets that share a port the
+ * kernel may tell another one, by the addresses. What is queued is what left
+ * together with it and is to be sent again. */
+void udp_refused(struct udp *u, const struct addr *to, struct str quoted);
+/* Frees what was kept for that and is too old now; from time to time. */
+void udp_tidy(struct udp *u);
 
 #endif

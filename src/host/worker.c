@@ -318,6 +318,8 @@ static void on_refresh(struct ev_loop *loop, ev_timer *t, int events)
 	(void)events;
 	upkeep_addresses(w);
 	upkeep_losses(w);
+	for (unsigned i = 0; i < w->ports; i++)
+		udp_tidy(&w->port[i].udp);
 }
 
 static void on_netlink(struct ev_loop *loop, ev_io *io, int events)

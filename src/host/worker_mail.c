@@ -1,5 +1,7 @@
 #include "host/worker_int.h"
 
+#include <assert.h>
+
 /*
  * What workers send each other: collected during a batch, handed over at its
  * end, delivered like what comes from the network.
@@ -29,6 +31,17 @@ void worker_send_mail(struct worker *w)
 	}
 }
 
+/* Another worker's socket was told what the network says about a request of
+ * this one. */
+static void on_refusal(struct worker *w, const struct post *post)
+{
+	const struct hop *to = &post->from;
+
+	assert(to->listener < w->ports);
+	if (to->transport == TRANSPORT_UDP)
+		udp_refused(&w->port[to->listener].udp, &to->addr, post->bytes);
+}
+
 static void deliver(struct worker *w, const struct parcel *p, bool sends_only)
 {
 	const struct post *post;
@@ -39,6 +52,8 @@ static void deliver(struct worker *w, const struct parcel *p, bool sends_only)
 		if (sends_only && post->kind != POST_SEND)
 			continue;
 		upkeep_after_pause(w);
+		if (post->kind == POST_FLOW)
+			on_refusal(w, post);
 		core_post(w->core, worker_now(w), post);
 		if (++n % UDP_BATCH == 0)
 			worker_settle(w);

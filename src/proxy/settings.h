@@ -61,7 +61,7 @@ struct settings {
 	struct dns_limits dns;
 	/* A request of more bytes goes by TCP, if it can (18.1.1); 0: never */
 	size_t udp_max;
-	bool udp_gso; /* answers of one length to one peer leave together */
+	bool udp_gso; /* messages of one length to one peer leave together */
 	struct hep_conf hep;
 	struct overload_conf overload;
 	size_t max_memory; /* of the cores' heaps together, bytes; 0: any */

@@ -161,7 +161,7 @@ add("counter", {
   { "tandem_dns_lookups_total", { "type", "result" }, "Look-ups of DNS records." },
   { "tandem_dns_records_dropped_total", {}, "DNS records over a limit." },
   { "tandem_udp_lost_total", { "reason" }, "Datagrams lost at our sockets." },
-  { "tandem_udp_joined_total", {}, "Answers that left together with others." },
+  { "tandem_udp_joined_total", {}, "Messages that left together with others." },
   { "tandem_icmp_total", { "result" }, "ICMP errors." },
   { "tandem_send_errors_total", {}, "Datagrams that could not be sent." },
   { "tandem_connections_total", { "direction" }, "Connections that were up." },

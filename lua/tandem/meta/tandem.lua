@@ -80,7 +80,7 @@ function sip.settings(opts) end
 ---@field max_queue integer? bytes that may wait to be written or read; 262144
 
 ---@class tandem.UdpSettings
----@field gso boolean? answers of one length leave together; true
+---@field gso boolean? messages of one length leave together; true
 
 ---@class tandem.DnsSettings
 ---@field servers string[]? "127.0.0.1", "[::1]:5353"; those of /etc/resolv.conf
