@@ -105,7 +105,8 @@ bool scan_next_param(struct str *params, struct str *name_r,
 		return false;
 	const char *from = c.p;
 
-	while (!cur_end(&c) && *c.p != ';') {
+	/* what a token holds is none of ; = " */
+	for (cur_token(&c); !cur_end(&c) && *c.p != ';'; cur_token(&c)) {
 		if (*c.p == '=' && !equal)
 			equal = c.p;
 		step(&c);
