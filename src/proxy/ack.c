@@ -95,15 +95,6 @@ static int by_uri(struct proxy *p, struct ack *ack, struct str uri,
 	return 0;
 }
 
-/* As for every other request (launch.c). */
-static bool is_safe(struct str ruri, const struct hop *hop)
-{
-	struct uri uri;
-
-	return hop->transport == TRANSPORT_TLS || !scan_uri(ruri, &uri) ||
-	       !uri.is_sips;
-}
-
 /* Where it goes: to the phone's flow, to where its 2xx came from (semantics
  * 16), else along its route set. 0, ERR_STATE: ack->ask has to be looked up, or
  * another ERR_*. */
@@ -121,8 +112,10 @@ static int find_target(struct proxy *p, struct ack *ack,
 		way_identify(out_r->member, &out_r->hop);
 	else if (err == ERR_NOTFOUND)
 		err = by_uri(p, ack, route->next, out_r, now);
-	if (!err && (!forward_go_on(p, ack->from, route->door, &out_r->hop) ||
-		     !is_safe(route->uri, &out_r->hop)))
+	if (!err && !forward_go_on(p, ack->from, route->door, &out_r->hop))
+		err = ERR_UNREACHABLE;
+	/* as for every other request (launch.c) */
+	if (!err && route->is_sips && out_r->hop.transport != TRANSPORT_TLS)
 		err = ERR_UNREACHABLE;
 	return err;
 }

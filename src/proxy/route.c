@@ -229,6 +229,7 @@ static struct route classify(struct proxy *p, struct route r,
 	bool to_us =
 	    ok && !r.next_is_route && listener_is_ours(p->c.listeners, &ruri);
 
+	r.is_sips = ok && ruri.is_sips;
 	if (r.next_is_route)
 		scan_uri(r.next, &next);
 	else

@@ -29,6 +29,7 @@ struct route {
 	bool has_cookie; /* ... with a cookie that verified */
 	struct cookie cookie;
 	struct str uri;  /* the Request-URI to go on with */
+	bool is_sips;    /* it wants TLS all the way */
 	struct str next; /* URI of the next hop: first Route or `uri` */
 	bool next_is_route;
 	bool next_is_strict; /* that Route has no lr */

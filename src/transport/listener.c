@@ -133,7 +133,7 @@ static bool is_named(const struct listeners *ls, const struct listener *l,
 
 	if (is_advertised(l, host, port))
 		return true;
-	if (!addr_parse_ip(host, &a))
+	if (port != l->addr.port || !addr_parse_ip(host, &a))
 		return false;
 	a.port = port;
 	return has_addr(ls, l, &a);
