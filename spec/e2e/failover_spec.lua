@@ -1,5 +1,6 @@
 -- The failover loop of examples/failover.lua between real callers and servers. No
 -- checks here: the call itself has to find out.
+local netns = require "support.netns"
 local process = require "support.process"
 local proxy = require "support.proxy"
 local sipp = require "support.sipp"
@@ -232,4 +233,51 @@ describe("an answer that comes late", function()
     assert.equal("BYE", late:message("BYE").key)
     assert.equal(0, caller:count "200 INVITE")
   end)
+end)
+
+-- Nobody has the primary's address: the kernel asks for three seconds who it is, and then
+-- says once that of all that left together nothing has left.
+describe("an address that nobody has", function()
+  after_each(process.clean)
+
+  for _, workers in ipairs { 1, 4 } do
+    it(("is noticed by all that wait when the kernel says so, %d workers"):format(workers),
+      function()
+        local net, why = netns.open()
+        if not net then
+          return pending(why)
+        end
+        net:ip "link add eth0 type veth peer name wire"
+        net:ip "addr add 10.9.0.1/24 dev eth0"
+        net:ip "addr add 10.9.0.2/24 dev eth0"
+        net:ip "link set eth0 up"
+        net:ip "link set wire up"
+        local calls = 20
+        local tandem = proxy.start { inside = net, workers = workers,
+          source = proxy.example("failover", {
+            ["127.0.0.1:5060"] = "10.9.0.1:5060",
+            ["127.0.0.1:5081"] = "10.9.0.99:5060",
+            ["127.0.0.1:5082"] = "10.9.0.2:5082",
+            ["{ interval = 2, timeout = 1, fall = 3, rise = 2 }"] = "false, passive = false",
+            ["timeout = 2 }"] = "timeout = 10 }",
+          }) }
+        sipp.server("answer", { inside = net, host = "10.9.0.2", name = "b", port = 5082,
+          values = { ring = 0 } })
+        tandem:signal "STOP"
+        local callers = sipp.start("call", {
+          inside = net, host = "10.9.0.1", proxy = "10.9.0.1:5060", calls = calls, rate = 1000,
+          values = { hold = 0 },
+        })
+        process.sleep(0.2)
+        tandem:signal "CONT"
+        callers:succeed()
+        process.eventually(10, function()
+          return #tandem:logged("request", { method = "INVITE" }) >= calls
+        end)
+        for _, request in ipairs(tandem:logged("request", { method = "INVITE" })) do
+          local taken = tonumber(request.tried:match "^pbx/a:icmp_host:([%d.]+),pbx/b:200")
+          assert(taken and taken < 5, request.tried)
+        end
+      end)
+  end
 end)

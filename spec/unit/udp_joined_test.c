@@ -17,6 +17,7 @@ struct net {
 	struct udp_world w;
 	int fd;
 	struct hop to; /* the peer who has fd */
+	bool asks;     /* requests, not answers */
 };
 
 static void set_up(struct net *n, const char *bind_to, const char *at)
@@ -24,6 +25,7 @@ static void set_up(struct net *n, const char *bind_to, const char *at)
 	int size = 4 << 20;
 
 	udp_world_open(&n->w, bind_to, at);
+	n->asks = false;
 	n->to = n->w.udp.hop;
 	n->fd = udp_world_peer(at, &n->to.addr);
 	setsockopt(n->fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
@@ -39,22 +41,25 @@ static void tear_down(struct net *n)
 }
 
 /* Of one length whatever the number is. */
-static struct str answer(int i, char *text)
+static struct str message(const struct net *n, int i, char *text)
 {
-	int n = snprintf(text, LENGTH,
-			 "SIP/2.0 503 Service Unavailable\r\n"
-			 "Call-ID: %06d@192.0.2.1\r\nContent-Length: 0\r\n\r\n",
-			 i);
+	int length =
+	    snprintf(text, LENGTH,
+		     "%s\r\n"
+		     "Call-ID: %06d@192.0.2.1\r\nContent-Length: 0\r\n\r\n",
+		     n->asks ? "INVITE sip:bob@192.0.2.9 SIP/2.0"
+			     : "SIP/2.0 503 Service Unavailable",
+		     i);
 
-	return (struct str){text, (size_t)n};
+	return (struct str){text, (size_t)length};
 }
 
-static void send_answers(struct net *n, int from, int to)
+static void send_messages(struct net *n, int from, int to)
 {
 	char text[LENGTH];
 
 	for (int i = from; i < to; i++)
-		udp_send(&n->w.udp, &n->to, answer(i, text));
+		udp_send(&n->w.udp, &n->to, message(n, i, text));
 }
 
 static void check_heard(struct net *n, struct str want)
@@ -69,12 +74,12 @@ static void check_heard(struct net *n, struct str want)
 }
 
 /* Each is a datagram of its own, in order, and there is nothing else. */
-static void check_answers(struct net *n, int from, int to)
+static void check_messages(struct net *n, int from, int to)
 {
 	char text[LENGTH];
 
 	for (int i = from; i < to; i++)
-		check_heard(n, answer(i, text));
+		check_heard(n, message(n, i, text));
 	CHECK(recv(n->fd, text, 1, MSG_DONTWAIT) < 0);
 }
 
@@ -84,9 +89,9 @@ static void check_twenty(const char *bind_to, const char *at)
 
 	set_up(&n, bind_to, at);
 	n.to.local = n.w.at;
-	send_answers(&n, 0, 20);
+	send_messages(&n, 0, 20);
 	CHECK(udp_flush(&n.w.udp));
-	check_answers(&n, 0, 20);
+	check_messages(&n, 0, 20);
 	CHECK_INT(n.w.udp.stats.out, 20);
 	CHECK_INT(n.w.udp.stats.joined, 20);
 	CHECK_INT(send_fail(0, 0, 0), 1);
@@ -109,10 +114,10 @@ TEST(hundreds_leave_at_once)
 	struct net n;
 
 	set_up(&n, "127.0.0.1", "127.0.0.1");
-	send_answers(&n, 0, 200);
+	send_messages(&n, 0, 200);
 	CHECK_INT(n.w.udp.queue.n, 200);
 	CHECK(udp_flush(&n.w.udp));
-	check_answers(&n, 0, 200);
+	check_messages(&n, 0, 200);
 	CHECK_INT(n.w.udp.stats.out, 200);
 	CHECK_INT(n.w.udp.stats.joined, 200);
 	CHECK_INT(send_fail(0, 0, 0), (200 + UDP_BATCH - 1) / UDP_BATCH);
@@ -124,13 +129,13 @@ TEST(two_are_enough)
 	struct net n;
 
 	set_up(&n, "127.0.0.1", "127.0.0.1");
-	send_answers(&n, 0, 1);
+	send_messages(&n, 0, 1);
 	CHECK(udp_flush(&n.w.udp));
-	check_answers(&n, 0, 1);
+	check_messages(&n, 0, 1);
 	CHECK_INT(n.w.udp.stats.joined, 0);
-	send_answers(&n, 1, 3);
+	send_messages(&n, 1, 3);
 	CHECK(udp_flush(&n.w.udp));
-	check_answers(&n, 1, 3);
+	check_messages(&n, 1, 3);
 	CHECK_INT(n.w.udp.stats.joined, 2);
 	tear_down(&n);
 }
@@ -166,9 +171,9 @@ TEST(a_kernel_that_cannot_is_not_asked)
 
 	set_up(&n, "127.0.0.1", "127.0.0.1");
 	n.w.udp.joins = false;
-	send_answers(&n, 0, 20);
+	send_messages(&n, 0, 20);
 	CHECK(udp_flush(&n.w.udp));
-	check_answers(&n, 0, 20);
+	check_messages(&n, 0, 20);
 	CHECK_INT(n.w.udp.stats.joined, 0);
 	tear_down(&n);
 }
@@ -180,15 +185,15 @@ TEST(an_operator_says_whether)
 
 	set_up(&n, "127.0.0.1", "127.0.0.1");
 	n.w.udp.gso = &gso;
-	send_answers(&n, 0, 20);
+	send_messages(&n, 0, 20);
 	CHECK(udp_flush(&n.w.udp));
-	check_answers(&n, 0, 20);
+	check_messages(&n, 0, 20);
 	CHECK_INT(n.w.udp.stats.out, 20);
 	CHECK_INT(n.w.udp.stats.joined, 0);
 	gso = true;
-	send_answers(&n, 20, 40);
+	send_messages(&n, 20, 40);
 	CHECK(udp_flush(&n.w.udp));
-	check_answers(&n, 20, 40);
+	check_messages(&n, 20, 40);
 	CHECK_INT(n.w.udp.stats.joined, 20);
 	tear_down(&n);
 }
@@ -203,9 +208,9 @@ TEST(what_a_kernel_refuses_leaves_one_by_one)
 
 	set_up(&n, "127.0.0.1", "127.0.0.1");
 	setsockopt(n.w.udp.fd, SOL_SOCKET, SO_NO_CHECK, &on, sizeof(on));
-	send_answers(&n, 0, 70);
+	send_messages(&n, 0, 70);
 	CHECK(udp_flush(&n.w.udp));
-	check_answers(&n, 0, 70);
+	check_messages(&n, 0, 70);
 	CHECK(send_fail(0, 0, 0) > 0);
 	CHECK_INT(n.w.udp.stats.out, 70);
 	CHECK_INT(n.w.udp.stats.joined, 0);
@@ -216,16 +221,18 @@ TEST(what_a_kernel_refuses_leaves_one_by_one)
 
 /* What is sent after a refusal of what is joined, of which 20 come first and
  * then 20 more: all is there, `joined` of them joined. */
-static void check_refused(int err, unsigned times, unsigned joined, bool joins)
+static void check_refused_of(bool asks, int err, unsigned times,
+			     unsigned joined, bool joins)
 {
 	struct net n;
 
 	set_up(&n, "127.0.0.1", "127.0.0.1");
+	n.asks = asks;
 	send_fail(err, times, 2);
 	for (int i = 0; i < 40; i += 20) {
-		send_answers(&n, i, i + 20);
+		send_messages(&n, i, i + 20);
 		CHECK(udp_flush(&n.w.udp));
-		check_answers(&n, i, i + 20);
+		check_messages(&n, i, i + 20);
 	}
 	CHECK_INT(n.w.udp.stats.out, 40);
 	CHECK_INT(n.w.udp.stats.joined, joined);
@@ -233,7 +240,15 @@ static void check_refused(int err, unsigned times, unsigned joined, bool joins)
 	CHECK_INT(n.w.udp.joins, joins);
 	CHECK_INT(n.w.faults.n, 0);
 	CHECK_INT(n.w.udp.retries, 0);
+	/* of what left alone nobody else can be told */
+	CHECK_INT(n.w.udp.sent.n, asks ? joined : 0);
 	tear_down(&n);
+}
+
+static void check_refused(int err, unsigned times, unsigned joined, bool joins)
+{
+	check_refused_of(false, err, times, joined, joins);
+	check_refused_of(true, err, times, joined, joins);
 }
 
 TEST(a_refusal_of_all_is_one_of_none)
@@ -258,17 +273,17 @@ TEST(what_was_refused_is_joined_with_nothing_new)
 	struct net n;
 
 	set_up(&n, "127.0.0.1", "127.0.0.1");
-	send_answers(&n, 0, 3);
+	send_messages(&n, 0, 3);
 	send_fail(EINVAL, 1, 2);
 	CHECK(udp_flush(&n.w.udp));
-	check_answers(&n, 0, 3);
-	send_answers(&n, 3, 6);
+	check_messages(&n, 0, 3);
+	send_messages(&n, 3, 6);
 	send_fail(EAGAIN, 1, 1);
 	CHECK(!udp_flush(&n.w.udp)); /* it waits, and more comes */
 	CHECK_INT(n.w.udp.queue.n, 3);
-	send_answers(&n, 6, 9);
+	send_messages(&n, 6, 9);
 	CHECK(udp_flush(&n.w.udp));
-	check_answers(&n, 3, 9);
+	check_messages(&n, 3, 9);
 	CHECK_INT(n.w.udp.stats.out, 9);
 	CHECK_INT(n.w.udp.stats.joined, 6);
 	tear_down(&n);
@@ -283,7 +298,7 @@ TEST(what_is_beside_leaves_once)
 
 	set_up(&n, "127.0.0.1", "127.0.0.1");
 	udp_send(&n.w.udp, &n.to, STR(first));
-	send_answers(&n, 0, 10);
+	send_messages(&n, 0, 10);
 	udp_send(&n.w.udp, &n.to, STR(last));
 	send_fail(EINVAL, 1, 2);
 	CHECK(udp_flush(&n.w.udp));
@@ -291,11 +306,36 @@ TEST(what_is_beside_leaves_once)
 	for (int i = 0; i < 10; i++) {
 		char text[LENGTH];
 
-		check_heard(&n, answer(i, text));
+		check_heard(&n, message(&n, i, text));
 	}
 	check_heard(&n, STR(last));
 	CHECK_INT(n.w.udp.stats.out, 12);
 	tear_down(&n);
+}
+
+/* One alone, then twenty together, which the socket has no room for now. */
+TEST(what_waits_in_the_middle_leaves_later)
+{
+	struct net n;
+
+	for (int asks = 0; asks < 2; asks++) {
+		static const char one[] = "OPTIONS sip:a SIP/2.0\r\n\r\n";
+
+		set_up(&n, "127.0.0.1", "127.0.0.1");
+		n.asks = asks;
+		udp_send(&n.w.udp, &n.to, STR(one));
+		send_messages(&n, 0, 20);
+		send_fail(EAGAIN, 1, 2);
+		CHECK(!udp_flush(&n.w.udp));
+		CHECK_INT(n.w.udp.queue.n, 20);
+		CHECK_INT(n.w.udp.stats.out, 1);
+		CHECK(udp_flush(&n.w.udp));
+		check_heard(&n, STR(one));
+		check_messages(&n, 0, 20);
+		CHECK_INT(n.w.udp.stats.out, 21);
+		CHECK_INT(n.w.udp.sent.n, asks ? 20 : 0);
+		tear_down(&n);
+	}
 }
 
 /* The interface has no room for any of them: each is counted, none twice. */
@@ -304,10 +344,10 @@ TEST(what_the_interface_drops_is_counted)
 	struct net n;
 
 	set_up(&n, "127.0.0.1", "127.0.0.1");
-	send_answers(&n, 0, 10);
+	send_messages(&n, 0, 10);
 	send_fail(ENOBUFS, 1 + 4, 1);
 	CHECK(udp_flush(&n.w.udp));
-	check_answers(&n, 4, 10);
+	check_messages(&n, 4, 10);
 	CHECK_INT(n.w.udp.stats.no_buffer, 4);
 	CHECK_INT(n.w.udp.stats.out, 6);
 	tear_down(&n);
@@ -321,10 +361,10 @@ static void check_each_fails(struct net *n, int total, enum cause cause)
 	CHECK_INT(n->w.faults.n, total);
 	for (int i = 0; i < total; i++) {
 		CHECK_INT(udp_world_fault(&n->w, &to, got, sizeof(got)), cause);
-		CHECK(str_eq(str_from(got), answer(i, text)));
+		CHECK(str_eq(str_from(got), message(n, i, text)));
 	}
 	CHECK_INT(n->w.udp.stats.out, 0);
-	CHECK_INT(n->w.udp.queue.n, 0);
+	CHECK_INT(n->w.udp.queue.n + n->w.udp.sent.n, 0);
 }
 
 TEST(each_fails_for_a_reason_of_its_own)
@@ -333,15 +373,22 @@ TEST(each_fails_for_a_reason_of_its_own)
 
 	set_up(&n, "0.0.0.0", "127.0.0.1");
 	n.to.local = udp_world_addr("192.0.2.77"); /* nobody's */
-	send_answers(&n, 0, 10);
+	send_messages(&n, 0, 10);
 	CHECK(udp_flush(&n.w.udp));
 	check_each_fails(&n, 10, CAUSE_NO_SOURCE);
 	tear_down(&n);
 	set_up(&n, "::1", "::1");
 	n.w.udp.is_away = true;
-	send_answers(&n, 0, 10);
+	send_messages(&n, 0, 10);
 	CHECK(udp_flush(&n.w.udp));
 	check_each_fails(&n, 10, CAUSE_NO_SOURCE);
+	tear_down(&n);
+	set_up(&n, "127.0.0.1", "127.0.0.1");
+	n.asks = true;
+	send_messages(&n, 0, 10);
+	send_fail(EHOSTUNREACH, 100, 1); /* no route */
+	CHECK(udp_flush(&n.w.udp));
+	check_each_fails(&n, 10, CAUSE_ICMP_HOST);
 	tear_down(&n);
 }
 
@@ -350,7 +397,7 @@ static void check_told(struct net *n, const struct addr *dead)
 {
 	char text[LENGTH], got[LENGTH];
 	struct addr to;
-	struct str first = answer(0, text);
+	struct str first = message(n, 0, text);
 
 	udp_receive(&n->w.udp, n->w.batch);
 	CHECK(n->w.faults.n > 0);
@@ -375,16 +422,16 @@ TEST(a_closed_port_is_told)
 		struct hop dead = udp_world_dead(&n.w);
 
 		n.to = dead;
-		send_answers(&n, 0, 20);
+		send_messages(&n, 0, 20);
 		CHECK(udp_flush(&n.w.udp));
 		check_told(&n, &dead.addr);
 		/* and when it was not read before the next ones leave */
-		send_answers(&n, 0, 20);
+		send_messages(&n, 0, 20);
 		CHECK(udp_flush(&n.w.udp));
 		n.to = live;
-		send_answers(&n, 0, 20);
+		send_messages(&n, 0, 20);
 		CHECK(udp_flush(&n.w.udp));
-		check_answers(&n, 0, 20);
+		check_messages(&n, 0, 20);
 		check_told(&n, &dead.addr);
 	}
 	CHECK_INT(n.w.udp.stats.out, 9 * 20);

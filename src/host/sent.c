@@ -62,17 +62,38 @@ static bool has_via(struct str quoted)
 }
 
 /* What was refused while it was in one piece is quoted beyond its end. */
-static bool is_quoted(const struct dgram *d, const struct addr *to,
-		      struct str quoted)
+static bool is_quoted(const struct dgram *d, const struct refusal *why)
 {
-	size_t n = quoted.n < d->n ? quoted.n : d->n;
+	size_t n = why->quoted.n < d->n ? why->quoted.n : d->n;
 
-	return addr_eq(&d->hop.addr, to) && memcmp(d->bytes, quoted.p, n) == 0;
+	return d->hop.addr.port == why->to->port &&
+	       addr_ip_eq(&d->hop.addr, why->to) &&
+	       memcmp(d->bytes, why->quoted.p, n) == 0;
 }
 
-/* Gives what comes behind them. */
-static struct list *repeat_others(struct sent *s, struct dgram_queue *q,
-				  struct list *first)
+/* Behind the first the second is quoted, or its beginning. */
+static bool was_one_piece(const struct dgram *first, struct str quoted)
+{
+	const struct dgram *second = dgram_of(first->link.next);
+	size_t n = quoted.n > first->n ? quoted.n - first->n : 0;
+
+	if (n > second->n)
+		n = second->n;
+	return n && memcmp(second->bytes, quoted.p + first->n, n) == 0;
+}
+
+static bool is_true_of_all(const struct dgram *first, const struct refusal *why,
+			   int64_t now)
+{
+	return was_one_piece(first, why->quoted) ||
+	       (why->cause != CAUSE_ICMP_PORT &&
+		now - first->left_at > SENT_AT_ONCE);
+}
+
+/* The first is told already. The others have failed for that cause, or, without
+ * one, are sent again. Gives what comes behind them. */
+static struct list *part(struct sent *s, struct list *first, enum cause cause,
+			 struct dgram_queue *q, struct dgram_queue *faults)
 {
 	unsigned others = dgram_of(first)->together - 1u;
 	struct list *it = first->next;
@@ -82,8 +103,14 @@ static struct list *repeat_others(struct sent *s, struct dgram_queue *q,
 		struct list *next = it->next;
 		struct dgram *d = take(s, it);
 
+		d->cause = cause;
 		d->is_alone = true;
-		dgram_queue_push(q, d);
+		if (cause == CAUSE_NONE)
+			dgram_queue_push(q, d);
+		else if (!dgram_queue_is_full(faults))
+			dgram_queue_push(faults, d);
+		else /* there are thousands like it */
+			dgram_queue_keep(q, d);
 		it = next;
 	}
 	return it;
@@ -96,16 +123,20 @@ static struct list *behind(struct list *first)
 	return first;
 }
 
-void sent_refused(struct sent *s, struct dgram_queue *q, const struct addr *to,
-		  struct str quoted, int64_t now)
+void sent_refused(struct sent *s, const struct refusal *why, int64_t now,
+		  struct dgram_queue *q, struct dgram_queue *faults)
 {
-	struct list *first;
+	struct list *it;
 
 	sent_expire(s, q, now);
-	if (!has_via(quoted))
+	if (!has_via(why->quoted))
 		return;
-	for (first = s->list.next; first != &s->list;)
-		first = is_quoted(dgram_of(first), to, quoted)
-			    ? repeat_others(s, q, first)
-			    : behind(first);
+	for (it = s->list.next; it != &s->list;) {
+		const struct dgram *first = dgram_of(it);
+		bool all = is_true_of_all(first, why, now);
+
+		it = is_quoted(first, why)
+			 ? part(s, it, all ? why->cause : CAUSE_NONE, q, faults)
+			 : behind(it);
+	}
 }

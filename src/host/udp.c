@@ -180,10 +180,10 @@ static int64_t coarse_now(void)
 	return SECONDS(t.tv_sec) + t.tv_nsec / 1000;
 }
 
-void udp_refused(struct udp *u, const struct addr *to, struct str quoted)
+void udp_refused(struct udp *u, const struct refusal *why)
 {
 	if (u->sent.n)
-		sent_refused(&u->sent, &u->queue, to, quoted, coarse_now());
+		sent_refused(&u->sent, why, coarse_now(), &u->queue, u->faults);
 }
 
 void udp_tidy(struct udp *u)
@@ -195,13 +195,15 @@ void udp_tidy(struct udp *u)
 /* As icmp_drain. */
 static unsigned drain(struct udp *u)
 {
-	struct list *it = u->faults->list.prev;
+	struct list *it = u->faults->list.prev, *last;
 	unsigned n = icmp_drain(u->fd, &u->hop, u->faults);
 
-	for (it = it->next; it != &u->faults->list; it = it->next) {
-		const struct dgram *d = dgram_of(it);
+	/* Those that fail with them come behind. */
+	for (last = u->faults->list.prev; it != last;) {
+		const struct dgram *d = dgram_of(it = it->next);
+		struct refusal why = {&d->hop.addr, d->cause, {d->bytes, d->n}};
 
-		udp_refused(u, &d->hop.addr, (struct str){d->bytes, d->n});
+		udp_refused(u, &why);
 	}
 	return n;
 }

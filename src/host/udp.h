@@ -68,11 +68,11 @@ void udp_send(struct udp *u, const struct hop *to, struct str bytes);
 /* Sends what is queued. False: the kernel takes no more now; call again when
  * the socket is writable. */
 bool udp_flush(struct udp *u);
-/* The network has refused what began with those bytes. For what this socket
- * itself is told it does so by itself; but of sockets that share a port the
- * kernel may tell another one, by the addresses. What is queued is what left
- * together with it and is to be sent again. */
-void udp_refused(struct udp *u, const struct addr *to, struct str quoted);
+/* What the network says about a request. For what this socket itself is told
+ * it does so by itself; but of sockets that share a port the kernel may tell
+ * another one, by the addresses. Of what left together with it the rest is
+ * queued, to be sent again, or among the faults. */
+void udp_refused(struct udp *u, const struct refusal *why);
 /* Frees what was kept for that and is too old now; from time to time. */
 void udp_tidy(struct udp *u);
 

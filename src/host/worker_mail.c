@@ -36,10 +36,11 @@ void worker_send_mail(struct worker *w)
 static void on_refusal(struct worker *w, const struct post *post)
 {
 	const struct hop *to = &post->from;
+	struct refusal why = {&to->addr, (enum cause)post->cause, post->bytes};
 
 	assert(to->listener < w->ports);
 	if (to->transport == TRANSPORT_UDP)
-		udp_refused(&w->port[to->listener].udp, &to->addr, post->bytes);
+		udp_refused(&w->port[to->listener].udp, &why);
 }
 
 static void deliver(struct worker *w, const struct parcel *p, bool sends_only)
