@@ -192,12 +192,12 @@ TEST(it_is_about_where_it_was_sent)
 	tear_down(&m);
 }
 
-/* Two requests of the first send, behind each other. */
-static struct str piece(char *text)
+/* Two requests, behind each other. */
+static struct str piece(int first, char *text)
 {
-	struct str all = request(0, text);
+	struct str all = request(first, text);
 
-	request(1, text + all.n);
+	request(first + 1, text + all.n);
 	all.n *= 2;
 	return all;
 }
@@ -207,7 +207,7 @@ static struct str piece(char *text)
 TEST(a_quote_may_end_anywhere)
 {
 	char text[2 * LENGTH];
-	struct str all = piece(text);
+	struct str all = piece(0, text);
 	size_t via = (size_t)(strstr(text, "Call-ID") - text);
 
 	for (size_t n = 0; n <= all.n; n++) {
@@ -230,7 +230,7 @@ TEST(a_quote_may_end_anywhere)
 TEST(a_quote_may_be_longer)
 {
 	char text[4 * LENGTH];
-	struct str all = piece(text);
+	struct str all = piece(0, text);
 	struct memory m;
 
 	memset(text + all.n, 'x', all.n);
@@ -291,7 +291,7 @@ TEST(there_may_be_too_many_to_tell)
 {
 	struct memory m;
 	char text[2 * LENGTH];
-	struct str all = piece(text);
+	struct str all = piece(0, text);
 
 	set_up(&m);
 	for (int i = 0; i < DGRAM_QUEUE_MAX - 2; i++)
@@ -343,32 +343,59 @@ TEST(the_old_are_forgotten)
 	tear_down(&m);
 }
 
+/* Any part of a quote, or a lie, for any reason, early or late; `n` have left
+ * with the first that it is about, or none. */
+static void refuse_anyhow(struct memory *m, struct rand *r, int first, int n)
+{
+	char text[2 * LENGTH];
+	struct str quoted = piece(first, text);
+	size_t one = quoted.n / 2, lie = rand_below(r, 4 * (uint32_t)quoted.n);
+	size_t via = (size_t)(strstr(text, "Call-ID") - text);
+	bool late = rand_below(r, 2), port = rand_below(r, 2);
+	enum cause cause = port ? CAUSE_ICMP_PORT : CAUSE_ICMP_HOST;
+
+	quoted.n = rand_below(r, (uint32_t)quoted.n + 1);
+	if (lie < quoted.n)
+		text[lie] ^= 1;
+	refuse_for(m, cause, quoted, late ? SENT_AT_ONCE + 1 : 0);
+	if (!n || quoted.n < via || lie < (quoted.n < one ? quoted.n : one))
+		check_again(m, 0, 0);
+	else if ((late && !port) || (quoted.n > one && lie >= quoted.n))
+		check_failed(m, first + 1, n - 1, cause);
+	else
+		check_again(m, first + 1, n - 1);
+}
+
 /* Against a list of what has left: any sends, any refusals. */
 TEST(any_of_them)
 {
-	enum { MANY = 2000 };
+	enum { MANY = 20000 };
 	static int size[MANY]; /* by the number of the first; 0 once refused */
 	struct memory m;
 	struct rand r;
-	int next = 0, again = 0;
+	int next = 0, ended = 0;
 
 	rand_seed(&r, 3);
 	set_up(&m);
 	while (next < MANY - 32) {
 		int n = 2 + (int)rand_below(&r, 31);
 		int i = next + n - 1 - (int)rand_below(&r, 90);
+		unsigned before;
 
 		leave(&m, next, n, 0);
 		size[next] = n;
 		next += n;
 		if (i < 0)
 			continue;
-		refuse(&m, i, 0);
-		check_again(&m, i + 1, size[i] ? size[i] - 1 : 0);
-		again += size[i];
-		size[i] = 0;
+		before = m.sent.n;
+		refuse_anyhow(&m, &r, i, size[i]);
+		CHECK(m.sent.n == before ||
+		      before - m.sent.n == (unsigned)size[i]);
+		if (m.sent.n != before)
+			size[i] = 0;
+		ended += m.sent.n != before;
 	}
-	CHECK(again > 20);
+	CHECK(ended > 20);
 	tear_down(&m);
 }
 
