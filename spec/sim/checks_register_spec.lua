@@ -190,6 +190,26 @@ sim.for_workers("sip.request", function(workers)
     assert.same({ 1, 2 }, { first.cseq, second.cseq })
   end)
 
+  it("leaves out the headers of a URI, its own and a Contact's (RFC 3261 19.1.5)", function()
+    local w = policy.world { workers = workers, after = [[
+      sip.after(1, function()
+        local known = { user = "u", password = "p" }
+        local res = sip.request { method = "INVITE", uri = "sip:x?@10.0.0.1?Subject=y",
+          user = "u", password = "p" }
+        say(res.code, res:request("BYE", known).code)
+      end)
+    ]] }
+    guard.set(w.a, "INVITE", { user = "u", password = "p", accept = function(_, reply)
+      reply(200, { headers = { Contact = "<sip:z@10.0.0.1;a?Subject=y>" } })
+    end })
+    guard.set(w.a, "BYE", { user = "u", password = "p" })
+    w.net:run(5)
+    assert.same({ "200 200" }, w.said())
+    local invite, bye = w.a:got("INVITE")[2], w.a:got("BYE")[2]
+    assert.same({ "sip:x?@10.0.0.1", "<sip:x?@10.0.0.1>" }, { invite.uri, invite:header "To" })
+    assert.equal("sip:z@10.0.0.1;a", bye.uri)
+  end)
+
   it("needs both of them, and does not repeat a wrong one in its error", function()
     local w = policy.world { workers = workers, after = [[
       sip.after(1, function()

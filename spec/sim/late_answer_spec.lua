@@ -163,6 +163,23 @@ sim.for_workers("a late 2xx", function(workers)
       assert.equal(invite.cseq + 1, bye.cseq)
     end)
 
+    it("is hung up without the headers that its Contact has (RFC 3261 19.1.5)", function()
+      open { handler = silent }
+      a:on("INVITE", function(_, reply)
+        a:after(3, function()
+          reply(200, { headers = {
+            Contact = "<sip:x@10.0.0.1;p=1?Subject=y&Route=%3Csip:10.0.0.9%3E>",
+          } })
+        end)
+      end)
+      alice:call(uri)
+      net:run(40)
+      assert.equal("INVITE INVITE ACK BYE", wire.names(a.received))
+      assert.equal("sip:x@10.0.0.1;p=1", a:got("ACK")[1].uri)
+      assert.equal("sip:x@10.0.0.1;p=1", a:got("BYE")[1].uri)
+      assert.equal(0, a.unacked)
+    end)
+
     it("is acknowledged as often as it comes, the BYE is one", function()
       open { handler = silent }
       local answer

@@ -254,6 +254,8 @@ static void read_conf(lua_State *L, struct script *s, struct own_conf *c)
 		vm_raise(L, "request: a method is needed");
 	if (!c->dialog && (!c->uri.p || !scan_uri(c->uri, &u) || !u.is_sip))
 		vm_raise(L, "request: a SIP URI is needed");
+	if (!c->dialog)
+		c->uri = uri_without_headers(&u);
 	lua_getfield(L, 1, "headers");
 	c->headers = header_lines(L, lua_gettop(L), s, &has_type);
 	lua_pop(L, 1);

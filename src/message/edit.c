@@ -415,9 +415,7 @@ int edit_uri(struct edits *e, struct str uri)
 		return ERR_STATE;
 	if (!scan_uri(uri, &u))
 		return ERR_SYNTAX;
-	if (u.headers.p) /* with its '?' */
-		uri.n = (size_t)(u.headers.p - uri.p) - 1;
-	uri = arena_str(e->arena, uri);
+	uri = arena_str(e->arena, uri_without_headers(&u));
 	if (!uri.p)
 		return out_of_memory(e);
 	e->uri = uri;

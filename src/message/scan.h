@@ -49,6 +49,9 @@ struct uri {
 };
 
 bool scan_uri(struct str text, struct uri *out_r);
+/* Its text as a Request-URI, To or From may have it: without headers (19.1.1).
+ */
+struct str uri_without_headers(const struct uri *uri);
 /* Length of the scheme before its ':', 0 when there is none. */
 size_t scan_scheme(struct str text);
 /* Cuts the first parameter off ";a=b;c" text (with or without the first ';').

@@ -227,3 +227,12 @@ bool uri_same_place(const struct uri *a, const struct uri *b)
 	return a->is_sips == b->is_sips && a->port == b->port &&
 	       same_user(a->user, b->user) && same_host(a->host, b->host);
 }
+
+struct str uri_without_headers(const struct uri *uri)
+{
+	struct str text = uri->text;
+
+	if (uri->headers.p) /* with its '?' */
+		text.n = (size_t)(uri->headers.p - text.p) - 1;
+	return text;
+}

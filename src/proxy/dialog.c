@@ -94,6 +94,7 @@ bool dialog_from_2xx(struct proxy *p, struct msg *m, const struct hop *fallback,
 {
 	struct msg_key key;
 	struct nameaddr na;
+	struct uri uri;
 
 	if (msg_key(m, &key) != MSG_OK)
 		return false;
@@ -106,6 +107,9 @@ bool dialog_from_2xx(struct proxy *p, struct msg *m, const struct hop *fallback,
 	    !scan_nameaddr(field_value(m, HDR_CONTACT, 0), &na, NULL))
 		return false;
 	out_r->target = na.uri;
+	/* its headers would be a request of their author's (19.1.5) */
+	if (scan_uri(na.uri, &uri))
+		out_r->target = uri_without_headers(&uri);
 	out_r->route = route_set(p, m, forwarded);
 	if (arena_failed(p->c.scratch)) {
 		count(p->c.counters, CNT_NOMEM);

@@ -52,6 +52,11 @@ function request.send(spec, credentials, uri)
   end
 end
 
+-- As the core writes a URI into a request: without headers (19.1.5).
+local function without_headers(uri)
+  return uri:match "^[^@]*@[^?]*" or uri:match "^[^?]*"
+end
+
 local function credentials_of(opts)
   return opts.user and { user = opts.user, password = opts.password }
 end
@@ -65,7 +70,7 @@ function request.new(opts)
   return request.send({
     method = opts.method, uri = opts.uri, from = opts.from, to = opts.to,
     headers = opts.headers, body = opts.body, timeout = opts.timeout,
-  }, credentials_of(opts), opts.uri)
+  }, credentials_of(opts), without_headers(opts.uri))
 end
 
 -- A request within the dialog of a 2xx. Its Request-URI is the Contact of that.
@@ -78,7 +83,7 @@ function request.within(res, method, opts, credentials)
   return request.send({
     method = method, dialog = res,
     headers = opts.headers, body = opts.body, timeout = opts.timeout,
-  }, credentials, contact and contact.uri or "")
+  }, credentials, contact and without_headers(contact.uri) or "")
 end
 
 ---@param res tandem.Response a 2xx to an INVITE of our own
