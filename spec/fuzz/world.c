@@ -4,7 +4,8 @@
  *   its own Via is on top of a request;
  *   it goes where something can be sent to;
  *   a request goes to a server, or to somebody who has spoken to us, unless
- *   somebody said otherwise who may: no open relay;
+ *   somebody said otherwise who may, by address or by the cookie of a dialog:
+ *   no open relay;
  *   a response goes to an address that a request came from;
  *   a body is one that came in, byte for byte.
  * And of the whole: the script raises nothing, no event follows the other for
@@ -18,6 +19,7 @@
 #include <string.h>
 
 #include "lua/vm.h"
+#include "proxy/cookie.h"
 #include "transport/via.h"
 
 #define FATAL(...)                                                             \
@@ -114,6 +116,43 @@ static bool was_given(const struct fw *w, struct str body)
 	return w->n_given > FW_GIVEN;
 }
 
+static bool was_sent(const struct fw *w, struct str text)
+{
+	size_t kept = w->n_sent < FW_SENT ? w->n_sent : FW_SENT;
+
+	for (size_t i = 0; i < kept; i++)
+		if (memmem(w->sent[i].bytes.p, w->sent[i].bytes.n, text.p,
+			   text.n))
+			return true;
+	return false;
+}
+
+static bool shows_cookie(const struct fw *w, struct str bytes)
+{
+	const char *end = bytes.p + bytes.n, *p = bytes.p;
+
+	while ((p = memmem(p, (size_t)(end - p), ";t=1", 4))) {
+		p += 3;
+		if (end - p >= COOKIE_LEN &&
+		    was_sent(w, (struct str){p, COOKIE_LEN}))
+			return true;
+	}
+	return false;
+}
+
+/* Who was given the cookie of a dialog says where the other side of it is
+ * (semantics 15). */
+static bool has_cookie(const struct fw *w)
+{
+	size_t kept = w->n_given < FW_GIVEN ? w->n_given : FW_GIVEN;
+
+	for (size_t i = 0; i < kept; i++)
+		if (w->given[i].is_request &&
+		    shows_cookie(w, w->given[i].bytes))
+			return true;
+	return false;
+}
+
 /* The limits are for what is received: a Via more may go over them. */
 static bool over_limit(enum msg_bad bad)
 {
@@ -157,8 +196,8 @@ static void check_message(struct fw *w, const struct hop *to, struct str bytes,
 	if (msg.body.n && !was_given(w, msg.body))
 		FATAL("a body of its own: %.*s", STR_FMT(bytes));
 	if (!w->anywhere && !has_spoken(w, &to->addr) &&
-	    !(msg.is_request &&
-	      (is_member(&to->addr) || ends_own_call(&msg, &key))))
+	    !(msg.is_request && (is_member(&to->addr) ||
+				 ends_own_call(&msg, &key) || has_cookie(w))))
 		FATAL("sent where nobody may send: %.*s", STR_FMT(bytes));
 out:
 	arena_reset(w->scratch);
