@@ -153,11 +153,12 @@ static bool has_cookie(const struct fw *w)
 	return false;
 }
 
-/* The limits are for what is received: a Via more may go over them. */
+/* The limits are for what is received: a Via more may go over them, and so may
+ * a Contact that is followed. */
 static bool over_limit(enum msg_bad bad)
 {
 	return bad == MSG_TOO_MANY_HEADERS || bad == MSG_LINE_TOO_LONG ||
-	       bad == MSG_TOO_BIG;
+	       bad == MSG_TOO_BIG || bad == MSG_URI_TOO_LONG;
 }
 
 /* Of a call of our own: where that goes the answer says (RFC 3261 12.1.2). */

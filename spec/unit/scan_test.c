@@ -214,6 +214,27 @@ TEST(a_uri)
 
 /* The user part may hold what elsewhere ends it: the '@' decides. */
 /* RFC 3261 19.1.2: escapes stay. */
+TEST(uris_without_headers)
+{
+	static const struct {
+		const char *uri, *without;
+	} cases[] = {
+	    {"sip:a@b", "sip:a@b"},
+	    {"sip:a@b?c=d&e=f", "sip:a@b"},
+	    {"sips:b:5061;c=d?e", "sips:b:5061;c=d"},
+	    {"sip:a?b@c?d=e", "sip:a?b@c"},
+	    {"sip:a;b?@c;d", "sip:a;b?@c;d"},
+	    {"tel:1?a", "tel:1?a"}, /* other schemes have none */
+	};
+	struct uri u;
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		CHECK(scan_uri(str_from(cases[i].uri), &u));
+		CHECK(str_eq(uri_without_headers(&u),
+			     str_from(cases[i].without)));
+	}
+}
+
 TEST(uri_users)
 {
 	struct uri u;
