@@ -16,6 +16,7 @@
 #include "cli/version.h"
 #include "lua/console.h"
 #include "util/list.h"
+#include "util/slab.h"
 
 struct command {
 	const char *name;
@@ -265,6 +266,7 @@ int main(int argc, char **argv)
 	const char *word = argc > 1 ? argv[1] : "--";
 
 	open_standard_streams();
+	slabs_return_pages();
 	if (strcmp(word, "help") == 0)
 		return help(argc - 2, argv + 2);
 	if (argc == 2 &&

@@ -77,7 +77,7 @@ static unsigned sizes_kept(const struct slabs *s)
 }
 
 /* What a burst leaves behind is given back: of all slabs one of each size is
- * kept (slabs_fini looks). */
+ * kept (slabs_fini looks), and some for whatever comes. */
 TEST(slabs_are_given_back)
 {
 	static struct block b[MANY];
@@ -88,7 +88,33 @@ TEST(slabs_are_given_back)
 	for (size_t i = 0; i < MANY; i++)
 		slabs_give(&s, b[i].of, b[i].p);
 	CHECK_INT(sizes_kept(&s), 8);
+	CHECK_INT(s.spares, 9); /* 375 of each size: 17 slabs */
 	slabs_fini(&s);
+}
+
+/* What one size no longer needs is there for another. */
+TEST(a_slab_is_used_for_another_size)
+{
+	static struct block b[MANY];
+	struct slabs s = {0};
+	unsigned spares;
+
+	for (size_t i = 0; i < MANY; i++)
+		b[i] = take(&s, SLAB_BLOCK_MAX);
+	for (size_t i = 0; i < MANY; i++)
+		slabs_give(&s, b[i].of, b[i].p);
+	CHECK_INT(s.spares, SLAB_SPARES); /* of a hundred */
+	for (size_t i = 0; i < 100; i++) {
+		b[i] = take(&s, 1024);
+		memset(b[i].p, 1, 1024);
+	}
+	spares = s.spares;
+	CHECK_INT(spares, SLAB_SPARES - 2); /* 63 in each */
+	for (size_t i = 0; i < 100; i++)
+		slabs_give(&s, b[i].of, b[i].p);
+	CHECK_INT(s.spares, spares + 1);
+	slabs_fini(&s);
+	CHECK(!s.spare && !s.spares);
 }
 
 /* The last one back is the next one out, also of a slab that was full. */

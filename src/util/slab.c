@@ -1,6 +1,7 @@
 #include "util/slab.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,8 +54,14 @@ static void take_out(struct slabs *s, struct slab *b)
 
 static struct slab *add(struct slabs *s, unsigned kind)
 {
-	struct slab *b = malloc(SLAB_BYTES);
+	struct slab *b = at_link(s->spare);
 
+	if (b) {
+		chain_remove(&s->spare, &b->link);
+		s->spares--;
+	} else {
+		b = malloc(SLAB_BYTES);
+	}
 	if (!b)
 		return NULL;
 	*b = (struct slab){.kind = kind, .fresh = (char *)(b + 1)};
@@ -110,7 +117,12 @@ void slabs_give(struct slabs *s, struct slab *of, void *p)
 	if (--of->used || chain_is_alone(&of->link))
 		return;
 	take_out(s, of);
-	free(of);
+	if (s->spares == SLAB_SPARES) {
+		free(of);
+		return;
+	}
+	chain_prepend(&s->spare, &of->link);
+	s->spares++;
 }
 
 bool slab_suits(const struct slab *of, size_t n)
@@ -120,11 +132,21 @@ bool slab_suits(const struct slab *of, size_t n)
 
 void slabs_fini(struct slabs *s)
 {
-	for (unsigned kind = 0; kind < SLAB_KINDS; kind++) {
-		struct slab *b = at_link(s->partial[kind]);
+	struct slab *b;
 
+	for (unsigned kind = 0; kind < SLAB_KINDS; kind++) {
+		b = at_link(s->partial[kind]);
 		assert(!b || (!b->used && !b->link.next));
 		free(b);
 	}
+	while ((b = at_link(s->spare))) {
+		chain_remove(&s->spare, &b->link);
+		free(b);
+	}
 	*s = (struct slabs){.off = s->off};
+}
+
+void slabs_return_pages(void)
+{
+	mallopt(M_MMAP_THRESHOLD, SLAB_BYTES);
 }

@@ -15,9 +15,11 @@
 #include "util/chain.h"
 
 enum {
-	SLAB_BYTES = 65536,
+	/* With what the C library adds, whole pages: see slabs_return_pages. */
+	SLAB_BYTES = 65536 - 32,
 	SLAB_BLOCK_MAX = 2048,
 	SLAB_KINDS = 28, /* sizes */
+	SLAB_SPARES = 32,
 };
 
 struct slab;
@@ -25,7 +27,9 @@ struct slab;
 /* Zero is empty. May be copied, and then used instead. */
 struct slabs {
 	struct chain *partial[SLAB_KINDS]; /* slabs that have a free block */
-	bool off;                          /* no block is of a slab */
+	struct chain *spare;               /* slabs of no block */
+	unsigned spares;
+	bool off; /* no block is of a slab */
 };
 
 /* A block of n bytes, aligned for any type, n > 0. *of_r is its slab; NULL: it
@@ -35,5 +39,9 @@ void slabs_give(struct slabs *s, struct slab *of, void *p);
 /* A block for n bytes of another size would be no better than one of this. */
 bool slab_suits(const struct slab *of, size_t n);
 void slabs_fini(struct slabs *s); /* all blocks are back; usable again */
+/* Asks the C library, once for the process, to take memory for a slab from the
+ * kernel and give it back there, wherever it is. From its heap only what is at
+ * the end would go back, and one block there keeps all before it. */
+void slabs_return_pages(void);
 
 #endif
