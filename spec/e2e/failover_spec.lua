@@ -13,6 +13,24 @@ local function median(list)
   return list[(#list + 1) // 2]
 end
 
+-- Calls that the proxy finds all at once: each fails at the primary for this cause, in less
+-- than so many seconds, and is answered by the backup.
+local function together(tandem, cause, seconds, options)
+  options.rate, options.values = 1000, { hold = 0 }
+  tandem:signal "STOP"
+  local callers = sipp.start("call", options)
+  process.sleep(0.2)
+  tandem:signal "CONT"
+  callers:succeed()
+  process.eventually(10, function()
+    return #tandem:logged("request", { method = "INVITE" }) >= options.calls
+  end)
+  for _, request in ipairs(tandem:logged("request", { method = "INVITE" })) do
+    local taken = tonumber(request.tried:match("^pbx/a:" .. cause .. ":([%d.]+),pbx/b:200"))
+    assert(taken and taken < seconds, request.tried)
+  end
+end
+
 describe("failover of a call", function()
   local address, port, a, b, tandem
 
@@ -166,21 +184,8 @@ describe("a closed port", function()
           }) }
           local bare, calls = host:gsub("[%[%]]", ""), 60
           sipp.server("answer", { host = bare, name = "b", port = b, values = { ring = 0 } })
-          tandem:signal "STOP"
-          local callers = sipp.start("call", {
-            host = bare, proxy = host .. ":" .. port, calls = calls, rate = 1000,
-            values = { hold = 0 },
-          })
-          process.sleep(0.2)
-          tandem:signal "CONT"
-          callers:succeed()
-          process.eventually(10, function()
-            return #tandem:logged("request", { method = "INVITE" }) >= calls
-          end)
-          for _, request in ipairs(tandem:logged("request", { method = "INVITE" })) do
-            local taken = tonumber(request.tried:match "^pbx/a:icmp_port:([%d.]+),pbx/b:200")
-            assert(taken and taken < at_once, request.tried)
-          end
+          together(tandem, "icmp_port", at_once,
+            { host = bare, proxy = host .. ":" .. port, calls = calls })
         end)
     end
   end
@@ -263,21 +268,8 @@ describe("an address that nobody has", function()
           }) }
         sipp.server("answer", { inside = net, host = "10.9.0.2", name = "b", port = 5082,
           values = { ring = 0 } })
-        tandem:signal "STOP"
-        local callers = sipp.start("call", {
-          inside = net, host = "10.9.0.1", proxy = "10.9.0.1:5060", calls = calls, rate = 1000,
-          values = { hold = 0 },
-        })
-        process.sleep(0.2)
-        tandem:signal "CONT"
-        callers:succeed()
-        process.eventually(10, function()
-          return #tandem:logged("request", { method = "INVITE" }) >= calls
-        end)
-        for _, request in ipairs(tandem:logged("request", { method = "INVITE" })) do
-          local taken = tonumber(request.tried:match "^pbx/a:icmp_host:([%d.]+),pbx/b:200")
-          assert(taken and taken < 5, request.tried)
-        end
+        together(tandem, "icmp_host", 5,
+          { inside = net, host = "10.9.0.1", proxy = "10.9.0.1:5060", calls = calls })
       end)
   end
 end)

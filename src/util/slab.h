@@ -1,10 +1,10 @@
 /*
  * Blocks cut from slabs: one slab has blocks of one size, and the block that
  * came back last goes out first, while it is still in the processor's cache. A
- * slab of which all blocks are back is returned unless it is the only one with
- * room, so what a flood of one size took is there for others. Whoever holds a
- * block keeps its slab beside it. Larger blocks are the C library's. For one
- * thread.
+ * slab of which all blocks are back, unless it is the only one of its size with
+ * room, is there for any size again; when enough of them wait for that, it is
+ * returned, so what a flood took is there for others. Whoever holds a block
+ * keeps its slab beside it. Larger blocks are the C library's. For one thread.
  */
 #ifndef UTIL_SLAB_H
 #define UTIL_SLAB_H
